@@ -1,0 +1,1 @@
+"""Astrid: a capability-secure micro-kernel that runs untrusted components for AI agents."""

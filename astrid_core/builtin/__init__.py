@@ -1,0 +1,1 @@
+"""What the core itself plugs in: the SQLite store and the in-memory bus."""

@@ -1,0 +1,1 @@
+"""The command line. Parses, calls the kernel, prints; holds no rules."""

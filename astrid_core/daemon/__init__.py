@@ -1,0 +1,1 @@
+"""The local socket: framing, server, signals."""

@@ -1,0 +1,1 @@
+"""Host functions, one module per WIT package: check, act, audit. Engine neutral."""

@@ -1,0 +1,1 @@
+"""Wiring and life cycle: routes, installs, starts and supervises. Holds no rules."""

@@ -1,0 +1,1 @@
+"""The only code that knows pluggy and stevedore."""

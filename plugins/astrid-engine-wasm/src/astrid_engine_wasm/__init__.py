@@ -1,0 +1,1 @@
+"""WebAssembly component engine: trusted with guest code, decides nothing about permission."""

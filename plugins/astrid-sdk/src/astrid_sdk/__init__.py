@@ -1,0 +1,1 @@
+"""Guest side: what a Python capsule imports."""

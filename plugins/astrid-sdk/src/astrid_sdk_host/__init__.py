@@ -1,0 +1,1 @@
+"""Host side of the SDK: builds and scaffolds Python capsules."""

@@ -1,0 +1,1 @@
+"""Checks that a plugin runs against itself."""
