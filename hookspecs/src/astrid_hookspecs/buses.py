@@ -80,8 +80,10 @@ class BusSubscription(Protocol):
         ...
 
     def take(self, *, max_bytes: int) -> Batch:
-        """Take what is queued: the first message always, more of the same principal while the
-        sum of payload lengths stays within `max_bytes`. The rest stays queued.
+        """Take what is queued: the first message always, then more while they fit.
+
+        A batch ends before a message of another principal and where the sum of payload lengths
+        would pass `max_bytes`; the rest stays queued.
         """
         ...
 

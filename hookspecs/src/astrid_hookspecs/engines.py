@@ -357,8 +357,9 @@ class EngineEnvironment:
     Attributes:
         cache_dir: A directory of the engine's own, mode 0700.
         seal_key: 32 bytes, secret to this home; seals what the engine caches.
-        abi: Accepted signature texts by `interface#function`, newest shape first. An interface
-            listed with no functions has types only.
+        abi: Accepted signature texts by `interface#function`, newest shape first; every interface
+            also by its bare name, and every resource as `interface#[resource]name`, both with an
+            empty tuple. `docs/abi.md` has the grammar of signature texts.
     """
 
     cache_dir: Path
