@@ -1,0 +1,160 @@
+"""The gate: the only place that says yes.
+
+Every check applies the built-in rules first and asks the policies only about what those allow, so
+a policy can take away and never add. Each method returns a `Grant` or raises; each refusal is
+reported before it is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from astrid_core.domain.topic import is_reserved, matches_acl
+from astrid_core.security.grants import CapsuleGrants
+from astrid_core.security.votes import VoteCollector, tally
+from astrid_hookspecs.authz import AuthzRequest
+from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
+from astrid_hookspecs.events import DecisionEvent
+from astrid_hookspecs.values import CapsuleId, Principal
+
+
+class Grant(NamedTuple):
+    """Proof that a request was allowed, and by which rule."""
+
+    request: AuthzRequest
+    rule: str
+
+
+class Gate:
+    """Decides about requests of capsules and clients.
+
+    Args:
+        votes: Collects one ballot per policy; None when no policy is installed, which leaves the
+            decision to the built-in rules.
+        decided: Told of every refusal; must not raise.
+    """
+
+    def __init__(
+        self, *, votes: VoteCollector | None, decided: Callable[[DecisionEvent], None]
+    ) -> None:
+        self._votes = votes
+        self._decided = decided
+
+    def check_invoke(
+        self, principal: Principal, capsule: CapsuleId, action: str, *, enabled: bool
+    ) -> Grant:
+        """May the principal enter the capsule's guest code?
+
+        Args:
+            principal: Effective principal of the call.
+            capsule: Capsule to enter.
+            action: Interceptor action.
+            enabled: The principal's profile switch.
+
+        Raises:
+            CapabilityDeniedError: The profile is disabled.
+            PolicyDeniedError: A policy refused, or none allowed it.
+        """
+        request = AuthzRequest(principal, "capsule.invoke", action, capsule)
+        if not enabled:
+            raise self._refuse(
+                request,
+                rule="profile.enabled",
+                message=f"principal {principal!r} is disabled",
+                hint=f"set enabled = true in etc/profiles/{principal}.toml",
+            )
+        return self._ask_policies(request, rule="profile.enabled")
+
+    def check_publish(self, grants: CapsuleGrants, principal: Principal, topic: str) -> Grant:
+        """May the capsule publish on the topic?
+
+        Raises:
+            CapabilityDeniedError: The topic is reserved for uplinks, or not in the publish ACL.
+            PolicyDeniedError: A policy refused, or none allowed it.
+
+        Spec: astrid:ipc@1.0.0 publish; capsules-and-bus 1.6; host-abi H-17.
+        """
+        request = AuthzRequest(principal, "bus.publish", topic, grants.capsule)
+        if is_reserved(topic) and not grants.uplink:
+            raise self._refuse(
+                request,
+                rule="reserved-topic",
+                message=f"{topic!r} is reserved for uplink capsules",
+                hint="only a front end with capabilities.uplink = true may publish there",
+            )
+        return self._check_acl(request, grants.publish, table="publish")
+
+    def check_publish_as(self, grants: CapsuleGrants, principal: Principal, claimed: str) -> Grant:
+        """May the capsule speak for somebody else?
+
+        Raises:
+            CapabilityDeniedError: The manifest lacks the `uplink` flag.
+            PolicyDeniedError: A policy refused, or none allowed it.
+
+        Spec: astrid:ipc@1.0.0 publish-as.
+        """
+        request = AuthzRequest(
+            principal, "bus.publish-as", f"principal:{claimed[:64]}", grants.capsule
+        )
+        if not grants.uplink:
+            raise self._refuse(
+                request,
+                rule="capabilities.uplink",
+                message=f"capsule {grants.capsule!r} may not publish for another principal",
+                hint="set uplink = true below [capabilities] in Capsule.toml",
+            )
+        return self._ask_policies(request, rule="capabilities.uplink")
+
+    def check_subscribe(self, grants: CapsuleGrants, principal: Principal, pattern: str) -> Grant:
+        """May the capsule receive what matches the pattern?
+
+        Raises:
+            CapabilityDeniedError: The pattern's text is not in the subscribe ACL.
+            PolicyDeniedError: A policy refused, or none allowed it.
+
+        Spec: astrid:ipc@1.0.0 subscribe.
+        """
+        request = AuthzRequest(principal, "bus.subscribe", pattern, grants.capsule)
+        return self._check_acl(request, grants.subscribe, table="subscribe")
+
+    def _check_acl(self, request: AuthzRequest, acl: tuple[str, ...], *, table: str) -> Grant:
+        for pattern in acl:
+            if matches_acl(request.resource, pattern):
+                return self._ask_policies(request, rule=f"{table}-acl:{pattern}")
+        raise self._refuse(
+            request,
+            rule=f"{table}-acl",
+            message=f"capsule {request.capsule!r} may not {table} {request.resource!r}",
+            hint=f'add "{request.resource}" to the [{table}] table of its Capsule.toml',
+        )
+
+    def _ask_policies(self, request: AuthzRequest, *, rule: str) -> Grant:
+        if self._votes is None:
+            return Grant(request, rule)
+        result = tally(self._votes(request))
+        if result.allowed:
+            return Grant(request, result.rule)
+        self._report(request, result.rule)
+        raise PolicyDeniedError(
+            f"{request.action} on {request.resource!r} was refused: {result.reason}",
+            rule=result.rule,
+        )
+
+    def _refuse(
+        self, request: AuthzRequest, *, rule: str, message: str, hint: str
+    ) -> CapabilityDeniedError:
+        self._report(request, rule)
+        return CapabilityDeniedError(message, rule=rule, hint=hint)
+
+    def _report(self, request: AuthzRequest, rule: str) -> None:
+        self._decided(
+            DecisionEvent(
+                allowed=False,
+                principal=request.principal,
+                capsule=request.capsule,
+                action=request.action,
+                resource=request.resource,
+                rule=rule,
+            )
+        )

@@ -1,0 +1,27 @@
+"""What a capsule's manifest lets it do, in the form the gate checks against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from astrid_hookspecs.values import CapsuleId
+
+
+@dataclass(frozen=True, slots=True)
+class CapsuleGrants:
+    """Derived once from a validated manifest; everything not listed is refused.
+
+    Attributes:
+        capsule: Whose grants these are.
+        publish: Effective publish ACL; patterns of matcher A. Spec: capsules-and-bus 1.6.
+        subscribe: Effective subscribe ACL, likewise.
+        uplink: `capabilities.uplink`: may publish as others and use reserved topics.
+        capabilities: Names of the capabilities that are not empty or false, for
+            `check-capsule-capability`. Spec: host-abi 14.
+    """
+
+    capsule: CapsuleId
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    uplink: bool = False
+    capabilities: frozenset[str] = frozenset()
