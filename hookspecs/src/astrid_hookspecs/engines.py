@@ -7,6 +7,7 @@ host call goes to a handler of the kernel, which checks before it acts.
 from __future__ import annotations
 
 import enum
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,6 +183,9 @@ class HostInstance(Protocol):
 
     cancel: CancelToken
     """Fires on unload; every wait inside a handler also waits on it."""
+
+    ready: threading.Event
+    """Set by the handler of `sys.signal-ready`; the engine only waits for it."""
 
     def handler(self, interface: str, function: str) -> Callable[..., object] | None:
         """The handler of one imported function, bound to this instance; None when unknown.
