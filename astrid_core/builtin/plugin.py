@@ -1,3 +1,33 @@
 """Hook implementations of the core's own parts; the work sits in the modules beside this one."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from astrid_hookspecs import hookimpl
+from astrid_hookspecs.buses import Bus, BusRecord
+from astrid_hookspecs.stores import KvStore, KvStoreRecord
+
+
+def _make_kv_store(directory: Path) -> KvStore:
+    from astrid_core.builtin.sqlite_kv import SqliteKvStore  # noqa: PLC0415 - on first need
+
+    return SqliteKvStore(directory)
+
+
+def _make_bus() -> Bus:
+    from astrid_core.builtin.memory_bus import MemoryBus  # noqa: PLC0415 - on first need
+
+    return MemoryBus()
+
+
+@hookimpl
+def astrid_register_kv_stores() -> list[KvStoreRecord]:
+    """Declare the `sqlite` store."""
+    return [KvStoreRecord(name="sqlite", factory=_make_kv_store)]
+
+
+@hookimpl
+def astrid_register_buses() -> list[BusRecord]:
+    """Declare the `memory` bus."""
+    return [BusRecord(name="memory", factory=_make_bus)]
