@@ -1,8 +1,8 @@
 """The gate: the only place that says yes.
 
-Every check applies the built-in rules first and asks the policies only about what those allow, so
-a policy can take away and never add. Each method returns a `Grant` or raises; each refusal is
-reported before it is raised.
+Every check applies the built-in rules first and asks the policies only about what those allow: the
+built-in ALLOW is one vote among theirs, so a policy can take away and never add. Each method
+returns a `Grant` or raises; each refusal is reported before it is raised.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from astrid_core.domain.topic import is_reserved, matches_acl
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import VoteCollector, tally
-from astrid_hookspecs.authz import AuthzRequest
+from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -54,7 +54,7 @@ class Gate:
 
         Raises:
             CapabilityDeniedError: The profile is disabled.
-            PolicyDeniedError: A policy refused, or none allowed it.
+            PolicyDeniedError: A policy refused.
         """
         request = AuthzRequest(principal, "capsule.invoke", action, capsule)
         if not enabled:
@@ -71,7 +71,7 @@ class Gate:
 
         Raises:
             CapabilityDeniedError: The topic is reserved for uplinks, or not in the publish ACL.
-            PolicyDeniedError: A policy refused, or none allowed it.
+            PolicyDeniedError: A policy refused.
 
         Spec: astrid:ipc@1.0.0 publish; capsules-and-bus 1.6; host-abi H-17.
         """
@@ -90,7 +90,7 @@ class Gate:
 
         Raises:
             CapabilityDeniedError: The manifest lacks the `uplink` flag.
-            PolicyDeniedError: A policy refused, or none allowed it.
+            PolicyDeniedError: A policy refused.
 
         Spec: astrid:ipc@1.0.0 publish-as.
         """
@@ -111,7 +111,7 @@ class Gate:
 
         Raises:
             CapabilityDeniedError: The pattern's text is not in the subscribe ACL.
-            PolicyDeniedError: A policy refused, or none allowed it.
+            PolicyDeniedError: A policy refused.
 
         Spec: astrid:ipc@1.0.0 subscribe.
         """
@@ -132,9 +132,10 @@ class Gate:
     def _ask_policies(self, request: AuthzRequest, *, rule: str) -> Grant:
         if self._votes is None:
             return Grant(request, rule)
-        result = tally(self._votes(request))
+        built_in = ("astrid-core", Vote(Verdict.ALLOW, "the built-in rules allow it", rule))
+        result = tally([built_in, *self._votes(request)])
         if result.allowed:
-            return Grant(request, result.rule)
+            return Grant(request, rule)
         self._report(request, result.rule)
         raise PolicyDeniedError(
             f"{request.action} on {request.resource!r} was refused: {result.reason}",
