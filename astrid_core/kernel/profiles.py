@@ -1,0 +1,71 @@
+"""Profiles of principals, read from `etc/profiles/` and kept while the file does not change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from astrid_core.domain.profile import DEFAULT_PROFILE, Profile, parse_profile
+from astrid_hookspecs.errors import ConfigError
+from astrid_hookspecs.values import Principal
+
+MAX_PROFILE_BYTES: Final = 1024 * 1024
+_Stamp = tuple[int, int, int]
+
+
+class ProfileStore:
+    """Looks profiles up; an edit applies to the next call. Safe from any thread.
+
+    Args:
+        directory: `etc/profiles` of the runtime home; need not exist.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = os.fspath(directory)
+        self._cache: dict[Principal, tuple[_Stamp, Profile]] = {}
+
+    def profile(self, principal: Principal) -> Profile:
+        """The principal's profile; the default one when there is no file.
+
+        Raises:
+            ConfigError: The file is malformed or unreadable. The caller refuses the action: a
+                damaged profile never falls back to a wider one.
+        """
+        path = f"{self._directory}/{principal}.toml"
+        try:
+            status = os.stat(path)  # noqa: PTH116 - on the path of every call
+        except FileNotFoundError:
+            return DEFAULT_PROFILE
+        except OSError as error:
+            raise _unreadable(principal, error) from error
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        cached = self._cache.get(principal)
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
+        profile = parse_profile(_read(path, principal), path=f"etc/profiles/{principal}.toml")
+        self._cache[principal] = (stamp, profile)
+        return profile
+
+
+def _read(path: str, principal: Principal) -> str:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - plain file, path built above
+            data = file.read(MAX_PROFILE_BYTES + 1)
+        text = data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(principal, error) from error
+    if len(data) > MAX_PROFILE_BYTES:
+        raise ConfigError(
+            f"the profile of {principal!r} is larger than {MAX_PROFILE_BYTES} bytes",
+            code="profile.too-large",
+        )
+    return text
+
+
+def _unreadable(principal: Principal, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"the profile of {principal!r} cannot be read: {error}",
+        code="profile.unreadable",
+        hint=f"repair or delete etc/profiles/{principal}.toml",
+    )

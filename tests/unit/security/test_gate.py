@@ -1,0 +1,143 @@
+"""The gate: built-in rules, then votes; every refusal is reported before it is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from astrid_core.security.gate import Gate
+from astrid_core.security.grants import CapsuleGrants
+from astrid_core.security.votes import Ballot, tally
+from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
+from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
+from astrid_hookspecs.events import DecisionEvent
+from astrid_hookspecs.values import CapsuleId, Principal
+
+ALICE = Principal("alice")
+NOTES = CapsuleId("notes")
+GRANTS = CapsuleGrants(
+    NOTES,
+    publish=("a.b.*", "x", "astrid.v1.admin.*.*"),
+    subscribe=("a.*", "in.v1.x.*"),
+)
+UPLINK = CapsuleGrants(CapsuleId("front"), publish=("client.v1.*",), uplink=True)
+
+
+class Recorder:
+    def __init__(self, *ballots: Ballot) -> None:
+        self.ballots = ballots
+        self.asked: list[AuthzRequest] = []
+        self.decisions: list[DecisionEvent] = []
+
+    def votes(self, request: AuthzRequest) -> Sequence[Ballot]:
+        self.asked.append(request)
+        return self.ballots
+
+    def gate(self) -> Gate:
+        return Gate(votes=self.votes if self.ballots else None, decided=self.decisions.append)
+
+
+@pytest.mark.parametrize(
+    ("topic", "allowed"),
+    [("a.b.c", True), ("a.b", False), ("a.b.c.d", False), ("x", True), ("X", False)],
+)
+def test_vector_80_publish_needs_a_matching_acl_entry(topic: str, allowed: bool) -> None:
+    recorder = Recorder()
+    if allowed:
+        assert recorder.gate().check_publish(GRANTS, ALICE, topic).rule.startswith("publish-acl:")
+        assert recorder.decisions == []
+    else:
+        with pytest.raises(CapabilityDeniedError) as caught:
+            recorder.gate().check_publish(GRANTS, ALICE, topic)
+        assert caught.value.rule == "publish-acl"
+        assert caught.value.hint is not None
+        assert [(d.allowed, d.rule, d.resource) for d in recorder.decisions] == [
+            (False, "publish-acl", topic)
+        ]
+
+
+def test_publish_denied_when_the_acl_is_empty() -> None:
+    with pytest.raises(CapabilityDeniedError):
+        Recorder().gate().check_publish(CapsuleGrants(NOTES), ALICE, "a")
+
+
+def test_reserved_topic_denied_even_when_the_acl_names_it() -> None:
+    recorder = Recorder()
+    with pytest.raises(CapabilityDeniedError) as caught:
+        recorder.gate().check_publish(GRANTS, ALICE, "astrid.v1.admin.agent.create")
+    assert caught.value.rule == "reserved-topic"
+    assert recorder.gate().check_publish(UPLINK, ALICE, "client.v1.connect").request.capsule == (
+        "front"
+    )
+
+
+def test_publish_as_denied_without_the_uplink_flag() -> None:
+    with pytest.raises(CapabilityDeniedError) as caught:
+        Recorder().gate().check_publish_as(GRANTS, ALICE, "bob")
+    assert caught.value.rule == "capabilities.uplink"
+    assert Recorder().gate().check_publish_as(UPLINK, ALICE, "bob").rule == "capabilities.uplink"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [("a.*", True), ("a.b", True), ("a.b.c", False), ("in.v1.x.*", True), ("in.v1.*", False)],
+)
+def test_vector_87_subscribe_compares_the_pattern_text(pattern: str, allowed: bool) -> None:
+    gate = Recorder().gate()
+    if allowed:
+        assert gate.check_subscribe(GRANTS, ALICE, pattern).rule.startswith("subscribe-acl:")
+    else:
+        with pytest.raises(CapabilityDeniedError, match="may not subscribe"):
+            gate.check_subscribe(GRANTS, ALICE, pattern)
+
+
+def test_invoke_denied_when_the_profile_is_disabled() -> None:
+    recorder = Recorder()
+    with pytest.raises(CapabilityDeniedError) as caught:
+        recorder.gate().check_invoke(ALICE, NOTES, "tool_execute_x", enabled=False)
+    assert caught.value.rule == "profile.enabled"
+    assert recorder.decisions[0].principal == ALICE
+    grant = recorder.gate().check_invoke(ALICE, NOTES, "tool_execute_x", enabled=True)
+    assert grant.request == AuthzRequest(ALICE, "capsule.invoke", "tool_execute_x", NOTES)
+
+
+DENY = ("dist-a", Vote(Verdict.DENY, "after hours", "clock"))
+ALLOW = ("dist-b", Vote(Verdict.ALLOW, "listed"))
+ABSTAIN = ("dist-c", Vote(Verdict.ABSTAIN, "not mine"))
+
+
+def test_one_policy_denial_refuses_whatever_others_say() -> None:
+    recorder = Recorder(ALLOW, ABSTAIN, DENY)
+    with pytest.raises(PolicyDeniedError, match="after hours") as caught:
+        recorder.gate().check_publish(GRANTS, ALICE, "x")
+    assert caught.value.rule == "policy:dist-a:clock"
+    assert recorder.decisions[0].rule == "policy:dist-a:clock"
+
+
+def test_abstaining_policies_leave_the_built_in_decision() -> None:
+    recorder = Recorder(ABSTAIN)
+    assert recorder.gate().check_publish(GRANTS, ALICE, "x").rule == "publish-acl:x"
+    assert len(recorder.asked) == 1
+
+
+def test_a_policy_cannot_allow_what_the_manifest_does_not() -> None:
+    recorder = Recorder(ALLOW)
+    with pytest.raises(CapabilityDeniedError):
+        recorder.gate().check_publish(GRANTS, ALICE, "not.granted")
+    assert recorder.asked == []
+
+
+@pytest.mark.parametrize(
+    ("ballots", "expected"),
+    [
+        ([ABSTAIN], (False, "policy:silence")),
+        ([], (False, "policy:silence")),
+        ([ABSTAIN, ALLOW], (True, "policy:dist-b")),
+        ([ALLOW, ALLOW, ABSTAIN], (True, "policy:dist-b")),
+        ([ALLOW, DENY], (False, "policy:dist-a:clock")),
+        ([DENY, ALLOW], (False, "policy:dist-a:clock")),
+    ],
+)
+def test_tally(ballots: list[Ballot], expected: tuple[bool, str]) -> None:
+    assert tally(ballots)[:2] == expected
