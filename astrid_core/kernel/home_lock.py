@@ -1,0 +1,82 @@
+"""The exclusive claim of one process on a runtime home.
+
+Trusted with keeping a second kernel away from the stores of the first. Spec: kernel-and-security 16
+D-01.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from astrid_hookspecs.errors import AstridError
+
+
+class HomeLockedError(AstridError):
+    """Another process holds the home.
+
+    Args:
+        pid: The holder, or None when it has not written its id yet.
+    """
+
+    default_code = "home.locked"
+
+    def __init__(self, path: Path, *, pid: int | None) -> None:
+        holder = f"process {pid}" if pid is not None else "another process"
+        super().__init__(
+            f"{holder} is using the runtime home {path}",
+            hint="stop it with `astrid stop`, or choose another home with ASTRID_HOME",
+        )
+        self.pid = pid
+
+
+class HomeLock:
+    """The exclusive claim on a home; held until `close` or the end of the process."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def acquire(cls, path: Path, *, home: Path) -> Self:
+        """Claim the home whose lock file is `path`, without waiting.
+
+        Raises:
+            HomeLockedError: Another process holds it.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError as error:
+            text = os.pread(descriptor, 32, 0).strip()
+            os.close(descriptor)
+            raise HomeLockedError(home, pid=int(text) if text.isdigit() else None) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
+
+    def close(self) -> None:
+        """Give the home up. The file stays: removing it would let two processes hold 'the' lock."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
