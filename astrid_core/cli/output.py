@@ -1,0 +1,248 @@
+"""What the command line prints: results on stdout, everything else on stderr.
+
+Trusted with the terminal: text that comes from capsules, manifests or the network passes through
+`clean` on its way out, so that it cannot move the cursor, change colours or reorder what a person
+reads. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeVar
+
+from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.exits import EXIT_NEEDS_ANSWER
+
+if TYPE_CHECKING:
+    from astrid_hookspecs.engines import Progress
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+OutputFormat = Literal["pretty", "json"]
+FORMATS: Final[tuple[OutputFormat, ...]] = ("pretty", "json")
+
+_SYMBOLS: Final = {"success": "✓", "error": "✗", "warning": "!", "info": "i"}
+_COLOURS: Final = {"success": "32", "error": "31", "warning": "33", "info": "34"}
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls except tab and newline
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # marks and overrides of text direction
+)
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+class NeedsAnswerError(AstridError):
+    """A question has to be answered and nobody can be asked."""
+
+    default_code = "cli.needs-answer"
+    exit_code = EXIT_NEEDS_ANSWER
+
+
+def clean(text: str) -> str:
+    """The text with control characters and direction overrides made visible."""
+    return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def to_json(value: object) -> str:
+    """JSON as every command prints it: two spaces, readable, safe on a terminal.
+
+    Dataclasses and named tuples become objects; bytes are refused, because their meaning is the
+    caller's to choose.
+    """
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(item) for item in value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+@dataclasses.dataclass
+class Output:
+    """Prints for one command. `current()` returns the one in use.
+
+    Attributes:
+        format: `pretty` for people, `json` for programs.
+        verbose: Whether `-v` was given.
+        stdout: Where results go, None for `sys.stdout` at the time of printing.
+        stderr: Where everything else goes, None for `sys.stderr`.
+    """
+
+    format: OutputFormat = "pretty"
+    verbose: bool = False
+    stdout: TextIO | None = None
+    stderr: TextIO | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether results are printed as JSON."""
+        return self.format == "json"
+
+    def result(self, value: object, *, text: str | Callable[[], str] | None = None) -> None:
+        """Print the result of the command: `value` as JSON, or `text` for people.
+
+        Args:
+            value: What a program reads.
+            text: What a person reads, or a function that makes it; None prints `value` as it is.
+        """
+        if self.is_json:
+            self._write(self._out, to_json(value))
+            return
+        shown = text() if callable(text) else text
+        if shown is None:
+            shown = value if isinstance(value, str) else to_json(value)
+        if shown:
+            self._write(self._out, clean(shown))
+
+    def success(self, message: str) -> None:
+        """A `✓` line on stdout; nothing under JSON, where the result says it."""
+        if not self.is_json:
+            self._line(self._out, "success", message)
+
+    def info(self, message: str) -> None:
+        """An `i` line on stderr; nothing under JSON."""
+        if not self.is_json:
+            self._line(self._err, "info", message)
+
+    def warning(self, message: str) -> None:
+        """A `!` line on stderr, under every format."""
+        self._line(self._err, "warning", message)
+
+    def error(self, message: str, *, hint: str | None = None) -> None:
+        """A `✗ error:` line on stderr, and the hint below it."""
+        self._line(self._err, "error", f"error: {message}")
+        if hint is not None:
+            self._write(self._err, clean(f"  hint: {hint}"))
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+        """Left-aligned columns, two spaces apart; wide cells are never cut."""
+        cells = [[clean(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+        widths = [
+            max(len(header), *(len(row[column]) for row in cells)) if cells else len(header)
+            for column, header in enumerate(headers)
+        ]
+        lines = [headers, *cells]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    def confirm(self, question: str, *, assume_yes: bool = False, flag: str = "--yes") -> bool:
+        """Ask a yes-or-no question on the terminal; the default answer is no.
+
+        Args:
+            question: Without a trailing question mark or brackets.
+            assume_yes: Answer yes without asking.
+            flag: The option that answers it, for the error message.
+
+        Raises:
+            NeedsAnswerError: Nobody can be asked: no terminal, JSON output, or `CI` is set.
+        """
+        if assume_yes:
+            return True
+        if self.is_json or os.environ.get("CI") or not sys.stdin.isatty():
+            raise NeedsAnswerError(
+                f"this needs an answer and nobody can be asked: {question}",
+                hint=f"run it in a terminal, or add {flag}",
+            )
+        self._err.write(f"{clean(question)}? [y/N] ")
+        self._err.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A progress display on stderr for the duration of the block.
+
+        A bar on a terminal, gone when the block ends; one line per step elsewhere; nothing under
+        JSON. The object may be called from any thread.
+        """
+        from astrid_core.cli import progress  # noqa: PLC0415 - loads rich on first need
+
+        with progress.display(self, stream=self._err) as report:
+            yield report
+
+    def uses_colour(self, stream: TextIO) -> bool:
+        """Whether to colour what goes to `stream`: a terminal, and `NO_COLOR` is not set."""
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            return False
+        return stream.isatty()
+
+    @property
+    def _out(self) -> TextIO:
+        return self.stdout or sys.stdout
+
+    @property
+    def _err(self) -> TextIO:
+        return self.stderr or sys.stderr
+
+    def _line(self, stream: TextIO, kind: str, message: str) -> None:
+        symbol = _SYMBOLS[kind]
+        if self.uses_colour(stream):
+            symbol = f"\x1b[1;{_COLOURS[kind]}m{symbol}\x1b[0m"
+        self._write(stream, f"{symbol} {clean(message)}")
+
+    @staticmethod
+    def _write(stream: TextIO, text: str) -> None:
+        stream.write(text if text.endswith("\n") else text + "\n")
+        stream.flush()
+
+
+_current: contextvars.ContextVar[Output | None] = contextvars.ContextVar("output", default=None)
+
+
+def current() -> Output:
+    """The output of the running command."""
+    output = _current.get()
+    if output is None:
+        output = Output()
+        _current.set(output)
+    return output
+
+
+@contextlib.contextmanager
+def use(output: Output) -> Iterator[Output]:
+    """Make `output` the current one for the duration of the block."""
+    token = _current.set(output)
+    try:
+        yield output
+    finally:
+        _current.reset(token)
+
+
+def describe(
+    *, example: str, structured: bool = True, needs_daemon: bool = False
+) -> Callable[[CommandT], CommandT]:
+    """Tell `astrid commands` about a command function.
+
+    Args:
+        example: A complete command line that works on a fresh home, or shows the usual use.
+        structured: Whether `--json` gives a result that programs can read.
+        needs_daemon: Whether it talks to a running daemon.
+    """
+
+    def mark(function: CommandT) -> CommandT:
+        function.__dict__["astrid_command"] = {
+            "example": example,
+            "structured": structured,
+            "needs_daemon": needs_daemon,
+        }
+        return function
+
+    return mark

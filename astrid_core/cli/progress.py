@@ -1,0 +1,93 @@
+"""Progress of long work on stderr: a bar on a terminal, plain lines elsewhere, nothing for JSON.
+
+Loaded only when a command shows progress, because it needs rich.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from astrid_core.cli.output import Output
+    from astrid_hookspecs.engines import Progress
+
+
+class _Silent:
+    """Reports to nobody."""
+
+    def __call__(self, step: str, fraction: float | None) -> None:
+        """Do nothing."""
+
+
+class _Lines:
+    """One line whenever the step changes; a log of a build machine stays readable."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._lock = threading.Lock()
+        self._step: str | None = None
+
+    def __call__(self, step: str, fraction: float | None) -> None:  # noqa: ARG002 - the contract
+        """Print `step` unless it is the one printed last."""
+        with self._lock:
+            if step == self._step:
+                return
+            self._step = step
+            self._output.info(step)
+
+
+@contextlib.contextmanager
+def display(output: Output, *, stream: TextIO) -> Iterator[Progress]:
+    """Show progress while the block runs.
+
+    Args:
+        output: The command's output; decides the format.
+        stream: Where progress goes.
+    """
+    if output.is_json:
+        yield _Silent()
+    elif not stream.isatty():
+        yield _Lines(output)
+    else:
+        with _bar(output, stream=stream) as report:
+            yield report
+
+
+@contextlib.contextmanager
+def _bar(output: Output, *, stream: TextIO) -> Iterator[Progress]:
+    from rich.console import Console  # noqa: PLC0415 - only terminals need it
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+    from rich.progress import Progress as RichProgress  # noqa: PLC0415
+
+    from astrid_core.cli.output import clean  # noqa: PLC0415
+
+    console = Console(file=stream, no_color=not output.uses_colour(stream))
+    with RichProgress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
+        task = bars.add_task("", total=None)
+
+        def report(step: str, fraction: float | None) -> None:
+            completed = 0.0 if fraction is None else min(max(fraction, 0.0), 1.0)
+            bars.update(
+                task,
+                description=escape(clean(step)),
+                total=None if fraction is None else 1.0,
+                completed=completed,
+            )
+
+        yield report
