@@ -1,0 +1,24 @@
+"""Settings of the operator: read once, checked completely, every default closed."""
+
+from __future__ import annotations
+
+from astrid_core.config.document import MAX_BYTES, Document, parse_document, read_document
+from astrid_core.config.settings import (
+    EngineSettings,
+    LimitSettings,
+    Settings,
+    load_settings,
+    parse_settings,
+)
+
+__all__ = [
+    "MAX_BYTES",
+    "Document",
+    "EngineSettings",
+    "LimitSettings",
+    "Settings",
+    "load_settings",
+    "parse_document",
+    "parse_settings",
+    "read_document",
+]

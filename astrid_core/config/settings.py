@@ -1,0 +1,131 @@
+"""`etc/config.toml`: which implementations the kernel uses and how much it may use.
+
+Trusted with defaults: what the file does not say is the closed choice. A file with a single wrong
+key is refused whole, because a setting that is silently not applied is a hole nobody sees.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from astrid_core.config.document import Document, read_document
+
+FILE_NAME: Final = "config.toml"
+LOG_LEVELS: Final = ("trace", "debug", "info", "warn", "error")
+
+_SECTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "kernel": ("bus",),
+    "storage": ("backend",),
+    "secrets": ("backend",),
+    "engines": ("component", "mcp_server"),
+    "limits": ("workers", "instances"),
+    "logging": ("level",),
+}
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_MAX_WORKERS: Final = 256
+_MAX_INSTANCES: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Which engine runs which kind of capsule entry; None: the only one that can.
+
+    Attributes:
+        component: Engine for WebAssembly components.
+        mcp_server: Engine for MCP servers.
+    """
+
+    component: str | None = None
+    mcp_server: str | None = None
+
+    def for_entry(self, entry: str) -> str | None:
+        """The configured engine for an entry kind (`component`, `mcp_server`)."""
+        return {"component": self.component, "mcp_server": self.mcp_server}.get(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """How much the whole kernel may use; limits of principals are in their profiles.
+
+    Attributes:
+        workers: Threads that run guest calls at once.
+        instances: Guest instances kept between calls; the longest unused one goes first.
+    """
+
+    workers: int = field(default_factory=lambda: min(32, 4 * (os.cpu_count() or 1)))
+    instances: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `etc/config.toml` can say.
+
+    Attributes:
+        bus: Name of the bus record.
+        storage: Name of the key-value store record.
+        secrets: Name of the secret store record; None: the first by priority.
+        engines: Engines by entry kind.
+        limits: Limits of the whole kernel.
+        log_level: One of `LOG_LEVELS`.
+    """
+
+    bus: str = "memory"
+    storage: str = "sqlite"
+    secrets: str | None = None
+    engines: EngineSettings = EngineSettings()
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    log_level: str = "info"
+
+
+def load_settings(path: Path) -> Settings:
+    """Read `etc/config.toml`; every default where there is none.
+
+    Raises:
+        ConfigError: `config.*`, naming the file, the line and the key.
+
+    Spec: kernel-and-security 14.
+    """
+    document = read_document(path)
+    return Settings() if document is None else parse_settings(document)
+
+
+def parse_settings(document: Document) -> Settings:
+    """Check a parsed file completely.
+
+    Raises:
+        ConfigError: As `load_settings`.
+    """
+    document.refuse_unknown("", allowed=_SECTIONS)
+    for section, keys in _SECTIONS.items():
+        document.refuse_unknown(section, allowed=keys)
+    default = Settings()
+    return Settings(
+        bus=_name(document, "kernel.bus") or default.bus,
+        storage=_name(document, "storage.backend") or default.storage,
+        secrets=_name(document, "secrets.backend"),
+        engines=EngineSettings(
+            component=_name(document, "engines.component"),
+            mcp_server=_name(document, "engines.mcp_server"),
+        ),
+        limits=LimitSettings(
+            workers=document.integer(
+                "limits.workers", default=default.limits.workers, minimum=1, maximum=_MAX_WORKERS
+            ),
+            instances=document.integer(
+                "limits.instances",
+                default=default.limits.instances,
+                minimum=1,
+                maximum=_MAX_INSTANCES,
+            ),
+        ),
+        log_level=document.text("logging.level", default=default.log_level, choices=LOG_LEVELS),
+    )
+
+
+def _name(document: Document, key: str) -> str | None:
+    found = document.text(key, default=None)
+    return document.checked(key, found, by=lambda text: _NAME.fullmatch(text) is not None)

@@ -1,0 +1,141 @@
+"""`etc/plugins.toml`: which installed plugins may be loaded.
+
+Trusted with the operator's choice. A file that cannot be understood refuses everything instead of
+being read around; a missing one allows every installed plugin (`docs/plugins.md` says why).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from astrid_core.config.document import Document, read_document
+from astrid_core.pluginhost.source import CORE_PLUGIN, is_kebab
+from astrid_hookspecs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tomlkit.items import Array, Table
+
+FILE_NAME: Final = "plugins.toml"
+_MODES: Final = ("all", "listed")
+
+
+@dataclass(frozen=True, slots=True)
+class AllowList:
+    """Which plugins may be loaded.
+
+    Attributes:
+        listed_only: Whether only those in `enabled` may; otherwise every installed one may.
+        enabled: Names that have to be installed, and are loaded.
+        disabled: Names that are never loaded, whatever else is said.
+    """
+
+    listed_only: bool = False
+    enabled: frozenset[str] = frozenset()
+    disabled: frozenset[str] = frozenset()
+
+    def allows(self, name: str) -> bool:
+        """Whether the plugin may be loaded; the core's own always is."""
+        if name == CORE_PLUGIN:
+            return True
+        if name in self.disabled:
+            return False
+        return not self.listed_only or name in self.enabled
+
+    def chosen(self, installed: Iterable[str]) -> frozenset[str]:
+        """Names to load: the allowed ones of `installed`, and every one that has to be there."""
+        allowed = {name for name in installed if self.allows(name)}
+        return frozenset(allowed | (self.enabled - self.disabled))
+
+
+def load_allow_list(path: Path) -> AllowList:
+    """Read `etc/plugins.toml`; every default where there is none.
+
+    Raises:
+        ConfigError: `config.*`, naming the file, the key and the line.
+    """
+    document = read_document(path)
+    if document is None:
+        return AllowList()
+    document.refuse_unknown("", allowed=("plugins",))
+    document.refuse_unknown("plugins", allowed=("mode", "enabled", "disabled"))
+    mode = document.text("plugins.mode", default="all", choices=_MODES)
+    enabled = _names(document, "plugins.enabled")
+    disabled = _names(document, "plugins.disabled")
+    if CORE_PLUGIN in disabled:
+        raise document.refusal(
+            "plugins.disabled",
+            f"{CORE_PLUGIN!r} cannot be disabled",
+            hint="choose another store or bus in etc/config.toml instead",
+        )
+    return AllowList(listed_only=mode == "listed", enabled=enabled, disabled=disabled)
+
+
+def edit_allow_list(path: Path, name: str, *, enabled: bool) -> str | None:
+    """The file's text with one plugin allowed or refused; comments and order stay.
+
+    Args:
+        path: `etc/plugins.toml`, which may be missing. It is read, not written.
+        name: Entry-point name; need not be installed, so that a broken one can be disabled.
+        enabled: What to do with it.
+
+    Returns:
+        The new text, or None when the file already says so.
+
+    Raises:
+        ConfigError: The name or the file is malformed, or `core` is to be disabled.
+    """
+    if not is_kebab(name):
+        raise ConfigError(
+            f"{name[:80]!r} is not a plugin name",
+            code="plugin.invalid-name",
+            hint="'astrid plugins list' shows the names",
+        )
+    if name == CORE_PLUGIN and not enabled:
+        raise ConfigError(
+            f"the plugin {CORE_PLUGIN!r} cannot be disabled",
+            code="plugin.core",
+            hint="choose another store or bus in etc/config.toml instead",
+        )
+    before = load_allow_list(path)
+    after = _changed(before, name, enabled=enabled)
+    return None if after == before else _edited(path, after)
+
+
+def _changed(before: AllowList, name: str, *, enabled: bool) -> AllowList:
+    if not enabled:
+        return replace(before, enabled=before.enabled - {name}, disabled=before.disabled | {name})
+    listed = before.enabled | {name} if before.listed_only else before.enabled
+    return replace(before, enabled=listed, disabled=before.disabled - {name})
+
+
+def _names(document: Document, key: str) -> frozenset[str]:
+    names = document.texts(key)
+    for name in names:
+        if not is_kebab(name):
+            raise document.refusal(key, f"{name[:80]!r} is not a plugin name")
+    return frozenset(names)
+
+
+def _edited(path: Path, wanted: AllowList) -> str:
+    import tomlkit  # noqa: PLC0415 - 50 ms that only an edit needs
+
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    document = tomlkit.parse(text)
+    if "plugins" not in document:
+        document["plugins"] = tomlkit.table()
+    table: Table = document["plugins"]  # type: ignore[assignment]  # checked before
+    for key, names in (("enabled", wanted.enabled), ("disabled", wanted.disabled)):
+        if key not in table:
+            if not names:
+                continue
+            table[key] = tomlkit.array()
+        array: Array = table[key]  # type: ignore[assignment]  # checked before
+        for index in reversed(range(len(array))):
+            if array[index] not in names:
+                del array[index]
+        for name in sorted(names - set(array)):
+            array.append(name)
+    return document.as_string()
