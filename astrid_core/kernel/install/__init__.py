@@ -1,0 +1,1 @@
+"""Installing, listing and removing capsules; the only code that writes capsule directories."""
