@@ -1,0 +1,63 @@
+;; reads a key of as many bytes as `run` finds at 0, keeps the answer; `astrid-install` loops
+(component
+  (import "astrid:kv/host@1.0.0" (instance $kv
+    (type $error' (variant (case "invalid-key") (case "too-large") (case "quota")
+      (case "cas-mismatch") (case "unknown" string)))
+    (export "error-code" (type $error (eq $error')))
+    (export "kv-get" (func (param "key" string)
+      (result (result (option (list u8)) (error $error)))))))
+  (core module $libc
+    (memory (export "memory") 4)
+    (global $next (export "next") (mut i32) (i32.const 4096))
+    (data (i32.const 64) "some-key")
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      (global.set $next (i32.add (local.get $at) (local.get 3)))
+      (block $fits
+        (br_if $fits (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
+        (drop (memory.grow (i32.add (i32.div_u (local.get 3) (i32.const 65536)) (i32.const 1)))))
+      (local.get $at)))
+  (core instance $libc (instantiate $libc))
+  (core func $get (canon lower (func $kv "kv-get") (memory (core memory $libc "memory"))
+    (realloc (core func $libc "realloc"))))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "libc" "next" (global $next (mut i32)))
+    (import "kv" "get" (func $get (param i32 i32 i32)))
+    (func $once (export "run")
+      (global.set $next (i32.const 4096))
+      (call $get (i32.const 64) (i32.const 8) (i32.const 128)))
+    (func (export "many") (local $n i32)
+      (local.set $n (i32.const 1000))
+      (loop $again
+        (call $once)
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    ;; answers (case or "ok", bytes as text): what the host call put at 128
+    (func (export "hook") (param i32 i32 i32 i32) (result i32)
+      (call $once)
+      (i32.store (i32.const 16) (i32.add (i32.const 1024)
+        (select (i32.add (i32.const 1) (i32.load8_u (i32.const 132))) (i32.const 0)
+          (i32.load8_u (i32.const 128)))))
+      (i32.store (i32.const 20) (i32.const 1))
+      (if (i32.load8_u (i32.const 128))
+        (then
+          (i32.store (i32.const 24) (i32.eq (i32.load8_u (i32.const 132)) (i32.const 4)))
+          (i32.store (i32.const 28) (i32.load (i32.const 136)))
+          (i32.store (i32.const 32) (i32.load (i32.const 140))))
+        (else
+          (i32.store (i32.const 24) (i32.load8_u (i32.const 132)))
+          (i32.store (i32.const 28) (i32.load (i32.const 136)))
+          (i32.store (i32.const 32) (i32.load (i32.const 140)))))
+      (i32.const 16))
+    (data (i32.const 1024) "okitqcu"))
+  (core instance $i (instantiate $m
+    (with "libc" (instance $libc)) (with "kv" (instance (export "get" (func $get))))))
+  (type $result' (record (field "action" string) (field "data" (option string))))
+  (export $result "capsule-result" (type $result'))
+  (func (export "astrid-hook-trigger")
+    (param "action" string) (param "payload" (list u8)) (result $result)
+    (canon lift (core func $i "hook") (memory (core memory $libc "memory"))
+      (realloc (core func $libc "realloc"))))
+  (func (export "run") (canon lift (core func $i "run")))
+  (func (export "astrid-install") (canon lift (core func $i "many"))))
