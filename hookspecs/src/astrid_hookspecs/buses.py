@@ -107,7 +107,7 @@ class Bus(Protocol):
         """Receive later envelopes that match (receiver matcher, capsules-and-bus 6.5 B).
 
         Args:
-            pattern: Valid topic segments; `*` as a whole segment.
+            pattern: Valid topic segments; `*` as a whole segment. `**` alone matches every topic.
             capacity: Messages kept before the oldest is dropped.
         """
         ...
@@ -117,7 +117,8 @@ class Bus(Protocol):
     ) -> Callable[[], None]:
         """Call `listener` in the publisher's thread for every envelope that matches.
 
-        A listener returns quickly, never publishes synchronously and never raises.
+        Patterns are those of `subscribe`. A listener returns quickly, never publishes synchronously
+        and never raises.
 
         Returns:
             A function that removes the listener.
