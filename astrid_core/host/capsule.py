@@ -1,0 +1,60 @@
+"""The kernel's side of one loaded capsule: makes the host side of its guest instances."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from astrid_core.host.context import CapsuleContext
+from astrid_core.host.instance import Instance, Purpose
+from astrid_core.host.ipc import IpcHost
+from astrid_core.host.registry import all_handlers
+from astrid_core.host.services import HostServices
+from astrid_hookspecs.errors import CapsuleError
+from astrid_hookspecs.values import Principal
+
+MAX_RUN_BINDINGS: Final = 64
+"""Handlers of a run-loop capsule. Spec: host-abi 16.2."""
+
+
+class CapsuleHost:
+    """Implements `astrid_hookspecs.engines.HostApi`.
+
+    Args:
+        context: The capsule.
+        services: What its host functions act on.
+    """
+
+    def __init__(self, context: CapsuleContext, *, services: HostServices) -> None:
+        self._context = context
+        self._services = services
+        self._handlers = all_handlers()
+
+    def open_instance(self, principal: Principal, *, purpose: Purpose) -> Instance:
+        """As `HostApi.open_instance`; for a run loop, its handlers are subscribed on return.
+
+        Raises:
+            CapsuleError: `capsule.too-many-handlers`, for a run loop with more than 64.
+        """
+        instance = Instance(
+            self._context,
+            services=self._services,
+            principal=principal,
+            purpose=purpose,
+            handlers=self._handlers,
+        )
+        if purpose == "run":
+            self._prepare_bindings(instance)
+        return instance
+
+    def _prepare_bindings(self, instance: Instance) -> None:
+        count = len(self._context.bindings)
+        if count > MAX_RUN_BINDINGS:
+            raise CapsuleError(
+                f"capsule {self._context.id!r} has a run loop and {count} handlers; at most "
+                f"{MAX_RUN_BINDINGS} are possible",
+                code="capsule.too-many-handlers",
+                hint="subscribe to a wildcard topic inside the run loop instead",
+            )
+        ipc = instance.package(IpcHost)
+        ipc.prepare_bindings()
+        instance.report_unclaimed(ipc.unclaimed)

@@ -1,0 +1,96 @@
+"""How the methods of a package class become handlers: naming, translation of errors, last resort.
+
+This is the boundary at which an exception of the kernel becomes an answer for the guest. A denial
+becomes the package's error case, once; what nobody foresaw is logged and becomes `unknown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final, TypeVar
+
+from loguru import logger
+
+from astrid_core.domain.wit_types import WitType
+from astrid_core.host.answers import answer_failure, result_type
+from astrid_core.host.instance import Handler, HandlerTable, Instance
+from astrid_hookspecs.engines import HostTrap, WitError
+from astrid_hookspecs.errors import DeniedError, QuotaExceededError
+
+_MARK: Final = "wit_function"
+_MethodT = TypeVar("_MethodT", bound=Callable[..., object])
+
+
+def handles(function: str) -> Callable[[_MethodT], _MethodT]:
+    """Mark a method as the handler of a function.
+
+    Args:
+        function: Name in the lock: `kv-get`, `[method]subscription.recv`.
+    """
+
+    def mark(method: _MethodT) -> _MethodT:
+        setattr(method, _MARK, function)
+        return method
+
+    return mark
+
+
+class HostPackage:
+    """The functions of one interface for one instance.
+
+    Subclasses set the interface and mark their methods with `handles`. A method gets the arguments
+    in order, returns the ok value, raises `WitError` for an error case and `HostTrap` where the
+    interface demands a trap.
+
+    Attributes:
+        interface: `astrid:kv/host@1.0.0`.
+        denied_case: Error case for a refusal of the gate.
+        quota_case: Error case for an exhausted limit.
+    """
+
+    interface: ClassVar[str]
+    denied_case: ClassVar[str] = "capability-denied"
+    quota_case: ClassVar[str] = "quota"
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+
+
+def handler_table(packages: Iterable[type[HostPackage]]) -> HandlerTable:
+    """The handlers of the given packages by (interface, function)."""
+    table: dict[tuple[str, str], Callable[[Instance], Handler]] = {}
+    for package in packages:
+        for name in dir(package):
+            function = getattr(getattr(package, name), _MARK, None)
+            if function is not None:
+                table[package.interface, function] = _maker(package, name, function)
+    return table
+
+
+def _maker(package: type[HostPackage], method: str, function: str) -> Callable[[Instance], Handler]:
+    result = result_type(package.interface, function)
+
+    def make(instance: Instance) -> Handler:
+        bound = getattr(instance.package(package), method)
+        return _guarded(bound, package=package, function=function, result=result)
+
+    return make
+
+
+def _guarded(
+    method: Handler, *, package: type[HostPackage], function: str, result: WitType | None
+) -> Handler:
+    def call(*arguments: object) -> object:
+        try:
+            return method(*arguments)
+        except (WitError, HostTrap):
+            raise
+        except QuotaExceededError as error:
+            raise WitError(package.quota_case) from error
+        except DeniedError as error:
+            raise WitError(package.denied_case) from error
+        except Exception:  # noqa: BLE001 - the host-call boundary
+            logger.exception("host function {}#{} failed", package.interface, function)
+            return answer_failure(result, message="internal error")
+
+    return call

@@ -1,0 +1,211 @@
+"""The kernel's side of one guest instance: who it acts for, how long, and what it holds.
+
+Trusted with attribution: `principal` decides whose namespace, budget and log every host function
+uses. It comes from the kernel's call or, in a run loop, from the message received last; never from
+an argument of the guest.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal, TypeAlias, TypeVar, cast
+
+from astrid_core.host.context import CapsuleContext
+from astrid_core.host.services import HostServices
+from astrid_core.security.grants import CapsuleGrants
+from astrid_hookspecs.buses import Attribution, Envelope
+from astrid_hookspecs.cancel import CancelToken, WaitSource, wait_any
+from astrid_hookspecs.engines import Call, Caller, HostResource
+from astrid_hookspecs.values import Principal
+
+Purpose: TypeAlias = Literal["call", "run", "lifecycle"]
+Handler: TypeAlias = Callable[..., object]
+_PackageT = TypeVar("_PackageT")
+
+
+class Waited(enum.Enum):
+    """How a wait inside a host function ended."""
+
+    READY = "ready"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    """The capsule is being unloaded, the call was stopped, or its deadline passed."""
+
+
+class Instance:
+    """Implements `astrid_hookspecs.engines.HostInstance`. Used by one thread at a time.
+
+    Args:
+        context: The capsule.
+        services: What host functions act on.
+        principal: For whom the instance was made.
+        purpose: `run` follows the messages it receives; `call` and `lifecycle` stay with the
+            principal of the call, so that guest memory never serves two principals.
+        handlers: Makes the handler of a function, by (interface, function).
+    """
+
+    def __init__(
+        self,
+        context: CapsuleContext,
+        *,
+        services: HostServices,
+        principal: Principal,
+        purpose: Purpose,
+        handlers: HandlerTable,
+    ) -> None:
+        self.context = context
+        self.services = services
+        self.purpose = purpose
+        self.cancel = CancelToken()
+        self.ready = threading.Event()
+        self.caller: Caller | None = None
+        self.grants = _grants(context.grants, purpose)
+        self._base_principal = principal
+        self._deadline: float | None = None
+        self._call: Call | None = None
+        self._handlers = handlers
+        self._packages: dict[object, object] = {}
+        self._held: dict[int, HostResource] = {}
+        self._unclaimed: Callable[[], tuple[str, ...]] = tuple
+
+    @property
+    def principal(self) -> Principal:
+        """The effective principal of the running host call. Spec: host-abi 2.1."""
+        if self.purpose == "run" and self.caller is not None and self.caller.principal is not None:
+            return self.caller.principal
+        return self._base_principal
+
+    @property
+    def attribution(self) -> Attribution:
+        """How sure the effective principal is: a claim stays a claim."""
+        source = self.caller
+        if self.purpose != "run":
+            source = None if self._call is None else self._call.caller
+        if source is None or source.principal is None:
+            return Attribution.VERIFIED
+        return source.attribution
+
+    @property
+    def depth(self) -> int:
+        """Length of the causal chain that led to the running call."""
+        received = 0 if self.caller is None else self.caller.depth
+        called = self._call.caller.depth if self._call and self._call.caller else 0
+        return max(received, called)
+
+    def handler(self, interface: str, function: str) -> Handler | None:
+        """As `HostInstance.handler`."""
+        make = self._handlers.get((interface, function))
+        return None if make is None else make(self)
+
+    def enter(self, call: Call, *, deadline: float | None) -> None:
+        """As `HostInstance.enter`."""
+        self._call = call
+        self._base_principal = call.principal
+        self._deadline = deadline
+        self.caller = call.caller
+
+    def leave(self) -> None:
+        """As `HostInstance.leave`."""
+        self._call = None
+        self._deadline = None
+        self.caller = None
+
+    def close(self) -> None:
+        """As `HostInstance.close`: give up everything the guest side left behind."""
+        self.cancel.fire()
+        held, self._held = list(self._held.values()), {}
+        for resource in held:
+            resource.drop()
+
+    def unclaimed_bindings(self) -> tuple[str, ...]:
+        """Handler topics of a run loop that the guest never subscribed to, for a warning."""
+        return self._unclaimed()
+
+    def report_unclaimed(self, source: Callable[[], tuple[str, ...]]) -> None:
+        """Name who knows the handler topics that nobody took."""
+        self._unclaimed = source
+
+    def package(self, package: Callable[[Instance], _PackageT]) -> _PackageT:
+        """The host functions of one package for this instance; made once.
+
+        Args:
+            package: The package's class.
+        """
+        if package not in self._packages:
+            self._packages[package] = package(self)
+        return cast("_PackageT", self._packages[package])
+
+    def hold(self, resource: HostResource) -> None:
+        """Drop the resource when the instance closes, unless the guest drops it before."""
+        self._held[id(resource)] = resource
+
+    def release(self, resource: HostResource) -> None:
+        """The resource was dropped."""
+        self._held.pop(id(resource), None)
+
+    def follow(self, messages: tuple[Envelope, ...]) -> None:
+        """Take the context of a received batch; an empty one clears it.
+
+        The chain length is the longest of the batch: nothing tells which message the guest answers.
+
+        Spec: host-abi 10.3 "context".
+        """
+        if not messages:
+            self.caller = None
+            return
+        first = messages[0]
+        self.caller = Caller(
+            principal=first.principal,
+            attribution=first.attribution,
+            source_id=first.source_id,
+            timestamp=first.timestamp,
+            depth=max(message.depth for message in messages),
+        )
+
+    def wait(self, sources: tuple[WaitSource, ...], *, timeout_s: float | None) -> Waited:
+        """Wait for a source, the capsule's end, the call's end, or the time to pass.
+
+        Args:
+            sources: May be empty, to sleep.
+            timeout_s: The function's own bound in seconds, None for none.
+
+        Returns:
+            CANCELLED also when the call's deadline passes first, so that an expired call comes back
+            promptly. Cancellation wins over readiness.
+        """
+        stops: tuple[CancelToken, ...] = (self.cancel,)
+        if self._call is not None and self._call.cancel is not None:
+            stops = (self.cancel, self._call.cancel)
+        budget = self._remaining()
+        bound, bounded_by_deadline = timeout_s, False
+        if budget is not None and (bound is None or budget < bound):
+            bound, bounded_by_deadline = budget, True
+        if any(stop.is_fired for stop in stops):
+            return Waited.CANCELLED
+        if any(source.is_ready() for source in sources):
+            return Waited.READY
+        if bound is None or bound > 0:
+            with self.services.blocked():
+                wait_any((*stops, *sources), timeout_s=bound)
+            if any(stop.is_fired for stop in stops):
+                return Waited.CANCELLED
+            if any(source.is_ready() for source in sources):
+                return Waited.READY
+        return Waited.CANCELLED if bounded_by_deadline else Waited.TIMEOUT
+
+    def _remaining(self) -> float | None:
+        if self._deadline is None:
+            return None
+        return max(0.0, self._deadline - self.services.clock.monotonic())
+
+
+HandlerTable: TypeAlias = Mapping[tuple[str, str], Callable[[Instance], Handler]]
+"""Makes the handler of a function for an instance."""
+
+
+def _grants(grants: CapsuleGrants, purpose: Purpose) -> CapsuleGrants:
+    """Life-cycle hooks publish and receive nothing. Spec: host-abi 16.8."""
+    return replace(grants, publish=(), subscribe=()) if purpose == "lifecycle" else grants

@@ -1,0 +1,34 @@
+"""The handlers of every function of the ABI: those of the packages here, refusals for the rest."""
+
+from __future__ import annotations
+
+import functools
+from types import MappingProxyType
+from typing import Final
+
+from astrid_core.host.elicit import ElicitHost
+from astrid_core.host.handlers import HostPackage, handler_table
+from astrid_core.host.instance import HandlerTable
+from astrid_core.host.ipc import IpcHost
+from astrid_core.host.kv import KvHost
+from astrid_core.host.poll import PollHost
+from astrid_core.host.streams import ErrorHost, StreamsHost
+from astrid_core.host.sys import SysHost
+from astrid_core.host.unavailable import unavailable_handlers
+
+PACKAGES: Final[tuple[type[HostPackage], ...]] = (
+    ElicitHost,
+    ErrorHost,
+    IpcHost,
+    KvHost,
+    PollHost,
+    StreamsHost,
+    SysHost,
+)
+
+
+@functools.cache
+def all_handlers() -> HandlerTable:
+    """The handler of every (interface, function) in the ABI lock."""
+    implemented = handler_table(PACKAGES)
+    return MappingProxyType({**unavailable_handlers(implemented), **implemented})

@@ -1,0 +1,141 @@
+"""What host functions need from the kernel, as Protocols: `host` imports nothing above it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from astrid_core.domain.rate import RateLimiter
+from astrid_core.ports.clock import Clock
+from astrid_core.security.grants import CapsuleGrants
+from astrid_hookspecs.buses import Bus
+from astrid_hookspecs.stores import KvStore
+from astrid_hookspecs.values import CapsuleId, Principal
+
+MAX_PUBLISH_DEPTH: Final = 8
+"""Longest chain of publishes that cause each other. Spec: host-abi 10.1 step 7."""
+
+
+class Gate(Protocol):
+    """Decides; every refusal is a `DeniedError`. `astrid_core.security.gate.Gate` is one."""
+
+    def check_publish(self, grants: CapsuleGrants, principal: Principal, topic: str) -> object:
+        """May the capsule publish on the topic?"""
+        ...
+
+    def check_publish_as(self, grants: CapsuleGrants, principal: Principal, claimed: str) -> object:
+        """May the capsule speak for somebody else?"""
+        ...
+
+    def check_subscribe(self, grants: CapsuleGrants, principal: Principal, pattern: str) -> object:
+        """May the capsule receive what matches the pattern?"""
+        ...
+
+
+class Profile(Protocol):
+    """The limits of a principal that host functions apply."""
+
+    @property
+    def max_ipc_throughput_bytes(self) -> int:
+        """Bytes that may be published per second."""
+        ...
+
+    @property
+    def max_storage_bytes(self) -> int:
+        """Bytes that one key-value namespace may hold."""
+        ...
+
+
+class Profiles(Protocol):
+    """Looks profiles up; cheap, called on every publish and every write."""
+
+    def profile(self, principal: Principal) -> Profile:
+        """The principal's profile.
+
+        Raises:
+            ConfigError: It cannot be read; the host function refuses.
+        """
+        ...
+
+
+class LogSink(Protocol):
+    """Writes capsule logs; never raises."""
+
+    def write(self, principal: Principal, capsule: CapsuleId, level: str, message: str) -> None:
+        """Append one line, already escaped, to the principal's log of the capsule."""
+        ...
+
+
+class CapsuleDirectory(Protocol):
+    """Knows which capsule speaks under a source id."""
+
+    def capabilities(self, source_id: str) -> frozenset[str] | None:
+        """Names of the capabilities that the capsule holds; None for an unknown source id."""
+        ...
+
+
+class PublishBudget:
+    """The rate limiter of one kernel, safe from any thread. Spec: capsules-and-bus 6.8."""
+
+    def __init__(self) -> None:
+        self._limiter = RateLimiter()
+        self._lock = threading.Lock()
+
+    def fits(
+        self, source_id: str, principal: Principal, *, size_bytes: int, ceiling: int, now: float
+    ) -> bool:
+        """Whether a message of this size is within the budget; charges nothing."""
+        with self._lock:
+            return self._limiter.fits(
+                (source_id, principal), size_bytes=size_bytes, ceiling_bytes=ceiling, now=now
+            )
+
+    def charge(
+        self, source_id: str, principal: Principal, *, size_bytes: int, ceiling: int, now: float
+    ) -> bool:
+        """Charge an accepted message; False, with nothing charged, when it no longer fits."""
+        with self._lock:
+            return self._limiter.allow(
+                (source_id, principal), size_bytes=size_bytes, ceiling_bytes=ceiling, now=now
+            )
+
+
+SecretLookup = Callable[[Principal, CapsuleId, str], str | None]
+"""The text of a secret for (principal, capsule, key), or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostServices:
+    """Everything host functions act on. One object per kernel; all members are thread-safe.
+
+    Attributes:
+        kv: The key-value store.
+        bus: The event bus.
+        gate: Decides about publishes and subscriptions.
+        profiles: Limits of principals.
+        clock: Wall and monotonic time.
+        random_bytes: Bytes of the operating system's generator.
+        logs: Where `sys.log` goes.
+        blocked: Entered while a host function waits, so that a worker pool can make up for the
+            thread; leaving it must not wait long.
+        capsules: For `check-capsule-capability`; None while there is no registry.
+        rate: The publish budget.
+        secrets: For secret-typed configuration; None while there is no secret store.
+        max_publish_depth: Longest causal chain of publishes.
+    """
+
+    kv: KvStore
+    bus: Bus
+    gate: Gate
+    profiles: Profiles
+    clock: Clock
+    random_bytes: Callable[[int], bytes]
+    logs: LogSink
+    blocked: Callable[[], AbstractContextManager[object]]
+    capsules: CapsuleDirectory | None = None
+    rate: PublishBudget = field(default_factory=PublishBudget)
+    secrets: SecretLookup | None = field(default=None, repr=False)
+    max_publish_depth: int = MAX_PUBLISH_DEPTH
