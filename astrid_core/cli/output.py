@@ -226,6 +226,13 @@ def use(output: Output) -> Iterator[Output]:
         _current.reset(token)
 
 
+def log_to_stderr() -> None:
+    """Show on stderr what the kernel logs; without this a command logs nothing to the terminal."""
+    from loguru import logger  # noqa: PLC0415 - 60 ms that only --verbose needs
+
+    logger.add(sys.stderr, level="DEBUG", backtrace=False, diagnose=False)
+
+
 def describe(
     *, example: str, structured: bool = True, needs_daemon: bool = False
 ) -> Callable[[CommandT], CommandT]:

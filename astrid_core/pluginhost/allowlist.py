@@ -126,13 +126,13 @@ def _edited(path: Path, wanted: AllowList) -> str:
     document = tomlkit.parse(text)
     if "plugins" not in document:
         document["plugins"] = tomlkit.table()
-    table: Table = document["plugins"]  # type: ignore[assignment]  # checked before
+    table: Table = document["plugins"]
     for key, names in (("enabled", wanted.enabled), ("disabled", wanted.disabled)):
         if key not in table:
             if not names:
                 continue
             table[key] = tomlkit.array()
-        array: Array = table[key]  # type: ignore[assignment]  # checked before
+        array: Array = table[key]
         for index in reversed(range(len(array))):
             if array[index] not in names:
                 del array[index]

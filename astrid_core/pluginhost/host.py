@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from astrid_core.pluginhost.allowlist import AllowList
 from astrid_core.pluginhost.discovery import (
@@ -34,10 +34,19 @@ BOOT_KINDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Supplied:
-    """One thing a plugin supplies: a record, or its part in a vote or observe hook."""
+    """One thing a plugin supplies: a record, or its part in a vote or observe hook.
+
+    Attributes:
+        kind: Plugin kind (`kv-store`), or `authz-policy`, `observer`, `selector`.
+        name: Name of the record, or of the hook.
+        priority: Of the record, where its kind has priorities.
+        serves: Entry kinds of an engine.
+    """
 
     kind: str
     name: str
+    priority: int | None = None
+    serves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,7 @@ class PluginHost:
         source = plugin.source
         hooks = tuple(self._manager.implemented_by(source.name))
         supplies = [
-            Supplied(kind, item.record.name)
+            _supplied(kind, item.record)
             for kind in self.registry.kinds
             for item in self.registry.registered(kind)
             if item.source == source
@@ -178,6 +187,15 @@ class PluginHost:
             supplies=tuple(supplies),
             load_ms=round(plugin.load_ms, 1),
         )
+
+
+def _supplied(kind: str, record: Any) -> Supplied:
+    return Supplied(
+        kind,
+        record.name,
+        priority=getattr(record, "priority", None),
+        serves=tuple(sorted(getattr(record, "serves", ()))),
+    )
 
 
 _WORDS: Final = {

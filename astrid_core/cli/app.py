@@ -1,0 +1,88 @@
+"""The root of the command line. Parses, hands over, reports; holds no rules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from typing import Annotated, Any, Final
+
+import typer
+from typer.main import get_group
+
+from astrid_core.cli.context import CliContext
+from astrid_core.cli.errors import guarded
+from astrid_core.cli.groups import RootGroup, add_global_options
+from astrid_core.cli.output import Output, use
+from astrid_core.cli.version import print_version
+
+_EPILOG: Final = """\
+Exit status: 0 done; 1 failed, not found or denied; 2 wrong arguments; 3 not running; 4 not healthy;
+5 an approval was denied; 6 an answer is needed and nobody can be asked; 7 a hash, signature or the
+audit chain does not match; 130 interrupted.
+"""
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Parse and run one command line with the full parser.
+
+    Args:
+        arguments: Without the program name.
+
+    Returns:
+        The exit status.
+    """
+    # Nothing logs to the terminal by itself; `--verbose` adds a handler.
+    os.environ.setdefault("LOGURU_AUTOINIT", "False")
+    output = Output()
+
+    def command() -> object:
+        return root().main(
+            list(arguments), prog_name="astrid", standalone_mode=False, obj=CliContext(output)
+        )
+
+    with use(output):
+        return guarded(command, output=output, arguments=arguments)
+
+
+@cache
+def root() -> Any:
+    """The parser's root group."""
+    app = typer.Typer(
+        name="astrid",
+        cls=RootGroup,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        invoke_without_command=True,
+        epilog=_EPILOG,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_astrid)
+    group = get_group(app)
+    add_global_options(group)
+    return group
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - the parser's signature
+    if value:
+        raise typer.Exit(print_version(()))
+
+
+def _astrid(
+    context: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            help="Show the version and exit.",
+            callback=_show_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Run untrusted components and MCP servers with exactly the rights you gave them."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,76 @@
+"""What commands share: the home, its settings, the plugins it allows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astrid_core.cli.output import Output
+
+if TYPE_CHECKING:
+    from astrid_core.config import Settings
+    from astrid_core.pluginhost import AllowList
+
+
+def home_path() -> Path:
+    """The runtime home of this process; nothing is created.
+
+    Raises:
+        ConfigError: `home.path`.
+    """
+    from astrid_core.kernel.home import resolve_home  # noqa: PLC0415 - loads the hash library
+
+    return resolve_home(os.environ)
+
+
+def settings() -> Settings:
+    """The settings in `etc/config.toml`.
+
+    Raises:
+        ConfigError: The home or the file is malformed.
+    """
+    from astrid_core.config import load_settings  # noqa: PLC0415 - few commands need it
+
+    return load_settings(home_path() / "etc" / "config.toml")
+
+
+def allow_list_path() -> Path:
+    """Where the allow-list of plugins is, or would be."""
+    return home_path() / "etc" / "plugins.toml"
+
+
+def allow_list() -> AllowList:
+    """The allow-list in `etc/plugins.toml`.
+
+    Raises:
+        ConfigError: The home or the file is malformed.
+    """
+    from astrid_core.pluginhost import load_allow_list  # noqa: PLC0415 - loads stevedore
+
+    return load_allow_list(allow_list_path())
+
+
+@dataclass(frozen=True, slots=True)
+class CliContext:
+    """`ctx.obj` of every command; a `CommandContext` of the hook contract.
+
+    Attributes:
+        output: The only way to print.
+    """
+
+    output: Output
+
+    def enabled_plugins(self) -> tuple[str, ...]:
+        """Entry-point names that may be loaded, ascending; loads nothing.
+
+        Raises:
+            ConfigError: The home or the allow-list is malformed.
+            PluginError: Two distributions use one plugin name.
+        """
+        from astrid_core.pluginhost.discovery import find_plugins  # noqa: PLC0415
+
+        allowed = allow_list()
+        names = [plugin.source.name for plugin in find_plugins()]
+        return tuple(name for name in names if allowed.allows(name))

@@ -1,0 +1,56 @@
+"""The console script `astrid`: picks the cheapest way to run a command.
+
+Imports nothing but `sys` until it knows what is asked for; the commands in `_FAST` must answer in a
+few times the start-up of the interpreter, so they see neither typer nor asyncio nor an engine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Final
+
+_FAST: Final[Mapping[str, str]] = {
+    "--version": "astrid_core.cli.version:print_version",
+    "-V": "astrid_core.cli.version:print_version",
+}
+"""First argument -> `module:function`; the function gets the other arguments and returns the exit
+status, or None when the arguments need the full parser."""
+
+
+def main() -> None:
+    """Run `astrid` with the arguments of the process and end it."""
+    arguments = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        # A locale that cannot show a symbol must not turn a result into a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    status = run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; what is still buffered must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: Without the program name.
+
+    Returns:
+        The exit status. Spec: cli-and-ux 3.3.
+    """
+    if arguments and (target := _FAST.get(arguments[0])) is not None:
+        module, _, name = target.partition(":")
+        function: Callable[[Sequence[str]], int | None] = getattr(import_module(module), name)
+        status = function(arguments[1:])
+        if status is not None:
+            return status
+    from astrid_core.cli.app import run_app  # noqa: PLC0415 - loads typer
+
+    return run_app(arguments)

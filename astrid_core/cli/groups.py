@@ -1,0 +1,271 @@
+"""The parser's groups: commands loaded on demand, commands of plugins, flags accepted everywhere.
+
+`astrid --help` must not import what it does not run, so the root knows its commands by name and
+help line only. Plugins are looked at when a name is unknown to the built-ins, or for a help text.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+from astrid_core.cli.context import allow_list
+from astrid_core.cli.output import OutputFormat, current, log_to_stderr
+from astrid_hookspecs.commands import CommandGroupRecord
+from astrid_hookspecs.errors import AstridError, PluginConflictError
+from astrid_hookspecs.exits import EXIT_USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is imported when it runs.
+
+    Attributes:
+        target: `module:attribute`, a `typer.Typer` for a group or a function for one command.
+        help: Its line in `astrid --help`.
+    """
+
+    target: str
+    help: str
+
+    def load(self) -> Any:
+        """Import it."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+BUILT_IN: Final[Mapping[str, LazyCommand]] = {
+    "demo": LazyCommand(
+        "astrid_core.cli.demo:demo", "Show a capsule being built, installed, called and contained"
+    ),
+    "capsule": LazyCommand(
+        "astrid_core.cli.capsule:app", "Create, check, build, install, run and remove capsules"
+    ),
+    "plugins": LazyCommand(
+        "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
+    ),
+    "version": LazyCommand("astrid_core.cli.version:version", "Show version, build and platform"),
+    "commands": LazyCommand(
+        "astrid_core.cli.leaves:commands", "List every command with its flags and an example"
+    ),
+}
+
+
+class ExtensibleGroup(TyperGroup):
+    """A group that plugins can add commands to."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name: built in, else from a plugin, else None."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None or ctx.resilient_parsing or cmd_name.startswith("-"):
+            return found
+        record = plugin_commands().get(_dotted(ctx, cmd_name))
+        if record is None:
+            return None
+        command = to_command(record.factory(), name=cmd_name, help_line=record.help)
+        self.commands[cmd_name] = command
+        return command
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every name, in the order of the help text: built-ins first, then those of plugins."""
+        names = super().list_commands(ctx)
+        names.extend(name for name in self.plugin_help(ctx) if name not in names)
+        return names
+
+    def plugin_help(self, ctx: Any) -> dict[str, str]:
+        """Names and help lines of what plugins add here.
+
+        A plugin that cannot be loaded costs its own commands, with a warning, but no help text.
+        """
+        prefix = _dotted(ctx, "")
+        try:
+            records = plugin_commands()
+        except AstridError as error:
+            current().warning(f"commands of plugins are left out: {error}")
+            return {}
+        return {
+            name.removeprefix(prefix): record.help
+            for name, record in records.items()
+            if name.startswith(prefix) and "." not in name.removeprefix(prefix)
+        }
+
+    def help_lines(self, ctx: Any, *, limit: int) -> list[tuple[str, str]]:
+        """Each name with its help line, loading nothing that is not loaded.
+
+        Args:
+            ctx: The parser's context.
+            limit: Longest help line.
+        """
+        lines = [
+            (name, command.get_short_help_str(limit))
+            for name, command in self.commands.items()
+            if not command.hidden
+        ]
+        seen = {name for name, _ in lines}
+        lines.extend(item for item in self.plugin_help(ctx).items() if item[0] not in seen)
+        return lines
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the section of the help text that lists the commands."""
+        with formatter.section("Commands"):
+            longest = max(map(len, self.list_commands(ctx)), default=0)
+            formatter.write_dl(self.help_lines(ctx, limit=formatter.width - longest - 6))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As the base class; a group without a command shows its help."""
+        if not args and not self.invoke_without_command and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help(), err=True)
+            raise typer.Exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As the base class, with a suggestion that knows lazy and plugin commands."""
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None and not ctx.resilient_parsing and not name.startswith("-"):
+            close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"{ctx.command_path} has no command {name!r}{meant}")
+        return super().resolve_command(ctx, args)
+
+
+class RootGroup(ExtensibleGroup):
+    """`astrid` itself: its commands are imported when they run."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """As the base class, after importing a built-in of that name."""
+        lazy = BUILT_IN.get(cmd_name)
+        if lazy is not None and cmd_name not in self.commands:
+            self.commands[cmd_name] = to_command(lazy.load(), name=cmd_name, help_line=lazy.help)
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The built-ins, then what plugins add."""
+        return [*BUILT_IN, *(name for name in self.plugin_help(ctx) if name not in BUILT_IN)]
+
+    def help_lines(self, ctx: Any, *, limit: int) -> list[tuple[str, str]]:  # noqa: ARG002
+        """As the base class, from the table instead of the commands."""
+        lines = [(name, lazy.help) for name, lazy in BUILT_IN.items()]
+        lines.extend(self.plugin_help(ctx).items())
+        return lines
+
+
+def to_command(supplied: Any, *, name: str, help_line: str) -> TyperCommand | TyperGroup:
+    """Make a parser command of what a module or a plugin supplies.
+
+    Args:
+        supplied: A `typer.Typer`, or a function for a single command.
+        name: Its name on the command line.
+        help_line: Used where it has no help text of its own.
+    """
+    if isinstance(supplied, typer.Typer):
+        supplied.info.cls = ExtensibleGroup
+        supplied.rich_markup_mode = None
+        command: Any = get_group(supplied)
+        command.help = command.help or help_line
+    else:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(name, help=None if supplied.__doc__ else help_line)(supplied)
+        command = get_command(app)
+    command.name = name
+    add_global_options(command)
+    return command  # type: ignore[no-any-return]
+
+
+def add_global_options(command: Any) -> None:
+    """Accept the flags of `astrid` on this command and everything below it.
+
+    A command that has an option of the same name keeps its own. Spec: cli-and-ux 2.2.
+    """
+    taken = {flag for parameter in command.params for flag in parameter.opts}
+    for option in _global_options():
+        if not taken.intersection(option.opts):
+            command.params.append(option)
+    for below in getattr(command, "commands", {}).values():
+        add_global_options(below)
+
+
+@cache
+def plugin_commands() -> dict[str, CommandGroupRecord]:
+    """The commands of the allowed plugins, by dotted name.
+
+    Raises:
+        PluginError: A plugin cannot be used, or uses the name of a built-in command.
+        ConfigError: The allow-list is malformed.
+    """
+    from astrid_core.pluginhost import PluginHost  # noqa: PLC0415 - loads stevedore and plugins
+
+    host = PluginHost.open(allow_list(), boot=False)
+    records: dict[str, CommandGroupRecord] = {}
+    for item in host.registry.registered(CommandGroupRecord):
+        if item.record.name in BUILT_IN:
+            raise PluginConflictError(
+                f"{item.source.label} supplies the command {item.record.name!r}, which is built in",
+                hint=item.source.disable_hint,
+            )
+        records[item.record.name] = item.record
+    return records
+
+
+def _dotted(ctx: Any, name: str) -> str:
+    """`plugins.check` for `check` below `plugins`, the bare name at the root."""
+    parts: list[str] = [name]
+    while ctx.parent is not None:
+        parts.insert(0, ctx.info_name or "")
+        ctx = ctx.parent
+    return ".".join(parts)
+
+
+def _set_json(value: bool) -> None:  # noqa: FBT001 - the parser's signature
+    if value:
+        current().format = "json"
+
+
+def _set_format(value: OutputFormat | None) -> None:
+    if value is not None:
+        current().format = value
+
+
+def _set_verbose(value: bool) -> None:  # noqa: FBT001 - the parser's signature
+    if value and not current().verbose:
+        current().verbose = True
+        log_to_stderr()
+
+
+def _template(
+    *,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Same as --format json.", callback=_set_json, expose_value=False
+        ),
+    ] = False,
+    output_format: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--format", help="How to print results.", callback=_set_format, expose_value=False
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Log more.", callback=_set_verbose, expose_value=False
+        ),
+    ] = False,
+) -> None:
+    """Carries the options that every command accepts."""
+
+
+@cache
+def _global_options() -> Iterable[Any]:
+    app = typer.Typer(add_completion=False)
+    app.command()(_template)
+    return tuple(get_command(app).params)
