@@ -12,10 +12,10 @@ For the engine:
     guest.call_void("run")
     guest.close()                                       # drops what the guest still holds
 
-`instantiate` and the calls raise `GuestFailure` (see `failure.py`); its store is unusable afterwards.
-A busy instance refuses a second entry with `EngineError("engine.busy")`. `guest.failure` is what a
-host call recorded last: a handler's unforeseen exception, a deliberate trap, or a `BaseException`,
-which the call then raises again once the guest is left. `ffi.configure(config)` sets the engine's
+`instantiate` and the calls raise `GuestFailure` (see `failure.py`); the store behind it is unusable
+afterwards. A busy instance refuses a second entry with an `EngineError` of code `engine.busy`.
+`guest.failure` is what a host call recorded last: a handler's unforeseen exception, a deliberate
+trap, or a `BaseException`, which the call raises again once the guest is left. `ffi.configure(config)` sets the engine's
 switches, `ffi.set_epoch_callback(store, callback)` the answer to a passed deadline.
 """
 
@@ -27,8 +27,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from astrid_hookspecs.engines import GuestResult, HostInstance
-from astrid_hookspecs.errors import ComponentError, EngineError, UnsupportedActionError
 from wasmtime import Engine, Store, WasmtimeError
 from wasmtime.component import Component, Linker
 
@@ -39,6 +37,8 @@ from astrid_engine_wasm.lower import BLOCK, borrow_block, return_block, write_by
 from astrid_engine_wasm.resources import type_number
 from astrid_engine_wasm.signature import check_exports, check_imports
 from astrid_engine_wasm.trampoline import DESTRUCTOR, FRAMES, HostFault, HostFrame, trampoline
+from astrid_hookspecs.engines import GuestResult, HostInstance
+from astrid_hookspecs.errors import ComponentError, EngineError, UnsupportedActionError
 
 __all__ = ["Cause", "GuestFailure", "GuestInstance", "GuestLinker", "HostFault"]
 

@@ -58,8 +58,6 @@ def parse_failure(text: str) -> GuestFailure:
     head, _, tail = root.partition(": ")
     if head.isdigit():
         root = tail
-    for start, cause in _BY_ROOT:
-        if root.startswith(start):
-            return GuestFailure(root, cause, detail=text)
-    cause = Cause.TRAP if root.startswith("wasm trap: ") else None
+    fallback = Cause.TRAP if root.startswith("wasm trap: ") else None
+    cause = next((cause for start, cause in _BY_ROOT if root.startswith(start)), fallback)
     return GuestFailure(root, cause, detail=text)

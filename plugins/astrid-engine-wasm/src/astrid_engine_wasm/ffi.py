@@ -16,11 +16,12 @@ import ctypes
 import importlib.metadata
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from astrid_hookspecs.errors import EngineError
 from wasmtime import Config, Engine, Store, WasmtimeError, _ffi
 from wasmtime.component import Component, Linker, LinkerInstance, ResourceType
+
+from astrid_hookspecs.errors import EngineError
 
 SUPPORTED: Final = ((50, 0, 1), (51, 0, 0))
 """First wrapper release that this module was checked with, and the first that it was not."""
@@ -66,7 +67,7 @@ memory: Final = memoryview((ctypes.c_ubyte * _SPACE).from_address(0)).cast("B")
 
 Nothing is allocated or mapped by it; reading through it costs a third of a ctypes object.
 """
-bytes_at = (ctypes.c_char * _SPACE).from_address
+bytes_at: Final = cast("Callable[[int], bytes]", (ctypes.c_char * _SPACE).from_address)
 """`bytes_at(address)[8:n:32]` copies every 32nd byte, ten times faster than a memoryview does."""
 
 
@@ -134,6 +135,10 @@ func_call: Final[Callable[[int, int, int, int, int, int], int | None]] = ctypes.
     _P, _P, _P, _P, _N, _P, _N
 )(("wasmtime_component_func_call", _ffi.dll))
 """(function, context, arguments, count, results, count) -> error or None. Releases the lock."""
+
+_instantiate: Final[Callable[[int, int, int, int], int | None]] = ctypes.CFUNCTYPE(
+    _P, _P, _P, _P, _P
+)(("wasmtime_component_linker_instantiate", _ffi.dll))
 
 byte_vec_new: Final = _entry("wasm_byte_vec_new", None, _P, _N, _P)
 """(out, size, bytes): copies into a new allocation that the callee of a result frees."""
@@ -289,12 +294,8 @@ class Instance:
     def __init__(self, linker: Linker, store: Store, component: Component) -> None:
         self._store = store
         self._raw = _ffi.wasmtime_component_instance_t()
-        context = _ffi.wasmtime_store_context(store.ptr())
-        error = _ffi.wasmtime_component_linker_instantiate(
-            linker.ptr(), context, component.ptr(), ctypes.byref(self._raw)
-        )
-        if error:
-            raise WasmtimeError(take_error(_address(error)))
+        context, raw = context_address(store), ctypes.addressof(self._raw)
+        _check(_instantiate(_address(linker.ptr()), context, _address(component.ptr()), raw))
 
     def function(self, index: Any) -> Any | None:
         """The function behind an export index; keep the object, `address_of` gives its address."""

@@ -12,9 +12,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
-from astrid_hookspecs.engines import WitError
-from astrid_hookspecs.errors import ComponentError
-
 from astrid_engine_wasm.ffi import (
     ENTRY_SIZE,
     ENTRY_VALUE,
@@ -39,6 +36,8 @@ from astrid_engine_wasm.wit_types import (
     Variant,
     WitType,
 )
+from astrid_hookspecs.engines import WitError
+from astrid_hookspecs.errors import ComponentError
 
 
 class Frame(Protocol):
@@ -73,7 +72,7 @@ FORMATS = {
 
 
 @lru_cache(maxsize=1024)
-def compile_lift(item: WitType) -> Lift:
+def compile_lift(item: WitType) -> Lift:  # noqa: C901, PLR0911 - one case per type
     """The closure that reads values of this type.
 
     Raises:
@@ -118,8 +117,7 @@ def lift_bytes(address: int, _frame: Frame) -> bytes:
     size, data = _words(memory, address + PAYLOAD)
     if not size:
         return b""
-    found: bytes = bytes_at(data)[PAYLOAD : size * VALUE_SIZE : VALUE_SIZE]
-    return found
+    return bytes_at(data)[PAYLOAD : size * VALUE_SIZE : VALUE_SIZE]
 
 
 def lift_string(address: int, _frame: Frame) -> str:

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from astrid_hookspecs.engines import HostResource, WitError
-
 from astrid_engine_wasm import ffi
 from astrid_engine_wasm.ffi import (
     ENTRY_SIZE,
@@ -43,6 +41,7 @@ from astrid_engine_wasm.wit_types import (
     Variant,
     WitType,
 )
+from astrid_hookspecs.engines import HostResource, WitError
 
 Lower: TypeAlias = Callable[[int, Any, Frame], None]
 """(address of a valid value, Python value, frame) -> writes it."""
@@ -80,7 +79,7 @@ _large_blocks: list[ByteBlock] = []
 
 
 def borrow_block(size: int) -> ByteBlock:
-    """Take a buffer for `size` elements, at most `BLOCK`; the caller alone uses it until it returns.
+    """Take a buffer for up to `BLOCK` elements; the caller alone uses it until it returns it.
 
     `list.pop` and `append` are atomic, so threads never share a buffer.
     """
@@ -113,7 +112,7 @@ def write_bytes(data: int, value: bytes | bytearray | memoryview) -> None:
 
 
 @lru_cache(maxsize=1024)
-def compile_lower(item: WitType) -> Lower:
+def compile_lower(item: WitType) -> Lower:  # noqa: C901, PLR0911, PLR0912 - one case per type
     """The closure that writes values of this type."""
     match item:
         case Primitive("string"):

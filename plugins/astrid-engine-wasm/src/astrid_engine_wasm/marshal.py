@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from astrid_hookspecs.engines import WitError
-
 from astrid_engine_wasm.ffi import PAYLOAD, VALUE_SIZE
 from astrid_engine_wasm.lift import Frame, Lift, compile_lift
 from astrid_engine_wasm.lower import Lower, compile_lower
@@ -32,6 +30,7 @@ from astrid_engine_wasm.wit_types import (
     WitType,
     parse_signature,
 )
+from astrid_hookspecs.engines import WitError
 
 __all__ = ["PAYLOAD", "VALUE_SIZE", "Frame", "Lift", "Lower", "Plan", "compile_plan", "default"]
 
@@ -143,7 +142,7 @@ def _into_enum(error: WitError, names: tuple[str, ...]) -> WitError:
 _SIMPLE: dict[str, object] = {"bool": False, "string": "", "char": "?", "f32": 0.0, "f64": 0.0}
 
 
-def default(item: WitType) -> object:
+def default(item: WitType) -> object:  # noqa: C901, PLR0911 - one case per type
     """A harmless value of a type: false, zero, empty, none, the first case, a closed handle."""
     match item:
         case Primitive(name):

@@ -93,8 +93,8 @@ class HandleTable:
                 found.drop()
             except HostTrap:
                 raise
-            except Exception:
-                _log.exception("dropping a %s failed", type(found).__name__)
+            except Exception as error:  # noqa: BLE001 - part of the host-call boundary
+                _log_drop(found, error)
 
     def close(self) -> None:
         """Release everything that is left, newest first, so that children go before parents."""
@@ -117,8 +117,12 @@ def release(resource: HostResource) -> None:
     """Drop an object; what it raises is logged, because nobody could act on it."""
     try:
         resource.drop()
-    except Exception:
-        _log.exception("dropping a %s failed", type(resource).__name__)
+    except Exception as error:  # noqa: BLE001 - part of the host-call boundary
+        _log_drop(resource, error)
+
+
+def _log_drop(resource: HostResource, error: Exception) -> None:
+    _log.error("dropping a %s failed", type(resource).__name__, exc_info=error)
 
 
 _NUMBERS: dict[str, int] = {}

@@ -2,38 +2,33 @@
 
 Trusted with the shape check: wasmtime links by name only and compares types when the first value
 crosses, so a component built against another shape of an interface would load here and trap later
-(Spec: host-abi 1.2, 1.3). Everything below reads the component's type; no guest code runs. The type is
-the guest author's: names are checked before texts are built, and every text has a size limit.
+(Spec: host-abi 1.2, 1.3). Everything below reads the component's type; no guest code runs. The type
+is the guest author's: names are checked before texts are built, and every text has a size limit.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from astrid_hookspecs.errors import ComponentError
 from wasmtime import Engine
 from wasmtime import component as wc
 
+from astrid_engine_wasm.component_types import (
+    TypeWalk,
+    component_item,
+    forbidden_import,
+    imported_instances,
+)
 from astrid_engine_wasm.wit_types import (
-    Enum,
-    Flags,
-    Handle,
-    List,
-    Option,
-    Primitive,
-    Record,
-    Result,
     Signature,
     SignatureError,
-    Tuple,
-    Variant,
-    WitType,
     parse_signature,
     parse_type,
 )
+from astrid_hookspecs.errors import ComponentError
 
 __all__ = [
     "EXPORTS",
@@ -59,14 +54,9 @@ EXPORTS: Mapping[str, str] = {
 }
 """The root exports that the ABI knows. Spec: host-abi 16.1."""
 
-MAX_NODES = 4096
-"""Type nodes of one signature; the largest of the ABI has about 60."""
-MAX_IMPORTS = 8192
-"""Exports of all imported instances together."""
-
 _STUB_WASI = (
-    "no wasi: interface exists here; Python: build with `componentize-py --stub-wasi` (or the SDK's "
-    "builder, which does); Rust and C: build for wasm32-unknown-unknown"
+    "no wasi: interface exists here; build without: Python with `componentize-py --stub-wasi` (the "
+    "SDK's builder does), Rust and C for wasm32-unknown-unknown"
 )
 
 
@@ -100,105 +90,6 @@ class Accepted:
     resources: tuple[tuple[str, str, str], ...]
 
 
-@dataclass(slots=True)
-class _Walk:
-    """Reads an engine's component types; knows the resources that were declared so far."""
-
-    engine: Engine
-    nodes: int = 0
-    resources: list[tuple[wc.ResourceType, str]] = field(default_factory=list)
-
-    def resource_name(self, found: wc.ResourceType) -> str | None:
-        return next((name for known, name in self.resources if known == found), None)
-
-    def signature(self, function: wc.FuncType, where: str) -> Signature:
-        self.nodes = 0
-        try:
-            params = tuple((name, self.type(item)) for name, item in function.params)
-            result = function.result
-            return Signature(params, None if result is None else self.type(result))
-        except _UnknownTypeError as error:
-            raise ComponentError(
-                f"{where}: {error}",
-                code="engine.component.type",
-                hint="rebuild the component against the interfaces of this release",
-            ) from error
-
-    def maybe(self, item: wc.ValType | None) -> WitType | None:
-        return None if item is None else self.type(item)
-
-    def type(self, item: wc.ValType) -> WitType:
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise _UnknownTypeError(f"the signature has more than {MAX_NODES} types")
-        name = _PRIMITIVE_NAMES.get(type(item))
-        if name is not None:
-            return Primitive(name)
-        match item:
-            case wc.OwnType() | wc.BorrowType():
-                resource = self.resource_name(item.ty)
-                if resource is None:
-                    raise _UnknownTypeError("it uses a resource that no import declares")
-                return Handle(resource, owned=isinstance(item, wc.OwnType))
-            case wc.ListType():
-                return List(self.type(item.element))
-            case wc.OptionType():
-                return Option(self.type(item.payload))
-            case wc.ResultType():
-                return Result(self.maybe(item.ok), self.maybe(item.err))
-            case wc.TupleType():
-                return Tuple(tuple(self.type(part) for part in item.elements))
-            case wc.RecordType():
-                return Record(tuple((name, self.type(part)) for name, part in item.fields))
-            case wc.VariantType():
-                return Variant(tuple((name, self.maybe(part)) for name, part in item.cases))
-            case wc.EnumType():
-                return Enum(tuple(item.names))
-            case wc.FlagsType():
-                return Flags(tuple(item.names))
-        raise _UnknownTypeError(f"type {type(item).__name__} cannot cross the host boundary")
-
-
-class _UnknownTypeError(Exception):
-    pass
-
-
-_PRIMITIVE_NAMES: Mapping[type, str] = {
-    getattr(wc, name): name.lower()
-    for name in "Bool U8 U16 U32 U64 S8 S16 S32 S64 F32 F64 Char String".split()
-}
-
-
-def _instances(
-    component: wc.Component, engine: Engine
-) -> Iterator[tuple[str, dict[str, wc.ComponentItem]]]:
-    """Imported interfaces in order, each with its items; refuses other kinds of import."""
-    seen = 0
-    for name, extern in component.type.imports(engine).items():
-        item = _item(extern, name)
-        if not isinstance(item, wc.ComponentInstanceType):
-            raise _forbidden(name, "it is not an interface; capsules import interfaces only")
-        exports = item.exports(engine)
-        seen += len(exports)
-        if seen > MAX_IMPORTS:
-            raise _forbidden(name, f"the imports hold more than {MAX_IMPORTS} items")
-        yield name, {key: _item(value, f"{name}#{key}") for key, value in exports.items()}
-
-
-def _item(extern: object, where: str) -> wc.ComponentItem:
-    try:
-        found: wc.ComponentItem = extern.ty  # type: ignore[attr-defined]
-    except TypeError as error:  # the wrapper's answer to kinds of item that it does not know
-        raise _forbidden(where, "this kind of import is not supported") from error
-    return found
-
-
-def _forbidden(name: str, why: str, hint: str | None = None) -> ComponentError:
-    return ComponentError(
-        f"the component imports {name[:200]}: {why}", code="engine.component.import", hint=hint
-    )
-
-
 def component_imports(component: wc.Component, engine: Engine) -> dict[str, dict[str, str]]:
     """The functions of every imported interface with their canonical texts.
 
@@ -208,11 +99,11 @@ def component_imports(component: wc.Component, engine: Engine) -> dict[str, dict
         ComponentError: The component imports something that is not an interface, or a type that
             the grammar does not have.
     """
-    walk = _Walk(engine)
+    walk = TypeWalk(engine)
     found: dict[str, dict[str, str]] = {}
-    for interface, items in _instances(component, engine):
+    for interface, instance in imported_instances(component, engine):
         functions = found[interface] = {}
-        for name, item in items.items():
+        for name, item in walk.items(interface, instance).items():
             if isinstance(item, wc.ResourceType):
                 if walk.resource_name(item) is None:
                     walk.resources.append((item, f"{interface}/{name}"))
@@ -236,29 +127,29 @@ def check_imports(
 
     Spec: host-abi 1.2.
     """
-    walk = _Walk(engine)
+    walk = TypeWalk(engine)
     functions: list[Import] = []
     resources: list[tuple[str, str, str]] = []
-    for interface, items in _instances(component, engine):
+    for interface, instance in imported_instances(component, engine):
         host = _resolve(interface, abi)
-        for name, item in items.items():
+        for name, item in walk.items(interface, instance).items():
             if isinstance(item, wc.ResourceType):
                 if walk.resource_name(item) is not None:
                     continue
                 if f"{host}#[resource]{name}" not in abi:
-                    raise _forbidden(f"{interface}/{name}", "there is no such resource")
+                    raise forbidden_import(f"{interface}/{name}", "there is no such resource")
                 walk.resources.append((item, f"{host}/{name}"))
                 resources.append((interface, name, f"{host}/{name}"))
             elif isinstance(item, wc.FuncType):
                 accepted = abi.get(f"{host}#{name}")
                 if not accepted:
-                    raise _forbidden(f"{interface}#{name}", *_unknown_function(host, name, abi))
+                    raise forbidden_import(f"{interface}#{name}", *_unknown_function(host, abi))
                 text = str(walk.signature(item, f"{interface}#{name}"))
                 if text not in accepted:
                     raise _mismatch(f"{interface}#{name}", text, accepted)
                 functions.append(Import(interface, name, host, text))
             elif not isinstance(item, wc.ValType):
-                raise _forbidden(f"{interface}#{name}", "it is neither a function nor a type")
+                raise forbidden_import(f"{interface}#{name}", "it is neither a function nor a type")
     return Accepted(tuple(functions), tuple(resources))
 
 
@@ -274,22 +165,22 @@ def _resolve(interface: str, abi: Mapping[str, tuple[str, ...]]) -> str:
     if interface in abi and "#" not in interface:
         return interface
     if interface.startswith("wasi:"):
-        raise _forbidden(interface, "it belongs to wasi", _STUB_WASI)
+        raise forbidden_import(interface, "it belongs to wasi", _STUB_WASI)
     wanted = _VERSIONED.match(interface)
     if wanted is None:
-        raise _forbidden(interface, "there is no such interface")
+        raise forbidden_import(interface, "there is no such interface")
     versions: dict[tuple[int, int, int], str] = {}
     for key in abi:
         known = None if "#" in key else _VERSIONED.match(key)
         if known is not None and known["name"] == wanted["name"]:
             versions[_version(known)] = key
     if not versions:
-        raise _forbidden(interface, "there is no such interface")
+        raise forbidden_import(interface, "there is no such interface")
     low = _version(wanted)
     suitable = [v for v in versions if v[0] == low[0] != 0 and v >= low]
     if not suitable:
         names = ", ".join(versions[v] for v in sorted(versions))
-        raise _forbidden(
+        raise forbidden_import(
             interface,
             "this version does not exist here",
             f"available: {names}; rebuild the component against one of them",
@@ -301,7 +192,7 @@ def _version(match: re.Match[str]) -> tuple[int, int, int]:
     return int(match["major"]), int(match["minor"]), int(match["patch"])
 
 
-def _unknown_function(host: str, name: str, abi: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
+def _unknown_function(host: str, abi: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
     known = sorted(key.partition("#")[2] for key in abi if key.startswith(f"{host}#"))
     functions = [key for key in known if not key.startswith("[resource]")]
     listed = ", ".join(functions) or "no functions"
@@ -327,12 +218,12 @@ def component_exports(component: wc.Component, engine: Engine) -> dict[str, str]
     Raises:
         ComponentError: An export of a known name is not a function.
     """
-    walk = _Walk(engine)
+    walk = TypeWalk(engine)
     found: dict[str, str] = {}
     for name, extern in component.type.exports(engine).items():
         if name not in EXPORTS:
             continue
-        item = _item(extern, name)
+        item = component_item(extern, name)
         if not isinstance(item, wc.FuncType):
             raise ComponentError(
                 f"the export {name} is not a function", code="engine.component.export"

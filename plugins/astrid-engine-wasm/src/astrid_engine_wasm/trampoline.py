@@ -15,11 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from astrid_hookspecs.engines import HostInstance, HostTrap, WitError
-
 from astrid_engine_wasm import ffi
 from astrid_engine_wasm.marshal import NoAnswerError, Plan, compile_plan
 from astrid_engine_wasm.resources import INERT, HandleQuotaError, HandleTable
+from astrid_hookspecs.engines import HostInstance, HostTrap, WitError
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +103,7 @@ def trampoline(interface: str, function: str, signature: str) -> Any:
 def _callback(target: Target, plan: Plan) -> Callable[..., int]:
     lifts, lower, takes_handles = plan.lifts, plan.lower, plan.takes_handles
 
-    def call(  # noqa: PLR0917 - the C API fixes the parameters
+    def call(
         _data: int, context: int, _type: int, arguments: int, _n: int, results: int, _m: int
     ) -> int:
         try:

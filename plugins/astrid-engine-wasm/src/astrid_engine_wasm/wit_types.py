@@ -15,9 +15,9 @@ Grammar: `bool u8 u16 u32 u64 s8 s16 s32 s64 f32 f64 char string`, `list<T>`, `o
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
 _Item = TypeVar("_Item")
@@ -230,8 +230,8 @@ class _Parser:
         self._depth -= 1
         return found
 
-    def structured(self, token: str) -> WitType:
-        match token:
+    def structured(self, word: str) -> WitType:  # noqa: C901, PLR0911 - one case per type
+        match word:
             case "list":
                 return List(self.angle())
             case "option":
@@ -249,10 +249,10 @@ class _Parser:
             case "flags":
                 return Flags(self.several("{", "}", self.name))
             case "own" | "borrow":
-                return Handle(self.resource(), owned=token == "own")
-            case _ if token in PRIMITIVES:
-                return Primitive(token)
-        self._position -= len(token)
+                return Handle(self.resource(), owned=word == "own")
+            case _ if word in PRIMITIVES:
+                return Primitive(word)
+        self._position -= len(word)
         raise self.fail("a type")
 
     def angle(self) -> WitType:
