@@ -1,0 +1,155 @@
+"""One loaded capsule: its engine parts, and the path of a call into them.
+
+Trusted with the order of a call: profile, gate, engine. No guest code runs before the gate agreed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from astrid_core.domain.manifest import Manifest
+from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.security.gate import Gate
+from astrid_core.security.grants import CapsuleGrants
+from astrid_hookspecs.buses import Envelope
+from astrid_hookspecs.cancel import CancelToken
+from astrid_hookspecs.engines import (
+    Call,
+    Caller,
+    CapsuleSpec,
+    GuestResult,
+    Health,
+    Limits,
+    LoadedCapsule,
+    Readiness,
+)
+from astrid_hookspecs.errors import UnsupportedActionError
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
+
+UNLOAD_GRACE_S: Final = 5.0
+
+State = Literal["loading", "ready", "failed", "unloading"]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A capsule in the kernel. Implements the dispatcher's `RunnableCapsule`.
+
+    Attributes:
+        spec: As the engines got it.
+        manifest: Validated.
+        grants: What it may do.
+        parts: One per engine entry, in the order they are asked.
+        profiles: Limits and the enabled switch of callers.
+        gate: Decides about every entry.
+        state: Where it is in its life.
+        problem: Why it failed, for people.
+        owner: For whom it was loaded; calls without a principal run for it.
+    """
+
+    spec: CapsuleSpec
+    manifest: Manifest
+    grants: CapsuleGrants
+    parts: tuple[LoadedCapsule, ...]
+    profiles: ProfileStore
+    gate: Gate
+    state: State = "loading"
+    problem: str = ""
+    owner: Principal = DEFAULT_PRINCIPAL
+    _running: int = 0
+    _idle: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def id(self) -> CapsuleId:
+        """The capsule's id."""
+        return self.spec.id
+
+    def answers_hooks(self) -> bool:
+        """Whether interceptor calls can reach any part: a lone run loop answers none."""
+        return any(not part.is_run_loop() for part in self.parts)
+
+    def invoke(
+        self, action: str, payload: bytes, envelope: Envelope, *, cancel: CancelToken | None
+    ) -> GuestResult:
+        """Run one interceptor call on the calling thread.
+
+        Raises:
+            DeniedError: The caller's profile or a policy refused; no guest code ran.
+            ConfigError: The caller's profile cannot be read; no guest code ran.
+            EngineError: As `LoadedCapsule.invoke`.
+        """
+        principal = envelope.principal or self.owner
+        profile = self.profiles.profile(principal)
+        self.gate.check_invoke(principal, self.spec.id, action, enabled=profile.enabled)
+        caller = Caller(
+            principal=envelope.principal,
+            attribution=envelope.attribution,
+            source_id=envelope.source_id,
+            timestamp=envelope.timestamp,
+            depth=envelope.depth,
+        )
+        call = Call(principal, self._limits(profile.limits()), caller, cancel)
+        with self._idle:
+            self._running += 1
+        try:
+            return self._ask_parts(action, payload, call)
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    def start(self) -> None:
+        """Start the run loops; returns at once."""
+        call = Call(self.owner, Limits(timeout_s=None))
+        for part in self.parts:
+            part.start(call)
+
+    def wait_ready(self, *, timeout_s: float) -> Readiness:
+        """Wait for every part, one deadline for all; the first that is not ready decides."""
+        deadline = time.monotonic() + timeout_s
+        for part in self.parts:
+            outcome = part.wait_ready(timeout_s=max(0.0, deadline - time.monotonic()))
+            if outcome is not Readiness.READY:
+                return outcome
+        return Readiness.READY
+
+    def health(self) -> Health:
+        """The first unhealthy part's health, or a good one."""
+        for part in self.parts:
+            health = part.health()
+            if not health.ok:
+                return health
+        return Health(ok=self.state == "ready", reason=self.problem)
+
+    def drain(self, *, timeout_s: float) -> bool:
+        """Wait until no interceptor call is running; False when the time is over."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._running == 0, timeout_s)
+
+    def unload(self, *, grace_s: float = UNLOAD_GRACE_S) -> None:
+        """Stop every part, last loaded first."""
+        self.state = "unloading"
+        for part in reversed(self.parts):
+            part.unload(grace_s=grace_s)
+
+    def stats(self) -> dict[str, int]:
+        """Counters of all parts, summed."""
+        total: dict[str, int] = {}
+        for part in self.parts:
+            for name, value in part.stats().items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    def _limits(self, limits: Limits) -> Limits:
+        return limits._replace(timeout_s=None) if self.spec.is_daemon else limits
+
+    def _ask_parts(self, action: str, payload: bytes, call: Call) -> GuestResult:
+        for part in self.parts:
+            try:
+                return part.invoke(action, payload, call)
+            except UnsupportedActionError:
+                continue
+        raise UnsupportedActionError(f"capsule {self.spec.id!r} has nothing that answers {action!r}")
