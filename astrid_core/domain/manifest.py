@@ -17,7 +17,6 @@ from astrid_core.domain.manifest_model import (
     Command,
     Component,
     ContextFile,
-    Diagnostic,
     EnvField,
     Export,
     Import,
@@ -35,7 +34,6 @@ from astrid_core.domain.manifest_model import (
     TopicGrant,
     Uplink,
 )
-from astrid_core.domain.manifest_read import Document, Table, UnknownKeys
 from astrid_core.domain.manifest_tables import (
     merge_capabilities,
     read_capabilities,
@@ -56,6 +54,7 @@ from astrid_core.domain.manifest_topics import (
 )
 from astrid_core.domain.manifest_validate import check_manifest, read_package
 from astrid_core.domain.semver import Version
+from astrid_core.domain.toml_document import Diagnostic, Document, Table, UnknownKeys
 
 __all__ = [
     "RUNTIME_VERSION",

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from astrid_core.domain.manifest_lines import KeyPath
 from astrid_core.domain.manifest_model import Export, Import
-from astrid_core.domain.manifest_read import Table, type_name
 from astrid_core.domain.semver import Requirement, Version
-from astrid_hookspecs.errors import ConfigError, ManifestError
+from astrid_core.domain.toml_document import Table, type_name
+from astrid_hookspecs.errors import ConfigError
 
 _IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -149,7 +149,7 @@ def _read_export(table: Table, item: _Declared) -> Export:
     return Export(item.namespace, item.interface, version)
 
 
-def _shape(table: Table, item: _Declared, reason: str) -> ManifestError:
+def _shape(table: Table, item: _Declared, reason: str) -> ConfigError:
     return table.error(
         "E-IFACE-SHAPE",
         f"{item.namespace[:80]}:{item.interface[:80]} is neither a text nor a table with"

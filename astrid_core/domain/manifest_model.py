@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from astrid_core.domain.semver import Requirement, Version
+from astrid_core.domain.toml_document import Diagnostic
 from astrid_hookspecs.engines import InterceptorBinding
 from astrid_hookspecs.values import CapsuleId
 
@@ -28,22 +29,6 @@ PinKind = Literal["version", "tag", "rev", "branch", "path"]
 _TOOL_TOPIC: Final = re.compile(r"tool\.v1\.execute\.([A-Za-z0-9_:-]+)")
 _RESULT_TOPIC: Final = "result"
 """`tool.v1.execute.result` carries answers to agent loops, so no tool can have that name."""
-
-
-class Diagnostic(NamedTuple):
-    """A remark that did not stop the manifest from being read.
-
-    Attributes:
-        rule: `E-UNKNOWN`, `E-SEG` where compatibility mode lets them pass, or `W-...`.
-        message: What was found and what it means.
-        key: Dotted key path.
-        line: 1-based, or None when the key has no place of its own.
-    """
-
-    rule: str
-    message: str
-    key: str
-    line: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,9 +351,14 @@ class Manifest:
         return (*bound, *(InterceptorBinding(i.event, i.action, i.priority) for i in legacy))
 
     @property
+    def is_uplink(self) -> bool:
+        """Whether it is a front end: loads first, may publish on behalf of others."""
+        return self.capabilities.uplink
+
+    @property
     def is_daemon(self) -> bool:
         """Whether its calls have no deadline. Spec: capsules-and-bus 5.3 step 19."""
-        return bool(self.uplinks) or self.capabilities.uplink
+        return bool(self.uplinks) or self.is_uplink
 
     @property
     def tool_names(self) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ from astrid_core.domain.manifest_model import (
     SubscribeGrant,
     TopicDeclaration,
 )
-from astrid_core.domain.manifest_read import Document, Table, type_name
-from astrid_hookspecs.errors import ManifestError
+from astrid_core.domain.toml_document import Document, Table, type_name
+from astrid_hookspecs.errors import ConfigError
 
 _PINS: Final[tuple[PinKind, ...]] = get_args(PinKind)
 _DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
@@ -205,7 +205,7 @@ def _check_segments(document: Document, topic: str, at: KeyPath) -> None:
         raise _segment_error(document, topic, at)
 
 
-def _segment_error(document: Document, topic: str, at: KeyPath) -> ManifestError:
+def _segment_error(document: Document, topic: str, at: KeyPath) -> ConfigError:
     return document.error(
         "E-SEG",
         f"empty segments in topic {topic[:_MAX_SHOWN]!r}",

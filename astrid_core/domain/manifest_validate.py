@@ -14,13 +14,13 @@ from typing import Any, Final
 from astrid_core.domain.manifest_interfaces import check_identifiers
 from astrid_core.domain.manifest_lines import KeyPath
 from astrid_core.domain.manifest_model import Capabilities, Manifest, Package
-from astrid_core.domain.manifest_read import Document, Table, did_you_mean
 from astrid_core.domain.manifest_topics import (
     check_grant_topics,
     check_legacy_topics,
     check_topic_declarations,
 )
 from astrid_core.domain.semver import Requirement, Version
+from astrid_core.domain.toml_document import Document, Table, did_you_mean
 from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.values import CapsuleId, is_capsule_id
 
@@ -38,8 +38,10 @@ _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _ENV_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _CLI_COMMAND: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _CLI_RESERVED: Final = frozenset(
-    ("new", "install", "update", "list", "remove", "tree", "deps")
-    + ("build", "check", "config", "show", "run", "help")
+    {
+        *("new", "install", "update", "list", "remove", "tree", "deps"),
+        *("build", "check", "config", "show", "run", "help"),
+    }
 )
 _IDENTITY_LEVELS: Final = ("resolve", "link", "admin")
 _MAX_SHOWN: Final = 80

@@ -2,7 +2,7 @@
 
 Trusted with refusing what no later step should see: text that is not UTF-8 or too large, nesting
 without end, control characters that a C interface would cut off, values of the wrong type, and keys
-nobody knows. It knows TOML, not what the tables of a manifest mean.
+nobody knows. It knows TOML, not what the tables of a manifest or a profile mean.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from datetime import date, time
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import tomli
 
 from astrid_core.domain.manifest_lines import KeyPath, dotted, key_lines
-from astrid_core.domain.manifest_model import Diagnostic
-from astrid_hookspecs.errors import ManifestError
+from astrid_hookspecs.errors import ConfigError, ManifestError
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
@@ -47,6 +46,39 @@ T = TypeVar("T")
 C = TypeVar("C", bound=str)
 
 
+class Diagnostic(NamedTuple):
+    """A remark that did not stop a document from being read.
+
+    Attributes:
+        rule: `W-...`, or the rule that compatibility mode let pass (`E-UNKNOWN`, `E-SEG`).
+        message: What was found and what it means.
+        key: Dotted key path.
+        line: 1-based, or None when the key has no place of its own.
+    """
+
+    rule: str
+    message: str
+    key: str
+    line: int | None
+
+
+class ErrorFactory(Protocol):
+    """Makes the error for one kind of document; the arguments are those of `ManifestError`."""
+
+    def __call__(
+        self,
+        message: str,
+        *,
+        rule: str,
+        path: str | None = None,
+        key: str | None = None,
+        line: int | None = None,
+        hint: str | None = None,
+    ) -> ConfigError:
+        """The error, not raised."""
+        ...
+
+
 class Document:
     """One TOML text, read.
 
@@ -54,13 +86,22 @@ class Document:
         text: The document; bytes are UTF-8, a byte order mark is skipped.
         path: How to name the file in errors.
         unknown: Whether keys nobody knows are errors or warnings.
+        error: The error class of this kind of document.
 
     Raises:
-        ManifestError: `E-SIZE`, or `E-TOML` for text that is no TOML 1.0 document.
+        ConfigError: From `error`: `E-SIZE`, or `E-TOML` for text that is no TOML 1.0 document.
     """
 
-    def __init__(self, text: str | bytes, *, path: str | None, unknown: UnknownKeys) -> None:
+    def __init__(
+        self,
+        text: str | bytes,
+        *,
+        path: str | None,
+        unknown: UnknownKeys = "deny",
+        error: ErrorFactory = ManifestError,
+    ) -> None:
         self.path = path
+        self._error = error
         self.unknown = unknown
         self._warnings: list[Diagnostic] = []
         self._hidden_warnings = 0
@@ -83,9 +124,9 @@ class Document:
 
     def error(
         self, rule: str, message: str, *, at: KeyPath = (), hint: str | None = None
-    ) -> ManifestError:
+    ) -> ConfigError:
         """The error for one place of the document; the caller raises it."""
-        return ManifestError(
+        return self._error(
             message,
             rule=rule,
             path=self.path,
@@ -114,14 +155,23 @@ class Document:
             if len(data) > MAX_BYTES:
                 raise self.error(
                     "E-SIZE",
-                    f"the manifest has {len(data)} bytes, more than {MAX_BYTES}",
+                    f"the document has {len(data)} bytes, more than {MAX_BYTES}",
                     hint="keep schemas and long texts in files of their own",
                 )
             return data.decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeError as error:
-            raise self.error(
-                "E-TOML", "the manifest is not UTF-8 text", hint="save the file as UTF-8"
-            ) from error
+        except UnicodeDecodeError as error:
+            raise self._no_utf8(error.object.count(b"\n", 0, error.start) + 1) from error
+        except UnicodeEncodeError as error:
+            raise self._no_utf8(error.object.count("\n", 0, error.start) + 1) from error
+
+    def _no_utf8(self, line: int) -> ConfigError:
+        return self._error(
+            "the document is not UTF-8 text",
+            rule="E-TOML",
+            path=self.path,
+            line=line,
+            hint="save the file as UTF-8",
+        )
 
     def _load(self, source: str) -> dict[str, Any]:
         if (found := _LONG_KEY.search(source)) is not None:
@@ -137,8 +187,8 @@ class Document:
         except ValueError as error:
             raise self._syntax_error("a number has too many digits", None) from error
 
-    def _syntax_error(self, message: str, line: int | None) -> ManifestError:
-        return ManifestError(
+    def _syntax_error(self, message: str, line: int | None) -> ConfigError:
+        return self._error(
             message,
             rule="E-TOML",
             path=self.path,
@@ -176,7 +226,7 @@ class Table:
     """A TOML table and its place. Every getter returns None for a missing key.
 
     Raises:
-        ManifestError: By every getter, `E-TOML`, for a value of another type.
+        ConfigError: By every getter, `E-TOML`, for a value of another type.
     """
 
     def __init__(self, document: Document, data: dict[str, Any], *, at: KeyPath) -> None:
@@ -199,7 +249,7 @@ class Table:
 
     def error(
         self, rule: str, message: str, *parts: str | int, hint: str | None = None
-    ) -> ManifestError:
+    ) -> ConfigError:
         """The error for something below this table; the caller raises it."""
         return self.document.error(rule, message, at=self.place(*parts), hint=hint)
 
@@ -207,7 +257,7 @@ class Table:
         """Refuse keys nobody knows; remark on those that only later runtimes use.
 
         Raises:
-            ManifestError: `E-UNKNOWN`, with the closest known key as a suggestion.
+            ConfigError: `E-UNKNOWN`, with the closest known key as a suggestion.
         """
         for key in self._data:
             if key in known:
@@ -218,7 +268,7 @@ class Table:
             elif self.document.unknown == "warn":
                 self.document.warn("E-UNKNOWN", "unknown key, ignored", at=self.place(key))
             else:
-                kind = "table" if isinstance(self._data[key], dict | list) else "key"
+                kind = "key" if self.at else "table"
                 raise self.error(
                     "E-UNKNOWN",
                     f"unknown {kind} {key[:_MAX_SHOWN]!r}",
@@ -242,9 +292,13 @@ class Table:
         """A boolean."""
         return self._typed(key, bool)
 
+    def integer(self, key: str) -> int | None:
+        """An integer of 64 bits."""
+        return self._typed(key, int)
+
     def u32(self, key: str) -> int | None:
         """An integer from 0 to 2**32-1."""
-        value = self._typed(key, int)
+        value = self.integer(key)
         if value is not None and not 0 <= value <= U32_MAX:
             raise self.error("E-TOML", f"{value} is not between 0 and {U32_MAX}", key)
         return value
@@ -261,11 +315,12 @@ class Table:
     def choice(self, key: str, choices: tuple[C, ...]) -> C | None:
         """One of a few words."""
         value = self.text(key)
-        if value is None or value in choices:
-            return value
-        listed = ", ".join(choices)
-        hint = did_you_mean(value, choices) or f"one of: {listed}"
-        raise self.error("E-TOML", f"{value[:_MAX_SHOWN]!r} is not one of {listed}", key, hint=hint)
+        return None if value is None else self._chosen(value, choices, key)
+
+    def choices(self, key: str, choices: tuple[C, ...]) -> tuple[C, ...]:
+        """A list, empty when it is missing, of some of a few words."""
+        values = self.texts(key) or ()
+        return tuple(self._chosen(v, choices, key, index) for index, v in enumerate(values))
 
     def need_choice(self, key: str, choices: tuple[C, ...]) -> C:
         """One of a few words, which must be there."""
@@ -299,10 +354,19 @@ class Table:
     def _needed(self, key: str, get: Callable[[str], T | None]) -> T:
         value = get(key)
         if value is None:
-            place = f"[{dotted(self.at)}]" if self.at else "the manifest"
+            place = f"[{dotted(self.at)}]" if self.at else "the document"
             hint = f"add {key} = ..." if self.at else f"add a [{key}] table"
             raise self.error("E-TOML", f"{place} has no {key!r}", key, hint=hint)
         return value
+
+    def _chosen(self, value: str, choices: tuple[C, ...], *place: str | int) -> C:
+        for choice in choices:
+            if choice == value:
+                return choice
+        listed = ", ".join(choices)
+        hint = did_you_mean(value, choices) or f"use one of: {listed}"
+        message = f"{value[:_MAX_SHOWN]!r} is not one of {listed}"
+        raise self.error("E-TOML", message, *place, hint=hint)
 
     def _typed(self, key: str, wanted: type[T], *, hint: str | None = None) -> T | None:
         value = self._data.get(key)
