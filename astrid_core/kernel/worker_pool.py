@@ -1,0 +1,258 @@
+"""Worker threads for guest calls: a bounded number, one hand-over per piece of work.
+
+Trusted with the number of guests that compute at once: it never exceeds `size` by more than the
+workers that come back from a wait. A worker that waits inside a host call says so with `blocked()`
+and another one takes its place, up to a hard cap on threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, NamedTuple, Protocol
+
+from loguru import logger
+
+DEFAULT_MAX_THREADS: Final = 256
+DEFAULT_IDLE_S: Final = 10.0
+
+
+def default_size() -> int:
+    """How many guests compute at once unless configured: two for each processor, at least 4."""
+    return max(4, 2 * (os.cpu_count() or 1))
+
+
+class Job(Protocol):
+    """Something with a queue of its own, submitted whenever that queue stops being empty."""
+
+    def run_one(self) -> bool:
+        """Do one piece of work on this thread; never raises.
+
+        Returns:
+            Whether more is waiting; the pool then calls again, after the jobs that wait already.
+        """
+        ...
+
+
+class _Assignment(NamedTuple):
+    job: Job
+    thread: threading.Thread | None
+    """The thread to start for it; None hands it to a thread that idles."""
+
+
+class _BlockedSection:
+    """What `WorkerPool.blocked` returns; one object serves all threads."""
+
+    __slots__ = ("_enter", "_leave")
+
+    def __init__(self, enter: Callable[[], None], leave: Callable[[], None]) -> None:
+        self._enter = enter
+        self._leave = leave
+
+    def __enter__(self) -> None:
+        self._enter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+
+class WorkerPool:
+    """Daemon threads that run jobs in the order they became ready.
+
+    Each thread of the pool is in one of three states: running (or about to), blocked, or idle. Jobs
+    wait in one list while `size` threads are running. Every method may be called from any thread.
+
+    Args:
+        size: Threads that run at once; `default_size()` unless given.
+        max_threads: Hard cap on threads, blocked and idle ones included.
+        idle_s: How long a thread stays without work.
+        name: Prefix of thread names.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int | None = None,
+        max_threads: int = DEFAULT_MAX_THREADS,
+        idle_s: float = DEFAULT_IDLE_S,
+        name: str = "astrid-worker",
+    ) -> None:
+        self._size = max(1, default_size() if size is None else size)
+        self._max_threads = max(self._size, max_threads)
+        self._idle_s = idle_s
+        self._name = name
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waiting: deque[Job] = deque()
+        self._handed: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        """Exactly one entry for each idle thread that was chosen; None ends the thread."""
+        self._threads: set[threading.Thread] = set()
+        self._running = 0
+        self._blocked = 0
+        self._idle = 0
+        self._is_closed = False
+        self._local = threading.local()
+        self._section = _BlockedSection(self._enter_blocked, self._leave_blocked)
+
+    def submit(self, job: Job) -> bool:
+        """Run a job soon. Must not be called again for it until `run_one` returned False.
+
+        Returns:
+            False when the pool is closed; the job will not run.
+        """
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._waiting.append(job)
+            assignment = self._assign_locked()
+        self._hand_over(assignment)
+        return True
+
+    def blocked(self) -> _BlockedSection:
+        """A context for the time that a worker waits: another thread may run in its place.
+
+        May be nested, and used on threads that do not belong to the pool, where it does nothing.
+        """
+        return self._section
+
+    def close(self, *, timeout_s: float) -> bool:
+        """Drop the jobs that wait and end the threads, each after its current piece of work.
+
+        Whoever closes makes running work end, by cancelling it. Closing twice is not an error.
+
+        Args:
+            timeout_s: How long to wait for the threads; 0 does not wait.
+
+        Returns:
+            Whether every thread ended in time; the calling thread is not counted.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            self._is_closed = True
+            self._waiting.clear()
+            idle, self._idle = self._idle, 0
+            self._running += idle
+            threads = self._threads - {threading.current_thread()}
+        for _ in range(idle):
+            self._handed.put(None)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def stats(self) -> Mapping[str, int]:
+        """Threads by state and jobs that wait."""
+        with self._lock:
+            return {
+                "threads": len(self._threads),
+                "running": self._running,
+                "blocked": self._blocked,
+                "idle": self._idle,
+                "waiting": len(self._waiting),
+            }
+
+    def _assign_locked(self) -> _Assignment | None:
+        """Choose a thread for the oldest waiting job, if one more may run."""
+        if not self._waiting or self._running >= self._size:
+            return None
+        if self._idle:
+            self._idle -= 1
+            self._running += 1
+            return _Assignment(self._waiting.popleft(), None)
+        if len(self._threads) >= self._max_threads:
+            return None
+        job = self._waiting.popleft()
+        thread = threading.Thread(
+            target=self._work, args=(job,), name=f"{self._name}-{next(self._numbers)}", daemon=True
+        )
+        self._threads.add(thread)
+        self._running += 1
+        return _Assignment(job, thread)
+
+    def _hand_over(self, assignment: _Assignment | None) -> None:
+        if assignment is None:
+            return
+        if assignment.thread is None:
+            self._handed.put(assignment.job)
+            return
+        try:
+            assignment.thread.start()
+        except RuntimeError as error:  # the system has no thread left; a running one takes it later
+            with self._lock:
+                self._threads.discard(assignment.thread)
+                self._running -= 1
+                self._waiting.appendleft(assignment.job)
+            logger.error("cannot start a worker thread: {}", error)
+
+    def _work(self, first: Job) -> None:
+        self._local.depth = 0
+        job: Job | None = first
+        while job is not None:
+            try:
+                more = job.run_one()
+            except Exception:  # noqa: BLE001 - one job's fault must not cost a worker
+                logger.exception("a job broke its promise not to raise; it is dropped")
+                more = False
+            job = self._next(job if more else None)
+        with self._lock:
+            self._threads.discard(threading.current_thread())
+
+    def _next(self, again: Job | None) -> Job | None:
+        """The job this thread runs next, after a wait where necessary; None ends the thread."""
+        with self._lock:
+            if self._is_closed:
+                self._running -= 1
+                return None
+            if again is not None:
+                self._waiting.append(again)
+            # Above the size, after waits that ended together, threads give their place up.
+            if self._waiting and self._running <= self._size:
+                return self._waiting.popleft()
+            self._running -= 1
+            self._idle += 1
+        try:
+            job = self._handed.get(timeout=self._idle_s)
+        except queue.Empty:
+            with self._lock:
+                if self._idle:
+                    self._idle -= 1
+                    return None
+            # No idle thread is left to choose, so this one was chosen just now.
+            job = self._handed.get()
+        if job is None:
+            with self._lock:
+                self._running -= 1
+        return job
+
+    def _enter_blocked(self) -> None:
+        depth = getattr(self._local, "depth", None)
+        if depth is None:
+            return
+        self._local.depth = depth + 1
+        if depth:
+            return
+        with self._lock:
+            self._running -= 1
+            self._blocked += 1
+            assignment = None if self._is_closed else self._assign_locked()
+        self._hand_over(assignment)
+
+    def _leave_blocked(self) -> None:
+        depth = getattr(self._local, "depth", None)
+        if depth is None:
+            return
+        self._local.depth = depth - 1
+        if depth == 1:
+            with self._lock:
+                self._blocked -= 1
+                self._running += 1
