@@ -1,4 +1,4 @@
-"""A key-value store that keeps its writes to itself until told to commit.
+"""A key-value store that keeps its writes to itself and hands them out.
 
 Life-cycle hooks run on it: a hook that fails leaves the capsule's state as it was.
 Spec: host-abi H-40.
@@ -17,7 +17,7 @@ class StagedKv:
     """Implements `KvStore` over a base store; reads see the staged writes.
 
     Args:
-        base: The real store. Not written before `commit`, not closed by `close`.
+        base: The real store. Never written, and not closed by `close`.
     """
 
     def __init__(self, base: KvStore) -> None:
@@ -26,17 +26,13 @@ class StagedKv:
         self._staged: dict[str, dict[str, bytes | None]] = {}
         self._growth: dict[str, int] = {}
 
-    def commit(self) -> None:
-        """Write everything staged; each namespace at once or not at all. Durable on return.
-
-        Raises:
-            StoreError: As the base store.
-        """
+    def writes(self) -> dict[str, list[KvWrite]]:
+        """What was staged, by namespace; applying it to the base store commits."""
         with self._lock:
-            for namespace, writes in self._staged.items():
-                self._base.apply(namespace, [KvWrite(*write) for write in writes.items()])
-            self._staged.clear()
-            self._growth.clear()
+            return {
+                namespace: [KvWrite(*write) for write in staged.items()]
+                for namespace, staged in self._staged.items()
+            }
 
     def get(self, namespace: str, key: str) -> bytes | None:
         """As `KvStore.get`."""
@@ -51,7 +47,7 @@ class StagedKv:
         value: bytes,
         *,
         quota_bytes: int | None = None,
-        durable: bool = False,  # noqa: ARG002 - nothing is durable before the commit
+        durable: bool = False,  # noqa: ARG002 - staged writes are not durable
     ) -> None:
         """As `KvStore.set`, visible here only."""
         with self._lock:
@@ -127,7 +123,7 @@ class StagedKv:
             return self._base.size_bytes(namespace) + self._growth.get(namespace, 0)
 
     def flush(self) -> None:
-        """Nothing is durable before the commit."""
+        """Staged writes are not durable."""
 
     def close(self) -> None:
         """Drop what was staged."""

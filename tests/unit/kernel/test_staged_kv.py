@@ -1,4 +1,4 @@
-"""Staged writes are visible to the hook, invisible outside, and committed at once."""
+"""Staged writes are visible to the hook, invisible outside, and applied at once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from astrid_hookspecs.errors import QuotaExceededError
 from astrid_hookspecs.stores import KvWrite
 
 NS = "default:capsule:notes"
+
+
+def commit(staged: StagedKv, base: SqliteKvStore) -> None:
+    for namespace, writes in staged.writes().items():
+        base.apply(namespace, writes)
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def test_nothing_reaches_the_base_before_commit(base: SqliteKvStore) -> None:
     assert staged.size_bytes(NS) == 9
     assert base.keys(NS, "", after=None, limit=9).keys == ["gone", "kept"]
     staged.flush()
-    staged.commit()
+    commit(staged, base)
     assert base.keys(NS, "", after=None, limit=9).keys == ["kept", "new"]
     assert base.size_bytes(NS) == 9
 
@@ -48,7 +53,7 @@ def test_close_drops_what_was_staged(base: SqliteKvStore) -> None:
     assert staged.clear_prefix(NS, "") == 2
     assert staged.keys(NS, "", after=None, limit=9).keys == []
     staged.close()
-    staged.commit()
+    commit(staged, base)
     assert base.get(NS, "kept") == b"1"
 
 
@@ -62,7 +67,7 @@ def test_quota_counts_staged_bytes(base: SqliteKvStore) -> None:
     assert staged.compare_and_swap(NS, "kept", b"1", b"9", quota_bytes=40)
     assert not staged.compare_and_swap(NS, "kept", b"1", b"0", quota_bytes=40)
     staged.apply(NS, [KvWrite("a", b"x"), KvWrite("kept", None)], quota_bytes=40)
-    staged.commit()
+    commit(staged, base)
     assert base.get(NS, "a") == b"x"
     assert base.get(NS, "kept") is None
 

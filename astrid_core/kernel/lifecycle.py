@@ -1,0 +1,61 @@
+"""Install and upgrade hooks: run in a temporary instance, on staged state, behind the gate.
+
+Spec: host-abi 16.8, H-40.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from astrid_core.host.capsule import CapsuleHost
+from astrid_core.host.services import HostServices
+from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
+from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest
+from astrid_core.kernel.staged_kv import StagedKv
+from astrid_hookspecs.engines import Call, Engine, Limits
+
+LIFECYCLE_TIMEOUT_S = 600.0
+
+
+class KernelLifecycle:
+    """Implements `astrid_core.kernel.install.lifecycle.LifecycleRunner`.
+
+    Args:
+        engine: Gives the engine for components.
+        services: Of the kernel; the store is replaced by a staged one for the hook.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], *, services: HostServices) -> None:
+        self._engine = engine
+        self._services = services
+
+    def run(self, request: LifecycleRequest) -> KvWrites:
+        """As `LifecycleRunner.run`."""
+        staged = StagedKv(self._services.kv)
+        spec = capsule_spec(
+            request.manifest,
+            directory=request.directory,
+            component=request.component,
+            component_hash=request.component_hash,
+            settings=request.environment,
+        )
+        extra = {} if request.previous_version is None else {
+            "prev_version": request.previous_version
+        }  # fmt: skip
+        context = capsule_context(
+            request.manifest, spec, owner=request.principal, extra_config=extra
+        )
+        services = replace(self._services, kv=staged)
+        loaded = self._engine().load(spec, CapsuleHost(context, services=services))
+        try:
+            limits = Limits(timeout_s=LIFECYCLE_TIMEOUT_S)
+            loaded.lifecycle(request.phase, Call(request.principal, limits))
+            return staged.writes()
+        finally:
+            loaded.unload(grace_s=1.0)
+
+    def apply(self, writes: KvWrites) -> None:
+        """As `LifecycleRunner.apply`."""
+        for namespace, batch in writes.items():
+            self._services.kv.apply(namespace, batch)
