@@ -44,13 +44,14 @@ class HostPackage:
 
     Attributes:
         interface: `astrid:kv/host@1.0.0`.
-        denied_case: Error case for a refusal of the gate.
-        quota_case: Error case for an exhausted limit.
+        denied_case: Error case, without payload, for a refusal of the gate; None where the
+            interface has none, which makes it `unknown`.
+        quota_case: The same for an exhausted limit.
     """
 
     interface: ClassVar[str]
-    denied_case: ClassVar[str] = "capability-denied"
-    quota_case: ClassVar[str] = "quota"
+    denied_case: ClassVar[str | None] = "capability-denied"
+    quota_case: ClassVar[str | None] = "quota"
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -85,10 +86,12 @@ def _guarded(
             return method(*arguments)
         except (WitError, HostTrap):
             raise
-        except QuotaExceededError as error:
-            raise WitError(package.quota_case) from error
         except DeniedError as error:
-            raise WitError(package.denied_case) from error
+            is_quota = isinstance(error, QuotaExceededError)
+            case = package.quota_case if is_quota else package.denied_case
+            if case is None:
+                return answer_failure(result, message="refused")
+            raise WitError(case) from error
         except Exception:  # noqa: BLE001 - the host-call boundary
             logger.exception("host function {}#{} failed", package.interface, function)
             return answer_failure(result, message="internal error")

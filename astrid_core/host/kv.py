@@ -73,7 +73,7 @@ class KvHost(HostPackage):
     """The functions of `astrid:kv/host@1.0.0`."""
 
     interface = "astrid:kv/host@1.0.0"
-    denied_case = "unknown"
+    denied_case = None
 
     @handles("kv-get")
     def get(self, key: str) -> bytes | None:
