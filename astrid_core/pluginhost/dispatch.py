@@ -160,7 +160,8 @@ class _Policy:
         if answer is None:
             return self._deny("does not answer any more", "all its earlier calls still run")
         if not answer.ready.wait(max(0.0, deadline - time.monotonic())):
-            return self._deny("did not answer in time", f"no vote after {VOTE_LIMIT_S:g} s")
+            waited_s = time.monotonic() - answer.started
+            return self._deny("did not answer in time", f"no vote after {waited_s:.1f} s")
         if answer.took_s > VOTE_SLOW_S:
             _log("warning", f"{self.source.label} took {answer.took_s:.1f} s to vote")
         if answer.failure is not None:
@@ -184,7 +185,8 @@ class _Policy:
             request, answer = self._queue.get()
             self._run(request, answer)
             with self._lock:
-                self._idle += 1
+                self._idle += 1  # before the answer is out: the next question reuses this thread
+            answer.ready.set()
 
     def _run(self, request: AuthzRequest, answer: _Answer) -> None:
         try:
@@ -192,7 +194,6 @@ class _Policy:
         except BaseException as error:  # noqa: BLE001 - SystemExit of a policy is a failed vote too
             answer.failure = error
         answer.took_s = time.monotonic() - answer.started
-        answer.ready.set()
 
     def _deny(self, what: str, detail: str) -> Vote:
         """A DENY that says who failed; the detail goes to the log, where guests cannot read it."""

@@ -180,7 +180,10 @@ def _installed_hookspecs() -> str:
 
 
 def _admits(line: str, installed: str) -> bool:
-    from packaging.requirements import Requirement  # noqa: PLC0415 - as above
+    minor = ".".join(installed.split(".")[:2])
+    if line in (f"{HOOKSPECS_DISTRIBUTION}~={minor}", f"{HOOKSPECS_DISTRIBUTION}=={installed}"):
+        return True  # what docs/plugins.md asks for; saves the parser's 30 ms
+    from packaging.requirements import Requirement  # noqa: PLC0415 - seldom needed
 
     requirement = Requirement(line)
     if requirement.name != HOOKSPECS_DISTRIBUTION:
