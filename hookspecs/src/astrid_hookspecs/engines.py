@@ -185,7 +185,8 @@ class HostInstance(Protocol):
     """Fires on unload; every wait inside a handler also waits on it."""
 
     ready: threading.Event
-    """Set by the handler of `sys.signal-ready`; the engine only waits for it."""
+    """Set by the handler of `sys.signal-ready`, and by the engine when the run loop ended, which
+    wakes those who wait for readiness."""
 
     def handler(self, interface: str, function: str) -> Callable[..., object] | None:
         """The handler of one imported function, bound to this instance; None when unknown.

@@ -1,0 +1,84 @@
+"""Says in the kernel's words why a guest stopped.
+
+Trusted with wording and classification. What stopped the guest from outside comes from the watch;
+everything else is read from the runtime's text, in which a guest chooses the names of its own
+functions: a lying guest can at most choose between two error classes for its own failure.
+
+A denied growth of memory is not an event the runtime reports: `memory.grow` answers -1 and the
+guest decides. What follows is recognised where tool chains make it recognisable: a trap inside an
+allocator or an out-of-memory handler becomes `GuestLimitError`. A guest that gives up in another
+way gets a `GuestTrapError` whose hint names the memory limit.
+
+Spec: host-abi 16.4, 16.5.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from astrid_engine_wasm.failure import Cause, GuestFailure
+from astrid_engine_wasm.messages import clean_message
+from astrid_engine_wasm.watch import Stop
+from astrid_hookspecs.engines import MIB, HostTrap, Limits
+from astrid_hookspecs.errors import (
+    EngineError,
+    GuestCancelledError,
+    GuestLimitError,
+    GuestTimeoutError,
+    GuestTrapError,
+)
+
+_OUT_OF_MEMORY: Final = re.compile(
+    r"handle_alloc_error|rust_oom|rg_oom|raw_vec::handle_error|out_of_memory|outofmemory"
+    r"|cabi_realloc|NoMemory|memory_exhausted|\boom\b",
+    re.IGNORECASE,
+)
+_UNREACHABLE: Final = "`unreachable` instruction executed"
+
+
+def explain(
+    failure: GuestFailure, *, stop: Stop | None, limits: Limits, timeout_s: float | None
+) -> EngineError:
+    """The error to raise for a guest that was stopped.
+
+    Args:
+        failure: What the runtime reported.
+        stop: Why the guest must not go on, None when nothing outside stopped it.
+        limits: What the call was allowed.
+        timeout_s: The time it was allowed, None for no limit.
+    """
+    if stop is Stop.TIMEOUT:
+        allowed = "its deadline" if timeout_s is None else f"{timeout_s:g} s"
+        return GuestTimeoutError(
+            f"the guest did not finish within {allowed} and was stopped",
+            hint="raise the principal's time limit, or look for an endless loop in the capsule",
+        )
+    if stop is not None:
+        return GuestCancelledError(f"the guest was stopped: {stop.value}")
+    message = clean_message(failure.detail)
+    if failure.trap_code is Cause.LIMIT or _ran_out_of_memory(failure):
+        return GuestLimitError(
+            f"the guest hit a limit: {message}",
+            hint=f"it may use {limits.memory_bytes // MIB} MiB; raise the principal's memory limit",
+        )
+    if failure.trap_code is Cause.HOST and not isinstance(failure.__cause__, HostTrap):
+        return GuestTrapError(
+            "the guest was stopped because a host call failed inside the kernel",
+            hint="the log has the details",
+        )
+    if failure.trap_code is Cause.HOST:
+        message = clean_message(failure.message)
+    hint = None
+    if _UNREACHABLE in message:
+        hint = (
+            "the guest gave up by itself: a panic, an uncaught error, or no memory left "
+            f"(its limit is {limits.memory_bytes // MIB} MiB)"
+        )
+    return GuestTrapError(f"the guest trapped: {message}", hint=hint)
+
+
+def _ran_out_of_memory(failure: GuestFailure) -> bool:
+    if failure.trap_code is not Cause.TRAP:
+        return False
+    return _OUT_OF_MEMORY.search(failure.detail) is not None
