@@ -15,8 +15,10 @@ For the engine:
 `instantiate` and the calls raise `GuestFailure` (see `failure.py`); the store behind it is unusable
 afterwards. A busy instance refuses a second entry with an `EngineError` of code `engine.busy`.
 `guest.failure` is what a host call recorded last: a handler's unforeseen exception, a deliberate
-trap, or a `BaseException`, which the call raises again once the guest is left. `ffi.configure(config)` sets the engine's
-switches, `ffi.set_epoch_callback(store, callback)` the answer to a passed deadline.
+trap, or a `BaseException`, which the call raises again once the guest is left.
+
+`ffi.configure(config)` sets the engine's switches, `ffi.set_epoch_callback(store, callback)` the
+answer to a passed deadline.
 """
 
 from __future__ import annotations

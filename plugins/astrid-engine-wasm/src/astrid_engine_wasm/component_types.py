@@ -1,6 +1,6 @@
 """Reads a component's types into WIT types; what the wrapper knows about them stays in here.
 
-Trusted with nothing but limits: the types are the guest author's, so their number and size is bounded
+Trusted with limits alone: the types are the guest author's, so their number and size is bounded
 before anything is built from them.
 """
 
