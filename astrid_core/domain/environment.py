@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from astrid_core.domain.manifest_model import EnvField
+from astrid_core.domain.manifest_entries import EnvField
 
 RESERVED_KEYS: Final = frozenset({"ASTRID_SOCKET_PATH"})
 """Keys that the kernel itself sets; a manifest cannot shadow them."""

@@ -11,28 +11,31 @@ from __future__ import annotations
 import dataclasses
 from typing import Final, get_args
 
-from astrid_core.domain.manifest_interfaces import read_exports, read_imports
-from astrid_core.domain.manifest_model import (
-    Capabilities,
+from astrid_core.domain.manifest_entries import (
     Command,
-    Component,
     ContextFile,
     EnvField,
-    Export,
-    Import,
     Interceptor,
-    Manifest,
     McpServer,
-    Package,
+    Pin,
     PublishGrant,
-    RunClass,
     Skill,
-    State,
     SubscribeGrant,
     Tool,
     TopicDeclaration,
     TopicGrant,
     Uplink,
+)
+from astrid_core.domain.manifest_interfaces import read_exports, read_imports
+from astrid_core.domain.manifest_model import (
+    Capabilities,
+    Component,
+    Export,
+    Import,
+    Manifest,
+    Package,
+    RunClass,
+    State,
 )
 from astrid_core.domain.manifest_tables import (
     merge_capabilities,
@@ -70,6 +73,7 @@ __all__ = [
     "Manifest",
     "McpServer",
     "Package",
+    "Pin",
     "PublishGrant",
     "Skill",
     "SubscribeGrant",

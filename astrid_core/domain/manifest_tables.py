@@ -14,13 +14,9 @@ from collections.abc import Iterable
 from datetime import date, time
 from typing import Any, Final, get_args
 
-from astrid_core.domain.manifest_model import (
-    CAPABILITY_FLAGS,
-    CAPABILITY_LISTS,
-    Capabilities,
+from astrid_core.domain.manifest_entries import (
     Command,
     CommandKind,
-    Component,
     ContextFile,
     EnvField,
     McpServer,
@@ -28,6 +24,12 @@ from astrid_core.domain.manifest_model import (
     Tool,
     Uplink,
     UplinkProfile,
+)
+from astrid_core.domain.manifest_model import (
+    CAPABILITY_FLAGS,
+    CAPABILITY_LISTS,
+    Capabilities,
+    Component,
 )
 from astrid_core.domain.toml_document import Table
 

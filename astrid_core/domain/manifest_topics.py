@@ -10,19 +10,18 @@ import re
 from collections.abc import Iterable
 from typing import Final, get_args
 
-from astrid_core.domain.manifest_lines import KeyPath
-from astrid_core.domain.manifest_model import (
+from astrid_core.domain.manifest_entries import (
     DEFAULT_PRIORITY,
-    Capabilities,
     Direction,
     Interceptor,
-    Manifest,
     Pin,
     PinKind,
     PublishGrant,
     SubscribeGrant,
     TopicDeclaration,
 )
+from astrid_core.domain.manifest_lines import KeyPath
+from astrid_core.domain.manifest_model import Capabilities, Manifest
 from astrid_core.domain.toml_document import Document, Table, type_name
 from astrid_hookspecs.errors import ConfigError
 

@@ -234,9 +234,6 @@ class Table:
         self.at = at
         self._data = data
 
-    def __len__(self) -> int:
-        return len(self._data)
-
     def __contains__(self, key: str) -> bool:
         return key in self._data
 
