@@ -1,0 +1,358 @@
+"""The parser: what it loads, what it accepts, how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from astrid_core.cli import groups
+from astrid_core.cli.groups import BUILT_IN, LazyCommand
+from astrid_core.cli.output import current
+from astrid_core.cli.version import VERSION
+from astrid_hookspecs.errors import AstridError, ConfigError, IntegrityError, StoreError
+
+Astrid = Callable[..., Any]
+
+COMMAND_PLUGIN = """
+import typer
+from astrid_hookspecs import hookimpl
+from astrid_hookspecs.commands import CommandGroupRecord
+
+def hello(context: typer.Context, name: str) -> int:
+    context.obj.output.result({{"hello": name}}, text=f"hello {{name}}")
+    return 4
+
+app = typer.Typer()
+
+@app.command()
+def one() -> None:
+    "The first."
+
+@hookimpl
+def astrid_register_commands():
+    return [
+        CommandGroupRecord({name!r}, "Say hello.", lambda: hello),
+        CommandGroupRecord("greetings", "Several.", lambda: app),
+    ]
+"""
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], None]:
+    """Replace `astrid version` by a function."""
+
+    def install(function: Callable[..., object]) -> None:
+        module = types.ModuleType("a_command")
+        module.run = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "a_command", module)
+        monkeypatch.setattr(
+            groups, "BUILT_IN", {**BUILT_IN, "try": LazyCommand("a_command:run", "Try.")}
+        )
+
+    return install
+
+
+def test_no_arguments_show_the_help(astrid: Astrid) -> None:
+    bare, asked = astrid(), astrid("--help")
+    assert bare.status == asked.status == 0
+    assert bare.stdout == asked.stdout
+    assert all(name in bare.stdout for name in BUILT_IN)
+    assert "130" in bare.stdout  # exit statuses are documented
+
+
+@pytest.mark.usefixtures("home")
+def test_help_imports_no_command() -> None:
+    script = (
+        "import sys; from astrid_core.cli.entry import run; run(['--help']);"
+        "sys.exit(any(m in sys.modules for m in "
+        "('asyncio', 'wasmtime', 'rich', 'astrid_core.cli.plugins', 'loguru', 'tomlkit')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
+
+
+@pytest.mark.usefixtures("home")
+def test_the_version_needs_no_parser() -> None:
+    script = (
+        "import sys; from astrid_core.cli.entry import run; run(['--version']);"
+        "sys.exit(any(m in sys.modules for m in ('typer', 'asyncio', 'importlib.metadata')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.decode() == f"astrid {VERSION}\n"
+
+
+def test_version_says_what_runs_where(astrid: Astrid) -> None:
+    facts = astrid("version", "--json").json
+    assert facts["version"] == VERSION
+    assert facts["commit"]
+    assert facts["target"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--json", "plugins", "list"),
+        ("plugins", "--json", "list"),
+        ("plugins", "list", "--json"),
+        ("plugins", "list", "--format", "json"),
+        ("--format=json", "plugins", "list"),
+    ],
+)
+def test_flags_are_accepted_everywhere(astrid: Astrid, arguments: tuple[str, ...]) -> None:
+    assert isinstance(astrid(*arguments).json, list)
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(astrid: Astrid) -> None:
+    ended = astrid("plugins", "list", "--format", "jsn")
+    assert ended.status == 2
+    assert ended.stdout == ""
+    assert "jsn" in ended.stderr
+    assert "pretty" in ended.stderr
+    assert "json" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"), [(("plugin",), "plugins"), (("plugins", "lst"), "list")]
+)
+def test_a_typing_error_gets_a_suggestion(
+    astrid: Astrid, arguments: tuple[str, ...], meant: str
+) -> None:
+    ended = astrid(*arguments)
+    assert ended.status == 2
+    assert f"did you mean '{meant}'?" in ended.stderr
+    assert ended.stderr.startswith("✗ error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("xyzzy",),
+        ("--nonsense",),
+        ("plugins", "show"),
+        ("plugins", "list", "extra"),
+        ("plugins",),
+    ],
+)
+def test_wrong_arguments_end_with_2_and_leave_stdout_empty(
+    astrid: Astrid, arguments: tuple[str, ...]
+) -> None:
+    ended = astrid(*arguments)
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr
+
+
+def test_wrong_arguments_under_json_are_json(astrid: Astrid) -> None:
+    ended = astrid("plugins", "lst", "--json")
+    assert ended.status == 2
+    assert ended.json["ok"] is False
+    assert ended.json["error"]["code"] == "cli.usage"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (StoreError("the store is full", hint="make room"), 1),
+        (IntegrityError("a seal does not match"), 7),
+    ],
+)
+def test_an_error_is_one_line_with_its_hint(
+    astrid: Astrid, command: Any, error: AstridError, status: int
+) -> None:
+    def fail() -> None:
+        raise error
+
+    command(fail)
+    ended = astrid("try")
+    assert (ended.status, ended.stdout) == (status, "")
+    assert ended.stderr.splitlines()[0] == f"✗ error: {error.message}"
+    under_json = astrid("try", "--json")
+    assert under_json.status == status
+    assert under_json.json == {"ok": False, "error": error.to_json()}
+
+
+def test_causes_are_joined_without_repeating_themselves(astrid: Astrid, command: Any) -> None:
+    def fail() -> None:
+        raise StoreError("the store cannot be opened") from ConfigError("line 3 is odd")
+
+    command(fail)
+    assert astrid("try").stderr == "✗ error: the store cannot be opened: line 3 is odd\n"
+
+
+def test_a_defect_becomes_internal_with_a_private_log(
+    astrid: Astrid, command: Any, home: Path
+) -> None:
+    def fail() -> None:
+        raise ValueError("secret detail")
+
+    command(fail)
+    (home / "log").mkdir(parents=True)
+    ended = astrid("try", "--json")
+    error = ended.json["error"]
+    assert (ended.status, error["code"]) == (1, "internal")
+    (log,) = (home / "log").iterdir()
+    assert log.stem.removeprefix("astrid-") in error["message"]
+    assert "secret detail" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert "secret detail" not in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_an_interrupt_ends_with_130(astrid: Astrid, command: Any) -> None:
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    command(fail)
+    ended = astrid("try")
+    assert (ended.status, ended.stdout) == (130, "")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("result", "status"), [(None, 0), (0, 0), (5, 5), (True, 0), ("x", 0)])
+def test_an_integer_that_a_command_returns_is_the_status(
+    astrid: Astrid, command: Any, result: object, status: int
+) -> None:
+    command(lambda: result)
+    assert astrid("try").status == status
+
+
+def test_a_command_can_exit_by_itself(astrid: Astrid, command: Any) -> None:
+    def leave() -> None:
+        raise typer.Exit(6)
+
+    command(leave)
+    assert astrid("try").status == 6
+
+
+@pytest.mark.usefixtures("home")
+def test_a_closed_pipe_is_quiet() -> None:
+    script = "from astrid_core.cli.entry import main; main()"
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script, "plugins", "list"],
+            check=False,
+            stdout=write,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        os.close(write)
+    assert done.stderr == b""
+    assert done.returncode == 1
+
+
+@pytest.mark.usefixtures("home")
+def test_a_locale_without_the_symbols_gets_a_result_all_the_same() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from astrid_core.cli.entry import main; main()", "plugins", "x"],
+        check=False,
+        capture_output=True,
+        env=environment,
+    )
+    assert done.returncode == 2
+    assert b"error: " in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_plugin_adds_a_command_and_a_group(astrid: Astrid, install: Any) -> None:
+    install("greeter", COMMAND_PLUGIN.format(name="hello"))
+    ended = astrid("hello", "Ada", "--json")
+    assert ended.json == {"hello": "Ada"}
+    assert ended.status == 4
+    assert astrid("greetings", "one").status == 0
+    assert "Say hello." in astrid("--help").stdout
+
+
+def test_a_plugin_adds_a_command_to_a_group(astrid: Astrid, install: Any) -> None:
+    install("greeter", COMMAND_PLUGIN.format(name="plugins.hello"))
+    assert astrid("plugins", "hello", "Ada").stdout == "hello Ada\n"
+    assert "Say hello." in astrid("plugins", "--help").stdout
+    assert "Say hello." not in astrid("--help").stdout
+    assert astrid("hello", "Ada").status == 2
+
+
+def test_a_plugin_cannot_replace_a_built_in_command(astrid: Astrid, install: Any) -> None:
+    install("greeter", COMMAND_PLUGIN.format(name="version"))
+    assert VERSION in astrid("version").stdout
+    ended = astrid("unknown")
+    assert "astrid-greeter" in ended.stderr
+    assert "built in" in ended.stderr
+
+
+def test_a_disabled_plugin_adds_nothing(astrid: Astrid, install: Any) -> None:
+    install("greeter", COMMAND_PLUGIN.format(name="hello"))
+    assert astrid("plugins", "disable", "greeter").status == 0
+    assert astrid("hello", "Ada").status == 2
+
+
+def test_a_broken_plugin_costs_no_built_in_command_and_no_help(
+    astrid: Astrid, install: Any
+) -> None:
+    install("broken", "1 / 0")
+    ended = astrid("--help")
+    assert ended.status == 0
+    assert "plugins" in ended.stdout
+    assert "astrid-broken" in ended.stderr
+    assert astrid("plugins", "list").status == 0
+    unknown = astrid("whatever")
+    assert unknown.status == 1
+    assert "astrid plugins disable broken" in unknown.stderr
+
+
+def test_verbose_shows_what_is_logged(astrid: Astrid, command: Any) -> None:
+    from loguru import logger  # noqa: PLC0415 - the command line must not have loaded it before
+
+    def talk() -> None:
+        logger.info("a log line")
+        current().result("done")
+
+    command(talk)
+    handlers = set(logger._core.handlers)  # type: ignore[attr-defined]
+    try:
+        ended = astrid("try", "-v")
+    finally:
+        for handler in set(logger._core.handlers) - handlers:  # type: ignore[attr-defined]
+            logger.remove(handler)
+    assert "a log line" in ended.stderr
+    assert ended.stdout == "done\n"
+
+
+def test_commands_lists_what_the_parser_has(
+    astrid: Astrid, monkeypatch: pytest.MonkeyPatch, install: Any
+) -> None:
+    own = {name: BUILT_IN[name] for name in ("plugins", "version", "commands")}
+    monkeypatch.setattr(groups, "BUILT_IN", own)
+    install("greeter", COMMAND_PLUGIN.format(name="hello"))
+    leaves = {leaf["command"]: leaf for leaf in astrid("commands", "--json").json}
+    assert {"astrid plugins list", "astrid version", "astrid hello", "astrid greetings one"} <= set(
+        leaves
+    )
+    shown = leaves["astrid plugins show"]
+    assert shown["structured"] is True
+    assert shown["needs_daemon"] is False
+    assert shown["example"] == "astrid plugins show core"
+    assert shown["arguments"] == ["name"]
+    assert "--json" in shown["flags"]
+    json.dumps(leaves)
+    assert "astrid plugins list" in astrid("commands").stdout
+
+
+def test_every_structured_command_of_ours_speaks_json(
+    astrid: Astrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {name: BUILT_IN[name] for name in ("plugins", "version", "commands")}
+    monkeypatch.setattr(groups, "BUILT_IN", own)
+    for leaf in astrid("commands", "--json").json:
+        if leaf["structured"]:
+            assert astrid(*leaf["example"].split()[1:], "--json").json is not None, leaf

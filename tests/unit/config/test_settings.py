@@ -1,0 +1,75 @@
+"""`etc/config.toml`: closed defaults, and no key that is quietly not applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from astrid_core.config import EngineSettings, Settings, load_settings
+from astrid_hookspecs.errors import ConfigError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def test_without_a_file_every_default_holds(path: Path) -> None:
+    settings = load_settings(path)
+    assert settings == Settings()
+    assert (settings.bus, settings.storage, settings.secrets) == ("memory", "sqlite", None)
+    assert settings.engines.for_entry("component") is None
+
+
+def test_an_empty_file_says_nothing(path: Path) -> None:
+    path.write_text("# nothing\n")
+    assert load_settings(path) == Settings()
+
+
+def test_everything_can_be_set(path: Path) -> None:
+    path.write_text(
+        '[kernel]\nbus = "fast"\n[storage]\nbackend = "memory"\n[secrets]\nbackend = "file"\n'
+        '[engines]\ncomponent = "wasm"\nmcp_server = "mcp"\n'
+        '[limits]\nworkers = 3\ninstances = 7\n[logging]\nlevel = "debug"\n'
+    )
+    settings = load_settings(path)
+    assert settings.bus == "fast"
+    assert settings.storage == "memory"
+    assert settings.secrets == "file"
+    assert settings.engines == EngineSettings(component="wasm", mcp_server="mcp")
+    assert settings.engines.for_entry("mcp_server") == "mcp"
+    assert settings.engines.for_entry("other") is None
+    assert (settings.limits.workers, settings.limits.instances) == (3, 7)
+    assert settings.log_level == "debug"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        ("[storge]\n", "config.unknown-key", ":1: storge:"),
+        ("[storage]\nbackand = 1\n", "config.unknown-key", ":2: storage.backand:"),
+        ("top = 1\n", "config.unknown-key", ":1: top:"),
+        ("storage = 1\n", "config.type", ":1: storage:"),
+        ("[[storage]]\n", "config.type", ":1: storage:"),
+        ("[storage]\nbackend = 1\n", "config.type", ":2: storage.backend:"),
+        ('[storage]\nbackend = "../x"\n', "config.value", ":2: storage.backend:"),
+        ('[kernel]\nbus = ""\n', "config.value", ":2: kernel.bus:"),
+        ('[engines]\nwasm = "wasm"\n', "config.unknown-key", ":2: engines.wasm:"),
+        ("[limits]\nworkers = 0\n", "config.value", ":2: limits.workers:"),
+        ("[limits]\nworkers = 257\n", "config.value", ":2: limits.workers:"),
+        ("[limits]\ninstances = true\n", "config.type", ":2: limits.instances:"),
+        ('[logging]\nlevel = "loud"\n', "config.value", ":2: logging.level:"),
+    ],
+)
+def test_one_wrong_key_refuses_the_whole_file(path: Path, text: str, code: str, place: str) -> None:
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    assert caught.value.code == code
+    assert f"config.toml{place}" in caught.value.message
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Settings().bus = "other"  # type: ignore[misc]
