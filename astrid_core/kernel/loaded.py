@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from astrid_core.domain.capsule_meta import ToolDescription
 from astrid_core.domain.manifest import Manifest
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.security.gate import Gate
@@ -43,6 +44,7 @@ class Loaded:
         manifest: Validated.
         grants: What it may do.
         parts: One per engine entry, in the order they are asked.
+        tools: Descriptions recorded at installation.
         profiles: Limits and the enabled switch of callers.
         gate: Decides about every entry.
         state: Where it is in its life.
@@ -54,6 +56,7 @@ class Loaded:
     manifest: Manifest
     grants: CapsuleGrants
     parts: tuple[LoadedCapsule, ...]
+    tools: tuple[ToolDescription, ...]
     profiles: ProfileStore
     gate: Gate
     state: State = "loading"
@@ -66,6 +69,11 @@ class Loaded:
     def id(self) -> CapsuleId:
         """The capsule's id."""
         return self.spec.id
+
+    @property
+    def source_id(self) -> str:
+        """UUID text of this load."""
+        return self.spec.source_id
 
     def answers_hooks(self) -> bool:
         """Whether interceptor calls can reach any part: a lone run loop answers none."""
@@ -152,4 +160,6 @@ class Loaded:
                 return part.invoke(action, payload, call)
             except UnsupportedActionError:
                 continue
-        raise UnsupportedActionError(f"capsule {self.spec.id!r} has nothing that answers {action!r}")
+        raise UnsupportedActionError(
+            f"capsule {self.spec.id!r} has nothing that answers {action!r}"
+        )

@@ -1,0 +1,148 @@
+"""Puts a kernel together: plugins, stores, bus, gate, workers, engines. Holds no rules.
+
+Every step that acquires something registers its release, so that a boot that fails at any point
+leaves nothing behind. Spec: kernel-and-security 1.2.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from astrid_core.builtin.system_clock import SystemClock
+from astrid_core.config import Settings, load_settings
+from astrid_core.host.abi import load_abi
+from astrid_core.host.services import HostServices
+from astrid_core.kernel.capsules import CapsuleTable, SourceIndex
+from astrid_core.kernel.decisions import DecisionLog
+from astrid_core.kernel.dispatcher import Dispatcher
+from astrid_core.kernel.engine_pool import EnginePool
+from astrid_core.kernel.home import Home
+from astrid_core.kernel.install.answers import read_settings
+from astrid_core.kernel.logs import CapsuleLogs
+from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.kernel.tools import ToolCalls
+from astrid_core.kernel.worker_pool import WorkerPool
+from astrid_core.pluginhost.allowlist import load_allow_list
+from astrid_core.pluginhost.host import PluginHost
+from astrid_core.security.gate import Gate
+from astrid_hookspecs.buses import Bus, BusRecord
+from astrid_hookspecs.events import CapsuleEvent
+from astrid_hookspecs.stores import KvStoreRecord
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
+
+CLOSE_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a kernel is made of; `release` undoes all of it in reverse order."""
+
+    home: Home
+    settings: Settings
+    plugins: PluginHost
+    bus: Bus
+    services: HostServices
+    engines: EnginePool
+    capsules: CapsuleTable
+    dispatcher: Dispatcher
+    tools: ToolCalls
+    decisions: DecisionLog
+    release: ExitStack
+
+
+def assemble(path: Path, *, plugins: Mapping[str, object] | Iterable[object] = ()) -> Parts:
+    """Open a home and make every part; no capsule is loaded yet.
+
+    Args:
+        path: The runtime home, absolute.
+        plugins: Plugin objects of an embedding program, besides the installed ones.
+
+    Raises:
+        HomeLockedError: Another kernel uses the home.
+        ConfigError: The home or one of its files cannot be used.
+        PluginError: A plugin is broken, missing, or in conflict with another.
+        StoreError: The key-value store cannot be opened.
+    """
+    with ExitStack() as release:
+        home = Home.open(path)
+        release.callback(home.lock().close)
+        home.create_principal(DEFAULT_PRINCIPAL)
+        settings = load_settings(home.etc / "config.toml")
+        host = PluginHost.open(load_allow_list(home.etc / "plugins.toml"), extra_plugins=plugins)
+        parts = _wire(home, settings, host, release)
+        return Parts(**{**parts, "release": release.pop_all()})
+
+
+def _wire(
+    home: Home, settings: Settings, plugins: PluginHost, release: ExitStack
+) -> dict[str, object]:
+    kv = plugins.registry.choose(KvStoreRecord, settings.storage).factory(home.var)
+    release.callback(kv.close)
+    bus = plugins.registry.choose(BusRecord, settings.bus).factory()
+    release.callback(bus.close)
+    clock = SystemClock()
+    logs = CapsuleLogs(home.path / "home", clock=clock)
+    release.callback(logs.close)
+    decisions = DecisionLog(plugins.observe)
+    gate = Gate(votes=plugins.votes, decided=decisions.record)
+    profiles = ProfileStore(home.etc / "profiles")
+    pool = WorkerPool(size=settings.limits.workers)
+    release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
+    sources = SourceIndex()
+    services = HostServices(
+        kv=kv,
+        bus=bus,
+        gate=gate,
+        profiles=profiles,
+        clock=clock,
+        random_bytes=os.urandom,
+        logs=logs,
+        blocked=pool.blocked,
+        capsules=sources,
+    )
+    engines = EnginePool(
+        choose=lambda kind: plugins.registry.choose_engine(kind, settings.engines.for_entry(kind)),
+        cache_dir=home.path / "cache",
+        seal_key=home.seal_key(),
+        abi=load_abi(),
+    )
+    release.callback(engines.close)
+
+    def changed(event: CapsuleEvent) -> None:
+        plugins.observe("astrid_capsule_changed", event)
+
+    def answers(capsule: CapsuleId) -> Mapping[str, str]:
+        return read_settings(home.principal(DEFAULT_PRINCIPAL).env_file(capsule))
+
+    capsules = CapsuleTable(
+        engines=engines,
+        services=services,
+        sources=sources,
+        profiles=profiles,
+        gate=gate,
+        settings=answers,
+        changed=changed,
+    )
+    release.callback(capsules.close)
+    dispatcher = Dispatcher(bus, pool=pool, directory=capsules)
+    capsules.attach(dispatcher)
+    release.callback(dispatcher.stop)
+    tools = ToolCalls(bus, dispatcher=dispatcher, capsules=capsules)
+    release.callback(tools.close)
+    return {
+        "home": home,
+        "settings": settings,
+        "plugins": plugins,
+        "bus": bus,
+        "services": services,
+        "engines": engines,
+        "capsules": capsules,
+        "dispatcher": dispatcher,
+        "tools": tools,
+        "decisions": decisions,
+    }

@@ -1,0 +1,233 @@
+"""The capsules of a running kernel: load, swap, unload, find.
+
+Trusted with states: the dispatcher sees a capsule only while it is ready, and a failed load leaves
+nothing running. Spec: capsules-and-bus 3.4, 3.5, 4.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from loguru import logger
+
+from astrid_core.host.capsule import CapsuleHost
+from astrid_core.host.services import HostServices
+from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
+from astrid_core.kernel.dispatcher import Dispatcher
+from astrid_core.kernel.engine_pool import EnginePool
+from astrid_core.kernel.install.installed import InstalledCapsule
+from astrid_core.kernel.loaded import UNLOAD_GRACE_S, Loaded
+from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.security.gate import Gate
+from astrid_hookspecs.engines import CapsuleSpec, LoadedCapsule, Readiness
+from astrid_hookspecs.errors import CapsuleError, CapsuleNotFoundError
+from astrid_hookspecs.events import CapsuleEvent
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
+
+READY_TIMEOUT_S: Final = 0.5
+DRAIN_TIMEOUT_S: Final = 30.0
+
+
+class SourceIndex:
+    """Which capabilities the capsule behind a source id holds. Implements the host's directory."""
+
+    def __init__(self) -> None:
+        self._capabilities: dict[str, frozenset[str]] = {}
+
+    def add(self, capsule: Loaded) -> None:
+        """Remember a load."""
+        self._capabilities[capsule.source_id] = capsule.grants.capabilities
+
+    def discard(self, capsule: Loaded) -> None:
+        """Forget a load."""
+        self._capabilities.pop(capsule.source_id, None)
+
+    def capabilities(self, source_id: str) -> frozenset[str] | None:
+        """Names of held capabilities, None for an unknown source id."""
+        return self._capabilities.get(source_id)
+
+
+class CapsuleTable:
+    """Loaded capsules by id. Implements the dispatcher's `CapsuleDirectory`.
+
+    Changes come from one thread at a time (the kernel's life-cycle lock); look-ups from any.
+
+    Args:
+        engines: Runs the entries.
+        services: What host functions act on.
+        sources: Kept up to date with every load.
+        profiles: Limits of callers.
+        gate: Decides about every call.
+        settings: Stored `[env]` answers of a capsule.
+        changed: Told of every change of state.
+    """
+
+    def __init__(
+        self,
+        *,
+        engines: EnginePool,
+        services: HostServices,
+        sources: SourceIndex,
+        profiles: ProfileStore,
+        gate: Gate,
+        settings: Callable[[CapsuleId], Mapping[str, str]],
+        changed: Callable[[CapsuleEvent], None],
+    ) -> None:
+        self._engines = engines
+        self._services = services
+        self._sources = sources
+        self._profiles = profiles
+        self._gate = gate
+        self._settings = settings
+        self._changed = changed
+        self._dispatcher: Dispatcher | None = None
+        self._lock = threading.RLock()
+        self._capsules: dict[CapsuleId, Loaded] = {}
+
+    def attach(self, dispatcher: Dispatcher) -> None:
+        """Tell which dispatcher delivers events; once, before the first load."""
+        self._dispatcher = dispatcher
+
+    def lookup(self, capsule_id: CapsuleId) -> Loaded | None:
+        """The capsule, if it is ready."""
+        capsule = self._capsules.get(capsule_id)
+        return capsule if capsule is not None and capsule.state == "ready" else None
+
+    def get(self, capsule_id: CapsuleId) -> Loaded:
+        """The capsule in whatever state.
+
+        Raises:
+            CapsuleNotFoundError: It is not loaded.
+        """
+        try:
+            return self._capsules[capsule_id]
+        except KeyError:
+            raise CapsuleNotFoundError(
+                f"no capsule {capsule_id!r} is loaded", hint="see what is: astrid capsule list"
+            ) from None
+
+    def all(self) -> list[Loaded]:
+        """Every loaded capsule, by id."""
+        return [self._capsules[key] for key in sorted(self._capsules)]
+
+    def load(self, installed: InstalledCapsule, *, ready_timeout_s: float) -> Loaded:
+        """Load an installed capsule, replacing a loaded one of the same id.
+
+        The new version is loaded before the old one is touched. Calls that are running finish on
+        the old one; a run loop is stopped before its successor starts.
+
+        Args:
+            installed: Verified.
+            ready_timeout_s: How long to wait for the readiness of a run loop; a capsule that is
+                late counts as ready, with a warning.
+
+        Raises:
+            PluginLoadError: An engine it needs is not installed.
+            ComponentError: An engine refused it.
+            CapsuleError: Its run loop ended before it was ready.
+        """
+        fresh = self._prepare(installed)
+        with self._lock:
+            old = self._capsules.get(fresh.id)
+            if old is not None and not old.answers_hooks():
+                self._retire(old)
+                old = None
+            self._capsules[fresh.id] = fresh
+            self._sources.add(fresh)
+            self._start(fresh, timeout_s=ready_timeout_s)
+            if old is not None:
+                self._retire(old)
+        return fresh
+
+    def unload(self, capsule_id: CapsuleId) -> None:
+        """Stop a capsule and forget it.
+
+        Raises:
+            CapsuleNotFoundError: It is not loaded.
+        """
+        with self._lock:
+            capsule = self.get(capsule_id)
+            self._unbind(capsule)
+            self._retire(capsule)
+            del self._capsules[capsule_id]
+
+    def close(self) -> None:
+        """Unload everything, last loaded first; running calls are stopped, not awaited."""
+        with self._lock:
+            for capsule in reversed(self._capsules.values()):
+                self._unbind(capsule)
+                self._stop(capsule)
+            self._capsules.clear()
+
+    def _prepare(self, installed: InstalledCapsule) -> Loaded:
+        manifest = installed.manifest
+        spec = capsule_spec(
+            manifest,
+            directory=installed.directory,
+            component=installed.component,
+            component_hash=installed.meta.wasm_hash,
+            settings=self._settings(installed.id),
+        )
+        context = capsule_context(manifest, spec, owner=DEFAULT_PRINCIPAL)
+        host = CapsuleHost(context, services=self._services)
+        return Loaded(
+            spec=spec,
+            manifest=manifest,
+            grants=context.grants,
+            parts=self._load_parts(spec, host),
+            tools=tuple(installed.meta.tools),
+            profiles=self._profiles,
+            gate=self._gate,
+        )
+
+    def _load_parts(self, spec: CapsuleSpec, host: CapsuleHost) -> tuple[LoadedCapsule, ...]:
+        parts: list[LoadedCapsule] = []
+        try:
+            if spec.component is not None:
+                parts.append(self._engines.engine("component").load(spec, host))
+            if any(server.type == "stdio" for server in spec.servers):
+                parts.append(self._engines.engine("mcp_server").load(spec, host))
+        except Exception:
+            for part in reversed(parts):
+                part.unload(grace_s=0)
+            raise
+        return tuple(parts)
+
+    def _start(self, capsule: Loaded, *, timeout_s: float) -> None:
+        capsule.start()
+        outcome = capsule.wait_ready(timeout_s=timeout_s)
+        if outcome is Readiness.CRASHED:
+            reason = capsule.health().reason
+            capsule.state, capsule.problem = "failed", reason
+            self._tell(capsule, "failed", reason)
+            raise CapsuleError(
+                f"capsule {capsule.id!r} ended before it was ready: {reason}",
+                code="capsule.crashed",
+                hint="its log says more: see the log directory of the default principal",
+            )
+        if outcome is Readiness.TIMEOUT:
+            logger.warning("capsule {} did not signal readiness in time; going on", capsule.id)
+        capsule.state = "ready"
+        if capsule.answers_hooks() and self._dispatcher is not None:
+            self._dispatcher.set_bindings(capsule.id, capsule.spec.bindings)
+        self._tell(capsule, "ready")
+
+    def _retire(self, capsule: Loaded) -> None:
+        capsule.state = "unloading"
+        if not capsule.drain(timeout_s=DRAIN_TIMEOUT_S):
+            logger.warning("capsule {} is still busy; its calls are stopped", capsule.id)
+        self._stop(capsule)
+
+    def _stop(self, capsule: Loaded) -> None:
+        self._sources.discard(capsule)
+        capsule.unload(grace_s=UNLOAD_GRACE_S)
+        self._tell(capsule, "unloaded")
+
+    def _unbind(self, capsule: Loaded) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.remove_bindings(capsule.id)
+
+    def _tell(self, capsule: Loaded, state: str, detail: str = "") -> None:
+        self._changed(CapsuleEvent(state, capsule.id, capsule.spec.version, detail))

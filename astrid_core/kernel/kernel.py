@@ -1,0 +1,265 @@
+"""The kernel as an embedding program, the command line and the demo use it.
+
+```python
+async with Kernel.open(home="/var/lib/agent") as kernel:
+    result = await kernel.call_tool("remember", {"topic": "tea", "fact": "3 minutes"})
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from loguru import logger
+
+from astrid_core.kernel.assembly import Parts, assemble
+from astrid_core.kernel.boot import BootProblem, load_capsules
+from astrid_core.kernel.capsules import READY_TIMEOUT_S
+from astrid_core.kernel.home import resolve_home
+from astrid_core.kernel.install.installed import discover, load_installed
+from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
+from astrid_core.kernel.install.places import workspace_place
+from astrid_core.kernel.install.removal import Removed, remove_capsule
+from astrid_core.kernel.install.sources import Source
+from astrid_core.kernel.lifecycle import KernelLifecycle
+from astrid_core.kernel.loaded import Loaded
+from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
+from astrid_hookspecs.buses import BusSubscription, Envelope
+from astrid_hookspecs.cancel import CancelToken
+from astrid_hookspecs.engines import Progress
+from astrid_hookspecs.errors import ToolError
+from astrid_hookspecs.events import DecisionEvent
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, parse_capsule_id, parse_principal
+
+
+class Kernel:
+    """A running kernel. Make one with `Kernel.open`; one per home, any number per process.
+
+    Coroutines may be awaited on the event loop that opened the kernel; plain methods may be called
+    from any thread. Blocking work runs on worker threads, never on the loop.
+
+    Attributes:
+        problems: Installed capsules that did not load, and why.
+    """
+
+    def __init__(self, parts: Parts, *, workspace: Path | None) -> None:
+        self._parts = parts
+        self._workspace = workspace
+        self._lifecycle = KernelLifecycle(
+            lambda: parts.engines.engine("component"), services=parts.services
+        )
+        self._changes = asyncio.Lock()
+        self.problems: list[BootProblem] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        *,
+        home: str | os.PathLike[str] | None = None,
+        workspace: str | os.PathLike[str] | None = None,
+        plugins: Mapping[str, object] | Iterable[object] = (),
+    ) -> AsyncIterator[Kernel]:
+        """Boot a kernel on a home and load what is installed there; shut it down at the end.
+
+        Args:
+            home: The runtime home; None for `ASTRID_HOME`, else `~/.astrid`. Created if missing.
+            workspace: A project directory whose `.astrid/capsules` are loaded as well.
+            plugins: Plugin objects besides the installed ones, for instance observers.
+
+        Raises:
+            HomeLockedError: Another kernel uses the home.
+            ConfigError, PluginError, StoreError, IntegrityError: The boot failed; nothing of it is
+                left running. A capsule that does not load is no boot failure: see `problems`.
+        """
+        path = resolve_home(os.environ) if home is None else _absolute(home)
+        project = None if workspace is None else _absolute(workspace)
+        parts = await asyncio.to_thread(assemble, path, plugins=plugins)
+        try:
+            kernel = cls(parts, workspace=project)
+            await asyncio.to_thread(kernel._boot)
+            yield kernel
+        finally:
+            await asyncio.shield(asyncio.to_thread(parts.release.close))
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        principal: str = DEFAULT_PRINCIPAL,
+        timeout_s: float | None = None,
+    ) -> ToolResult:
+        """Call a tool and wait for its answer. Cancelling the task stops the guest.
+
+        Args:
+            name: `tool`, or `capsule.tool` where several capsules offer it.
+            arguments: By name; encodable as JSON.
+            principal: On whose behalf; selects state, limits and permissions.
+            timeout_s: Give up after this long; None leaves it to the principal's own limit.
+
+        Returns:
+            The answer. A failure that the tool itself reports is an answer with `is_error`.
+
+        Raises:
+            ToolNotFoundError: Nobody offers it, or several do.
+            ToolError: `tool.timeout`, `tool.no-answer`, `tool.arguments`.
+            DeniedError: The gate, a policy or an interceptor refused; `rule` says which.
+            EngineError: The guest trapped, ran too long or hit a limit; the next call works.
+            ConfigError: `principal.invalid`, or the principal's profile cannot be read.
+        """
+        who = parse_principal(principal)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = loop.create_future()
+        cancel = CancelToken()
+
+        def settle(outcome: Outcome) -> None:
+            if not answer.done():
+                answer.set_result(outcome)
+
+        def deliver(outcome: Outcome) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
+                loop.call_soon_threadsafe(settle, outcome)
+
+        call_id = self._parts.tools.start(
+            name,
+            arguments or {},
+            principal=who,
+            cancel=cancel,
+            on_done=deliver,
+        )
+        try:
+            outcome = await asyncio.wait_for(answer, timeout_s)
+        except TimeoutError as error:
+            raise ToolError(
+                f"{name!r} did not answer within {timeout_s} s", code="tool.timeout"
+            ) from error
+        finally:
+            if not answer.done() or answer.cancelled():
+                cancel.fire()
+                self._parts.tools.forget(call_id)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def tools(self) -> list[ToolInfo]:
+        """Every tool that can be called now, by name and capsule."""
+        return self._parts.tools.catalogue()
+
+    def capsules(self) -> list[Loaded]:
+        """Every loaded capsule, by id."""
+        return self._parts.capsules.all()
+
+    def denials(self) -> list[DecisionEvent]:
+        """The gate's latest refusals, oldest first; at most a thousand."""
+        return self._parts.decisions.recent()
+
+    def publish(self, envelope: Envelope) -> Envelope:
+        """Publish an event as the embedding program, which is trusted with what it says.
+
+        Returns:
+            The envelope with its sequence number; interceptors run later.
+        """
+        return self._parts.bus.publish(envelope)
+
+    def subscribe(self, pattern: str) -> BusSubscription:
+        """Receive what is published from now on; the caller closes it."""
+        return self._parts.bus.subscribe(pattern)
+
+    def stage(self, source: Source, *, in_workspace: bool = False) -> Staged:
+        """Unpack and read a capsule, without installing it: see what it asks for first.
+
+        A context manager; leaving it without `install` leaves no trace.
+
+        Args:
+            source: A directory or archive, from `find_source`.
+            in_workspace: Install it for the workspace instead of the user.
+
+        Raises:
+            ArchiveError, ManifestError, CapsuleError: It cannot be installed.
+        """
+        place = workspace_place(self._workspace) if in_workspace and self._workspace else None
+        tools = Tools(
+            engine=lambda: self._parts.engines.engine("component"),
+            clock=self._parts.services.clock,
+            lifecycle=self._lifecycle,
+        )
+        return stage(self._parts.home, source, tools=tools, place=place)
+
+    async def install(
+        self,
+        staged: Staged,
+        *,
+        answers: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> InstallResult:
+        """Install a staged capsule and load it, replacing a loaded version without a pause.
+
+        Args:
+            staged: From `stage`.
+            answers: To the manifest's `[env]` questions.
+            progress: Hears about compiling.
+
+        Raises:
+            CapsuleError, ComponentError, EngineError, IntegrityError: Nothing was changed.
+        """
+        async with self._changes:
+            checked = staged.answers(answers or {})
+            result = await asyncio.to_thread(staged.commit, checked, progress=progress)
+            await asyncio.to_thread(self._load, result.capsule.id)
+            return result
+
+    async def remove(self, name: str, *, force: bool = False, purge: bool = False) -> Removed:
+        """Unload and uninstall a capsule.
+
+        Args:
+            name: Its id.
+            force: Even when others need what only it provides.
+            purge: Also forget its settings.
+
+        Raises:
+            CapsuleNotFoundError: It is not installed.
+            CapsuleError: Others need it and `force` was not given.
+        """
+        async with self._changes:
+            removed = await asyncio.to_thread(
+                remove_capsule, self._parts.home, name, force=force, purge=purge
+            )
+            if any(capsule.id == removed.name for capsule in self.capsules()):
+                await asyncio.to_thread(self._parts.capsules.unload, removed.name)
+            return removed
+
+    async def reload(self, name: str) -> None:
+        """Load an installed capsule again, from what is on disk now.
+
+        Raises:
+            CapsuleNotFoundError: It is not installed.
+            IntegrityError: It is not as it was installed.
+            ComponentError, CapsuleError: The new load failed; a call-driven old one stays.
+        """
+        async with self._changes:
+            await asyncio.to_thread(self._load, parse_capsule_id(name))
+
+    def _boot(self) -> None:
+        parts = self._parts
+        for done in recover(parts.home, lifecycle=self._lifecycle, workspace=self._workspace):
+            logger.info("recovered: {}", done)
+        parts.dispatcher.start()
+        found = discover(parts.home, workspace=self._workspace)
+        self.problems = [
+            BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable
+        ]
+        self.problems += load_capsules(found.capsules, table=parts.capsules, bus=parts.bus)
+
+    def _load(self, name: str) -> None:
+        installed = load_installed(self._parts.home, name, workspace=self._workspace)
+        self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(path).absolute()

@@ -1,0 +1,288 @@
+"""Tool calls: find who offers a tool, ask, and match the answer to the question.
+
+Trusted with answers: only a capsule that was asked can answer a call, and only once.
+Spec: capsules-and-bus 8.1.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Final
+
+from astrid_core.domain.payload import PayloadError, decode, encode
+from astrid_core.domain.payload_message import format_timestamp
+from astrid_core.domain.payload_variants import ToolExecuteRequest, ToolExecuteResult
+from astrid_core.kernel.capsules import CapsuleTable
+from astrid_core.kernel.chain import ChainEnd, ChainReport
+from astrid_core.kernel.dispatcher import Dispatcher
+from astrid_core.kernel.loaded import Loaded
+from astrid_hookspecs.buses import Attribution, Bus, Envelope
+from astrid_hookspecs.cancel import CancelToken
+from astrid_hookspecs.errors import (
+    GuestCancelledError,
+    PolicyDeniedError,
+    QuotaExceededError,
+    ToolError,
+    ToolNotFoundError,
+)
+from astrid_hookspecs.values import Principal
+
+TOOL_PREFIX: Final = "tool.v1.execute."
+RESULT_PATTERN: Final = "tool.v1.execute.*.result"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered.
+
+    Attributes:
+        content: Text, or JSON text for anything that is not text.
+        is_error: Whether the tool itself reports a failure; `content` then says which.
+        capsule: Who answered.
+        duration_ms: From the request to the answer.
+    """
+
+    content: str
+    is_error: bool
+    capsule: str
+    duration_ms: float
+
+    def json(self) -> Any:
+        """The content as a value.
+
+        Raises:
+            ToolError: `tool.not-json`: the content is plain text.
+        """
+        try:
+            return json.loads(self.content)
+        except ValueError as error:
+            raise ToolError(
+                "the tool answered with plain text, not JSON", code="tool.not-json"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInfo:
+    """A tool somebody can call now.
+
+    Attributes:
+        name: Name on the bus.
+        capsule: Who offers it.
+        description: For the model that chooses it.
+        input_schema: JSON Schema of the arguments; empty when the capsule gave none.
+    """
+
+    name: str
+    capsule: str
+    description: str = ""
+    input_schema: Mapping[str, object] = field(default_factory=dict)
+
+
+Outcome = ToolResult | Exception
+
+
+@dataclass(slots=True)
+class _Pending:
+    sources: Mapping[str, str]
+    on_done: Callable[[Outcome], None]
+    started: float
+
+
+class ToolCalls:
+    """Calls tools and waits for none: every outcome arrives through a callback.
+
+    Args:
+        bus: Where answers appear.
+        dispatcher: Delivers the requests.
+        capsules: Who offers what.
+    """
+
+    def __init__(self, bus: Bus, *, dispatcher: Dispatcher, capsules: CapsuleTable) -> None:
+        self._dispatcher = dispatcher
+        self._capsules = capsules
+        self._lock = threading.Lock()
+        self._pending: dict[str, _Pending] = {}
+        self._stop_listening = bus.add_listener(RESULT_PATTERN, self._on_result)
+
+    def start(
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        *,
+        principal: Principal,
+        cancel: CancelToken,
+        on_done: Callable[[Outcome], None],
+    ) -> str:
+        """Ask for a tool call; returns as soon as the request is queued.
+
+        Args:
+            name: `tool`, or `capsule.tool` where several capsules offer it.
+            arguments: Encodable as JSON.
+            principal: On whose behalf.
+            cancel: Fire it to stop the call; the outcome is then `GuestCancelledError`.
+            on_done: Called once, on any thread, with the result or the error; it returns quickly.
+
+        Returns:
+            The call id, for `forget`.
+
+        Raises:
+            ToolNotFoundError: Nobody offers it, or several do.
+            ToolError: `tool.arguments`: they cannot be encoded.
+        """
+        tool, providers = self._find(name)
+        call_id = uuid.uuid4().hex
+        request = ToolExecuteRequest(call_id=call_id, tool_name=tool, arguments=dict(arguments))
+        try:
+            kind, payload = encode(request)
+        except (PayloadError, TypeError, ValueError) as error:
+            raise ToolError(
+                f"the arguments for {tool!r} cannot be sent: {error}", code="tool.arguments"
+            ) from error
+        sources = {capsule.source_id: capsule.id for capsule in providers}
+        with self._lock:
+            self._pending[call_id] = _Pending(sources, on_done, time.perf_counter())
+        envelope = Envelope(
+            TOOL_PREFIX + tool,
+            payload,
+            kind,
+            principal=principal,
+            attribution=Attribution.VERIFIED,
+            timestamp=format_timestamp(time.time_ns()),
+        )
+        only = providers[0].id if len(providers) == 1 and "." in name else None
+        is_hook = any(capsule.answers_hooks() for capsule in providers)
+        matched = self._dispatcher.publish(
+            envelope,
+            only=only,
+            cancel=cancel,
+            on_done=lambda report: self._on_chain(call_id, tool, report, is_hook=is_hook),
+        )
+        if is_hook and not matched:
+            self._finish(call_id, _not_found(tool, []))
+        return call_id
+
+    def forget(self, call_id: str) -> None:
+        """Drop a call whose outcome nobody waits for any more."""
+        with self._lock:
+            self._pending.pop(call_id, None)
+
+    def catalogue(self) -> list[ToolInfo]:
+        """Every tool that can be called now, by name and capsule."""
+        found = []
+        for name, capsules in self.names().items():
+            for capsule in capsules:
+                known = {tool.name: tool for tool in capsule.tools}
+                described = known.get(name)
+                found.append(
+                    ToolInfo(name, capsule.id)
+                    if described is None
+                    else ToolInfo(name, capsule.id, described.description, described.input_schema)
+                )
+        return found
+
+    def names(self) -> dict[str, list[Loaded]]:
+        """Who offers each tool, both sorted."""
+        offers: dict[str, list[Loaded]] = {}
+        for capsule in self._capsules.all():
+            if capsule.state == "ready":
+                for tool in capsule.manifest.tool_names:
+                    offers.setdefault(tool, []).append(capsule)
+        return dict(sorted(offers.items()))
+
+    def close(self) -> None:
+        """End every call that is still waiting."""
+        self._stop_listening()
+        with self._lock:
+            waiting = list(self._pending)
+        for call_id in waiting:
+            self._finish(call_id, GuestCancelledError("the kernel is closing"))
+
+    def _find(self, name: str) -> tuple[str, list[Loaded]]:
+        capsule_id, _, tool = name.rpartition(".")
+        offers = self.names()
+        providers = [
+            capsule
+            for capsule in offers.get(tool, [])
+            if not capsule_id or capsule.id == capsule_id
+        ]
+        if not providers:
+            raise _not_found(name, _spellings(offers))
+        if len(providers) > 1:
+            listed = ", ".join(f"{capsule.id}.{tool}" for capsule in providers)
+            raise ToolNotFoundError(
+                f"several capsules offer a tool called {tool!r}",
+                code="tool.ambiguous",
+                hint=f"name one of: {listed}",
+            )
+        return tool, providers
+
+    def _on_result(self, envelope: Envelope) -> None:
+        try:
+            answer = decode(envelope.kind, envelope.payload)
+        except PayloadError:
+            return
+        if not isinstance(answer, ToolExecuteResult):
+            return
+        with self._lock:
+            call = self._pending.get(answer.call_id)
+        if call is None or envelope.source_id not in call.sources:
+            return
+        result = ToolResult(
+            content=answer.result.content,
+            is_error=answer.result.is_error,
+            capsule=call.sources[envelope.source_id],
+            duration_ms=(time.perf_counter() - call.started) * 1000,
+        )
+        self._finish(answer.call_id, result)
+
+    def _on_chain(self, call_id: str, tool: str, report: ChainReport, *, is_hook: bool) -> None:
+        problem = _problem(tool, report)
+        if problem is None and is_hook:
+            problem = ToolError(
+                f"{tool!r} ended without an answer",
+                code="tool.no-answer",
+                hint="the capsule has to publish a result for every call",
+            )
+        if problem is not None:
+            self._finish(call_id, problem)
+
+    def _finish(self, call_id: str, outcome: Outcome) -> None:
+        with self._lock:
+            call = self._pending.pop(call_id, None)
+        if call is not None:
+            call.on_done(outcome)
+
+
+def _problem(tool: str, report: ChainReport) -> Exception | None:
+    """Why a chain cannot have answered, None when it ran to its end."""
+    if report.end is ChainEnd.DENIED:
+        last = report.members[-1]
+        reason = last.outcome.reason if last.outcome is not None else ""
+        return PolicyDeniedError(
+            f"{tool!r} was refused: {reason}", rule=f"interceptor:{last.capsule}.{last.action}"
+        )
+    if report.end is ChainEnd.CANCELLED:
+        return GuestCancelledError(f"{tool!r} was cancelled")
+    if report.end is ChainEnd.DROPPED:
+        return QuotaExceededError(
+            f"too many calls are waiting for {tool!r}",
+            rule="dispatch-queue",
+            hint="wait for earlier calls to finish",
+        )
+    return report.first_error
+
+
+def _spellings(offers: Mapping[str, Iterable[Loaded]]) -> list[str]:
+    return [*offers, *(f"{capsule.id}.{tool}" for tool, them in offers.items() for capsule in them)]
+
+
+def _not_found(name: str, known: list[str]) -> ToolNotFoundError:
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "see what there is: astrid capsule list"
+    return ToolNotFoundError(f"no loaded capsule offers a tool called {name!r}", hint=hint)
