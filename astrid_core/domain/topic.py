@@ -16,6 +16,8 @@ from astrid_hookspecs.errors import ProtocolError
 MAX_TOPIC_BYTES: Final = 256
 MAX_GUEST_SEGMENTS: Final = 8
 MAX_RECEIVER_SEGMENTS: Final = 20
+MAX_CAUSAL_DEPTH: Final = 8
+"""Longest chain of publishes, each caused by the one before; deeper ones are refused [C-34]."""
 
 WILDCARD: Final = "*"
 EVERYTHING: Final = "**"
