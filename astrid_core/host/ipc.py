@@ -170,7 +170,7 @@ class IpcHost(HostPackage):
         try:
             check_topic_length(topic)
             size = len(payload.encode("utf-8", "replace"))
-            ceiling = services.profiles.profile(principal).max_ipc_throughput_bytes
+            ceiling = services.profiles.quotas(principal).max_ipc_throughput_bytes
             now = services.clock.monotonic()
             if not services.rate.fits(source, principal, size_bytes=size, ceiling=ceiling, now=now):
                 raise WitError("rate-limited")

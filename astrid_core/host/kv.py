@@ -134,7 +134,7 @@ class KvHost(HostPackage):
 
     @property
     def _quota(self) -> int:
-        return self.instance.services.profiles.profile(self.instance.principal).max_storage_bytes
+        return self.instance.services.profiles.quotas(self.instance.principal).max_storage_bytes
 
 
 def _check_value(value: bytes) -> bytes:

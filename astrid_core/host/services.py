@@ -35,7 +35,7 @@ class Gate(Protocol):
         ...
 
 
-class Profile(Protocol):
+class Quotas(Protocol):
     """The limits of a principal that host functions apply."""
 
     @property
@@ -50,10 +50,10 @@ class Profile(Protocol):
 
 
 class Profiles(Protocol):
-    """Looks profiles up; cheap, called on every publish and every write."""
+    """Looks limits up; cheap, called on every publish and every write."""
 
-    def profile(self, principal: Principal) -> Profile:
-        """The principal's profile.
+    def quotas(self, principal: Principal) -> Quotas:
+        """The principal's limits.
 
         Raises:
             ConfigError: It cannot be read; the host function refuses.

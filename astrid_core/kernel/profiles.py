@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from astrid_core.domain.profile import DEFAULT_PROFILE, Profile, parse_profile
+from astrid_core.domain.profile import DEFAULT_PROFILE, Profile, Quotas, parse_profile
 from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.values import Principal
 
@@ -24,6 +24,10 @@ class ProfileStore:
     def __init__(self, directory: Path) -> None:
         self._directory = os.fspath(directory)
         self._cache: dict[Principal, tuple[_Stamp, Profile]] = {}
+
+    def quotas(self, principal: Principal) -> Quotas:
+        """The principal's limits; raises as `profile`."""
+        return self.profile(principal).quotas
 
     def profile(self, principal: Principal) -> Profile:
         """The principal's profile; the default one when there is no file.

@@ -50,7 +50,7 @@ class TestClock:
 
 
 @dataclass
-class TestProfile:
+class TestQuotas:
     __test__ = False
 
     max_ipc_throughput_bytes: int = 10 * 1024 * 1024
@@ -64,7 +64,7 @@ class World:
     kv: SqliteKvStore
     bus: MemoryBus = field(default_factory=MemoryBus)
     clock: TestClock = field(default_factory=TestClock)
-    profile: TestProfile = field(default_factory=TestProfile)
+    quotas: TestQuotas = field(default_factory=TestQuotas)
     decisions: list[DecisionEvent] = field(default_factory=list)
     log_lines: list[tuple[str, str, str, str]] = field(default_factory=list)
     known: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -80,9 +80,9 @@ class World:
                 world.log_lines.append((principal, capsule, level, message))
 
         class Profiles:
-            def profile(self, principal: str) -> TestProfile:
+            def quotas(self, principal: str) -> TestQuotas:
                 del principal
-                return world.profile
+                return world.quotas
 
         class Directory:
             def capabilities(self, source_id: str) -> frozenset[str] | None:

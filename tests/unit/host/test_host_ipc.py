@@ -84,7 +84,7 @@ def test_publish_checks_answer_in_order(
 
 
 def test_85_and_100_rate_per_second_and_principal(world: Any, call: Any) -> None:
-    world.profile.max_ipc_throughput_bytes = MIB
+    world.quotas.max_ipc_throughput_bytes = MIB
     text = json_text(600 * 1024)
     run = world.open(purpose="run", publish=("x",), subscribe=("in",))
     subscription = call(run, "subscribe", "in")[1]
@@ -105,7 +105,7 @@ def test_85_and_100_rate_per_second_and_principal(world: Any, call: Any) -> None
 
 
 def test_refused_publishes_cost_no_budget(world: Any, call: Any) -> None:
-    world.profile.max_ipc_throughput_bytes = 100
+    world.quotas.max_ipc_throughput_bytes = 100
     alice = world.open(**ACL)
     for _ in range(5):
         assert call(alice, "publish", "q", json_text(90))[0] == "capability-denied"
@@ -126,7 +126,7 @@ def test_86_and_101_publish_as(world: Any, call: Any) -> None:
 
 
 def test_publish_as_spends_the_claimed_principals_budget(world: Any, call: Any) -> None:
-    world.profile.max_ipc_throughput_bytes = 100
+    world.quotas.max_ipc_throughput_bytes = 100
     uplink = world.open(uplink=True, **ACL)
     assert call(uplink, "publish-as", "x", json_text(90), "bob")[0] == "ok"
     assert call(uplink, "publish-as", "x", json_text(90), "bob")[0] == "rate-limited"

@@ -137,7 +137,7 @@ def test_110_concurrent_increments_with_compare_and_swap_lose_nothing(world: Any
 
 
 def test_write_denied_when_the_storage_limit_is_reached(world: Any, kv: Any) -> None:
-    world.profile.max_storage_bytes = 10
+    world.quotas.max_storage_bytes = 10
     alice = world.open()
     assert kv(alice, "kv-set", "k", b"123456789") == ("ok", None)
     assert kv(alice, "kv-set", "l", b"") == ("quota", None)
