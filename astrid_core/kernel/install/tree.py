@@ -32,7 +32,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SKIPPED: Final = {".git", "target", "__pycache__"}
-_SKIPPED_AT_ROOT: Final = {"dist", "meta.json", ".env.json"}
+_SKIPPED_AT_ROOT: Final = {"dist", ".astrid", "meta.json", ".env.json"}
 
 
 def open_beneath(root: int, parts: tuple[str, ...], *, flags: int = _READ) -> int:
@@ -140,8 +140,8 @@ class SourceEntry(NamedTuple):
 def walk_source(root: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterator[SourceEntry]:
     """The entries of a capsule directory, sorted, parents first, under the rules for archives.
 
-    Leaves out `.git`, `target` and `__pycache__` anywhere, and `dist` and what the installer
-    writes at the root. Links are followed as long as they stay inside `root`.
+    Leaves out `.git`, `target` and `__pycache__` anywhere, and `dist`, `.astrid` and what the
+    installer writes at the root. Links are followed as long as they stay inside `root`.
 
     Raises:
         ArchiveError: As `EntryLedger`; also `link-escape` and `kind`.
@@ -300,9 +300,8 @@ def sync_tree(root: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Delete a tree; a missing one is fine. Links are removed, not followed."""
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
+    if path.is_symlink() or path.is_file():
         path.unlink()
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)

@@ -1,0 +1,130 @@
+"""What a capsule asks for, in words an operator can agree to.
+
+Trusted with completeness: everything in a manifest that reaches beyond the capsule's own memory is
+listed, and an upgrade is compared request by request. Pure. Spec: cli-and-ux 12.3, T-28.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from astrid_core.domain.manifest import Manifest
+
+
+class Request(NamedTuple):
+    """One thing a capsule asks for.
+
+    Attributes:
+        kind: `network`, `listen`, `read`, `write`, `process`, `identity`, `secret`, `publish`,
+            `subscribe`, `intercept`, `uplink`, `prompt` or `persistent`.
+        value: What exactly; empty where the kind says it all.
+    """
+
+    kind: str
+    value: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return _SENTENCES[self.kind].format(self.value)
+
+
+_SENTENCES: Final = {
+    "network": "connect to {} over the network",
+    "listen": "listen on {}",
+    "read": "read files in {}",
+    "write": "change files in {}",
+    "process": "start the program {} on this machine",
+    "identity": "look into user identities ({})",
+    "secret": "use the secret {}",
+    "publish": "publish events on {}",
+    "subscribe": "receive events on {}",
+    "intercept": "intercept events on {}",
+    "uplink": "speak for other users as a front end",
+    "prompt": "put text into prompts",
+    "persistent": "keep processes running",
+}
+_LISTS: Final = {
+    "net": "network",
+    "net_connect": "network",
+    "net_udp": "network",
+    "net_bind": "listen",
+    "net_tcp_bind": "listen",
+    "fs_read": "read",
+    "fs_write": "write",
+    "host_process": "process",
+    "identity": "identity",
+}
+_FLAGS: Final = {
+    "uplink": "uplink",
+    "allow_prompt_injection": "prompt",
+    "allow_persistent": "persistent",
+}
+_DESCRIBE: Final = {"tool.v1.request.describe"}
+_ANSWERS: Final = ("tool.v1.response.describe.",)
+
+
+class Consent(NamedTuple):
+    """What to ask the operator.
+
+    Attributes:
+        requests: Everything the capsule asks for, in a fixed order.
+        added: Those that the installed version does not have; all of them on a first install.
+        dropped: What the installed version asks for and this one does not.
+    """
+
+    requests: tuple[Request, ...]
+    added: tuple[Request, ...]
+    dropped: tuple[Request, ...]
+
+
+def requests_of(manifest: Manifest) -> tuple[Request, ...]:
+    """Everything a manifest asks for, each once. Answering one's own tools is not a request."""
+    return tuple(dict.fromkeys((*_rights(manifest), *_topics(manifest))))
+
+
+def compare(new: Manifest, old: Manifest | None) -> Consent:
+    """What to ask before `new` takes the place of `old`."""
+    requests = requests_of(new)
+    had = requests_of(old) if old is not None else ()
+    return Consent(
+        requests,
+        added=tuple(request for request in requests if request not in had),
+        dropped=tuple(request for request in had if request not in requests),
+    )
+
+
+def _rights(manifest: Manifest) -> Iterator[Request]:
+    for name, kind in _FLAGS.items():
+        if getattr(manifest.capabilities, name):
+            yield Request(kind)
+    for name, kind in _LISTS.items():
+        for value in getattr(manifest.capabilities, name):
+            yield Request(kind, value)
+    for server in manifest.mcp_servers:
+        if server.command is not None:
+            yield Request("process", " ".join((server.command, *server.args)))
+    for key in manifest.secret_keys:
+        yield Request("secret", key)
+
+
+def _topics(manifest: Manifest) -> Iterator[Request]:
+    own = _own_topics(manifest)
+    for topic in manifest.effective_publish_acl:
+        if topic not in own and not topic.startswith(_ANSWERS):
+            yield Request("publish", topic)
+    bound = dict.fromkeys(binding.topic for binding in manifest.interceptors)
+    for topic in bound:
+        if topic not in own:
+            yield Request("intercept", topic)
+    for topic in manifest.effective_subscribe_acl:
+        if topic not in own and topic not in bound:
+            yield Request("subscribe", topic)
+
+
+def _own_topics(manifest: Manifest) -> set[str]:
+    topics = set(_DESCRIBE)
+    for tool in manifest.tool_names:
+        topics |= {f"tool.v1.execute.{tool}", f"tool.v1.execute.{tool}.result"}
+    return topics

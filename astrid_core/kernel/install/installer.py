@@ -1,0 +1,385 @@
+"""Installing a capsule: everything is prepared beside the target, then put in place at once.
+
+Trusted with what ends up being run. Until the exchange of two names nothing that exists is
+touched; after it, the journal makes sure that what belongs to the new version is written, now or at
+the next start. Spec: capsules-and-bus 2.4; cli-and-ux 12.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from astrid_core.domain.archive_rules import MANIFEST, MIB
+from astrid_core.domain.capsule_meta import CapsuleMeta, encode_meta, seal_meta
+from astrid_core.domain.manifest import Manifest, parse_manifest
+from astrid_core.kernel.durable import write_atomic
+from astrid_core.kernel.home import Home
+from astrid_core.kernel.install.answers import (
+    Answers,
+    SecretChange,
+    add_settings,
+    read_settings,
+    sort_answers,
+)
+from astrid_core.kernel.install.archive import unpack_archive
+from astrid_core.kernel.install.consent import Consent, compare
+from astrid_core.kernel.install.content import (
+    EngineSource,
+    StoredComponent,
+    bake_topics,
+    read_inside,
+    store_component,
+    store_wit,
+)
+from astrid_core.kernel.install.installed import META, InstalledCapsule, read_capsule
+from astrid_core.kernel.install.journal import (
+    apply_entry,
+    clear_journal,
+    entry_for,
+    is_in_place,
+    redo,
+    write_journal,
+)
+from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest, LifecycleRunner, Phase
+from astrid_core.kernel.install.meta import build_meta
+from astrid_core.kernel.install.places import Place, places, user_place
+from astrid_core.kernel.install.sources import Source
+from astrid_core.kernel.install.staging import (
+    clean_up,
+    discard,
+    new_staging,
+    put_back,
+    put_in_place,
+)
+from astrid_core.kernel.install.tree import copy_source, sync_tree
+from astrid_core.ports.clock import Clock
+from astrid_hookspecs.engines import Progress
+from astrid_hookspecs.errors import AstridError, CapsuleError
+from astrid_hookspecs.secrets import SecretStore
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
+
+Outcome = Literal["installed", "upgraded", "reinstalled", "unchanged"]
+
+
+def _quiet(step: str) -> None:
+    """Hear about a step and do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What installing needs from the rest of the kernel.
+
+    Attributes:
+        engine: Returns the engine for components.
+        clock: Wall clock.
+        lifecycle: Runs hooks; None where no kernel is at hand: capsules with hooks are refused.
+        secrets: Where secret answers go; None refuses capsules that are given some.
+        on_step: Hears about each step before it starts.
+    """
+
+    engine: EngineSource
+    clock: Clock
+    lifecycle: LifecycleRunner | None = None
+    secrets: SecretStore | None = None
+    on_step: Callable[[str], object] = field(default=_quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallResult:
+    """What an installation did.
+
+    Attributes:
+        outcome: `unchanged`: the same version with the same content was there already.
+        capsule: What is installed now.
+        previous_version: What was there before, None on a first installation.
+    """
+
+    outcome: Outcome
+    capsule: InstalledCapsule
+    previous_version: str | None
+
+
+def recover(
+    home: Home, *, lifecycle: LifecycleRunner | None, workspace: Path | None = None
+) -> list[str]:
+    """Finish or undo what a killed installer left. Call it under the home lock, before reading.
+
+    Returns:
+        What was done, one phrase each, for the log.
+
+    Raises:
+        IntegrityError, CapsuleError, StoreError: As `journal.redo`.
+    """
+    done = [phrase for place in places(home, workspace) for phrase in clean_up(place.path)]
+    finished = redo(home, lifecycle=lifecycle)
+    if finished is not None:
+        done.append(f"finished the installation of {finished}")
+    return done
+
+
+class Staged:
+    """A capsule that is unpacked and read, waiting for consent and answers.
+
+    A context manager: leaving it without `commit` leaves no trace.
+
+    Attributes:
+        manifest: Of what would be installed.
+        previous: The installed version, None when there is none or it is not intact.
+        consent: What it asks for, compared with the installed version.
+    """
+
+    def __init__(self, home: Home, place: Place, source: Source, *, tools: Tools) -> None:
+        self._home = home
+        self._place = place
+        self._tools = tools
+        self._source = source
+        self._previous_path: Path | None = None
+        self._step("stage")
+        if place.scope == "user":
+            home.create_principal(DEFAULT_PRINCIPAL)
+        place.create()
+        self._staging = new_staging(place.path)
+        try:
+            self.manifest = self._read()
+            self.previous = self._installed()
+        except BaseException:
+            discard(self._staging)
+            raise
+        self.consent: Consent = compare(
+            self.manifest, self.previous.manifest if self.previous is not None else None
+        )
+        self._secrets = SecretChange(tools.secrets, f"{DEFAULT_PRINCIPAL}/{self.name}")
+
+    @property
+    def name(self) -> CapsuleId:
+        """The capsule's name."""
+        return self.manifest.name
+
+    @property
+    def target(self) -> Path:
+        """Where it will be."""
+        return self._place.capsule(self.name)
+
+    @property
+    def _env_file(self) -> Path:
+        return self._home.principal(DEFAULT_PRINCIPAL).env_file(self.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        discard(self._staging)
+
+    def answers(self, given: Mapping[str, str]) -> Answers:
+        """Check answers and say which are still missing.
+
+        Raises:
+            CapsuleError: `capsule.answer`.
+        """
+        stored = {key for key, text in read_settings(self._env_file).items() if text}
+        return sort_answers(self.manifest, given, stored=stored | set(self._secrets.stored()))
+
+    def commit(
+        self,
+        answers: Answers,
+        *,
+        recorded_source: str | None = None,
+        progress: Progress | None = None,
+    ) -> InstallResult:
+        """Prepare the rest and put the capsule in place.
+
+        On any failure the previous version is in place as it was, with its state and its secrets.
+
+        Args:
+            answers: From `answers`, with nothing missing.
+            recorded_source: Where updates come from, None for a plain local path.
+            progress: Where to report long steps.
+
+        Raises:
+            CapsuleError: `capsule.file`, `capsule.topic`, `capsule.tools`, `capsule.lifecycle`.
+            IntegrityError: The component is not the announced one.
+            EngineError: The component or its hook was refused or failed.
+            SecretError, StoreError: A store failed.
+        """
+        phase: Phase = "astrid-install" if self.previous is None else "astrid-upgrade"
+        self._step("content")
+        topics = bake_topics(self.manifest, self._staging)
+        component = store_component(
+            self._home,
+            self._staging,
+            self.manifest,
+            engine=self._tools.engine,
+            progress=progress,
+        )
+        wit_files = store_wit(self._home, self._staging)
+        self._step("meta")
+        meta = build_meta(
+            self.manifest,
+            self._staging,
+            now=self._tools.clock.now(),
+            source=recorded_source,
+            previous=self.previous,
+            wasm_hash=component.digest if component is not None else None,
+            wit_files=wit_files,
+            topics=topics,
+        )
+        meta = seal_meta(meta, name=self.name, key=self._home.meta_key())
+        if self._is_unchanged(meta):
+            return self._keep(answers)
+        self._step("hook")
+        writes = self._run_hook(phase, component, answers, progress)
+        self._step("record")
+        write_atomic(self._staging / META, encode_meta(meta))
+        sync_tree(self._staging)
+        self._swap(meta, answers, writes)
+        return self._result()
+
+    def _read(self) -> Manifest:
+        self._step("unpack")
+        if self._source.kind == "archive":
+            unpack_archive(self._source.path, self._staging)
+        elif self._home.path.is_relative_to(self._source.path):
+            raise CapsuleError(
+                f"the runtime home lies inside {self._source.path}, so that is no capsule",
+                code="capsule.source",
+            )
+        else:
+            copy_source(self._source.path, self._staging)
+        self._step("manifest")
+        text = read_inside(self._staging, MANIFEST, limit=MIB, what="the manifest")
+        shown = self._source.path
+        path = shown / MANIFEST if self._source.kind == "directory" else f"{shown}:{MANIFEST}"
+        return parse_manifest(text, path=str(path))
+
+    def _installed(self) -> InstalledCapsule | None:
+        try:
+            return read_capsule(self._home, self._place, self.name)
+        except AstridError:
+            # Absent or damaged: nothing of it is believed, everything is asked again (vector 124).
+            return None
+
+    def _is_unchanged(self, meta: CapsuleMeta) -> bool:
+        old = self.previous
+        if old is None:
+            return False
+        same = ("version", "tree_hash", "wasm_hash", "wit_files")
+        return all(getattr(old.meta, name) == getattr(meta, name) for name in same)
+
+    def _keep(self, answers: Answers) -> InstallResult:
+        self._secrets.set(answers.secrets)
+        if answers.settings:
+            add_settings(self._env_file, answers.settings)
+        capsule = read_capsule(self._home, self._place, self.name)
+        return InstallResult("unchanged", capsule, capsule.meta.version)
+
+    def _run_hook(
+        self,
+        phase: Phase,
+        component: StoredComponent | None,
+        answers: Answers,
+        progress: Progress | None,
+    ) -> KvWrites:
+        if component is None:
+            return {}
+        report = component.report
+        if not (report.has_install if phase == "astrid-install" else report.has_upgrade):
+            return {}
+        if self._tools.lifecycle is None:
+            raise CapsuleError(
+                f"capsule {self.name!r} wants to run its {phase} hook and no kernel is at hand",
+                code="capsule.lifecycle",
+            )
+        request = LifecycleRequest(
+            phase=phase,
+            manifest=self.manifest,
+            directory=self._staging,
+            component=component.path,
+            component_hash=component.digest,
+            previous_version=self.previous.meta.version if self.previous is not None else None,
+            environment={**read_settings(self._env_file), **answers.settings},
+            progress=progress,
+        )
+        return self._tools.lifecycle.run(request)
+
+    def _swap(self, meta: CapsuleMeta, answers: Answers, writes: KvWrites) -> None:
+        settings = self._leftover_answers() | dict(answers.settings)
+        entry = entry_for(self.name, self.target, meta, settings=settings, writes=writes)
+        try:
+            self._step("secrets")
+            self._secrets.set(answers.secrets)
+            self._step("journal")
+            write_journal(self._home, entry)
+            self._step("swap")
+            previous = put_in_place(self._staging, self.target)
+            self._step("apply")
+            apply_entry(self._home, entry, lifecycle=self._tools.lifecycle)
+        except BaseException:
+            if is_in_place(entry):
+                put_back(self._staging, self.target)
+            clear_journal(self._home)
+            self._secrets.undo()
+            raise
+        self._step("finish")
+        clear_journal(self._home)
+        discard(previous)
+
+    def _leftover_answers(self) -> dict[str, str]:
+        """Answers in the old directory that nobody has given since (C-14); never secrets."""
+        found = read_settings(self.target / ".env.json")
+        known = read_settings(self._env_file)
+        wanted = {question.key for question in self.manifest.env if not question.is_secret}
+        return {key: text for key, text in found.items() if key in wanted and key not in known}
+
+    def _result(self) -> InstallResult:
+        capsule = read_capsule(self._home, self._place, self.name, check_content=False)
+        if self.previous is None:
+            return InstallResult("installed", capsule, None)
+        before = self.previous.meta.version
+        outcome: Outcome = "reinstalled" if before == capsule.meta.version else "upgraded"
+        return InstallResult(outcome, capsule, before)
+
+    def _step(self, name: str) -> None:
+        self._tools.on_step(name)
+
+
+def stage(home: Home, source: Source, *, tools: Tools, place: Place | None = None) -> Staged:
+    """Unpack and read a capsule without installing it. Call it under the home lock.
+
+    Args:
+        home: Where to install.
+        source: What to install.
+        tools: What installing needs.
+        place: The user's capsules when None.
+
+    Raises:
+        ArchiveError: The archive or the tree was refused; nothing was written.
+        ManifestError: The manifest was refused.
+        ConfigError: `workspace.unsafe`.
+    """
+    return Staged(home, place if place is not None else user_place(home), source, tools=tools)
+
+
+STEPS: Final = (
+    "stage",
+    "unpack",
+    "manifest",
+    "content",
+    "meta",
+    "hook",
+    "record",
+    "secrets",
+    "journal",
+    "swap",
+    "apply",
+    "finish",
+)
+"""Every step, in order; tests stop a process at each."""

@@ -1,0 +1,68 @@
+"""What the installer needs from the kernel to run a capsule's install and upgrade hooks.
+
+Spec: capsules-and-bus 2.7, C-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from astrid_core.domain.manifest import Manifest
+from astrid_hookspecs.engines import Progress
+from astrid_hookspecs.stores import KvWrite
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
+
+Phase = Literal["astrid-install", "astrid-upgrade"]
+KvWrites = Mapping[str, Sequence[KvWrite]]
+"""Writes by namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleRequest:
+    """One hook to run.
+
+    Attributes:
+        phase: Which export.
+        manifest: Of the version being installed.
+        directory: Its staged directory; complete but for `meta.json`.
+        component: The component in the content store.
+        component_hash: Its BLAKE3, 64 hex digits.
+        previous_version: What is being replaced, None for a first installation.
+        principal: For whom it is installed.
+        environment: Answers to `[env]`, without secrets.
+        progress: Where to report, or None.
+    """
+
+    phase: Phase
+    manifest: Manifest
+    directory: Path
+    component: Path
+    component_hash: str
+    previous_version: str | None = None
+    principal: Principal = DEFAULT_PRINCIPAL
+    environment: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress | None = None
+
+
+class LifecycleRunner(Protocol):
+    """Runs hooks on the capsule's real key-value namespace, without writing to it."""
+
+    def run(self, request: LifecycleRequest) -> KvWrites:
+        """Run one hook to its end and return what it wrote, staged.
+
+        Raises:
+            EngineError: The hook trapped, ran too long or could not be started.
+            DeniedError: It was refused something and trapped because of it.
+        """
+        ...
+
+    def apply(self, writes: KvWrites) -> None:
+        """Make such writes real and durable. Applying the same writes twice is harmless.
+
+        Raises:
+            StoreError: The store is damaged, full or closed.
+        """
+        ...
