@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class TableHost:
     """A `HostInstance` whose handlers are a dict by function name; what it lacks answers None."""
 
     def __init__(self, handlers: Mapping[str, Callable[..., Any]]) -> None:
-        self.cancel = CancelToken()
+        self.cancel, self.ready = CancelToken(), threading.Event()
         self.handlers = handlers
 
     def handler(self, interface: str, function: str) -> Callable[..., object] | None:

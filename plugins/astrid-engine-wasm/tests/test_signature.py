@@ -214,6 +214,8 @@ def importing(name: str, body: str = '(export "f" (func))') -> str:
         (importing(KV, '(export "r" (type (sub resource)))'), "no such resource"),
         ('(component (import "plain" (func)))', "not an interface"),
         ('(component (import "m" (core module)))', "not an interface"),
+        ('(component (import "c" (component)))', "not an interface"),
+        ('(component (import "t" (type (sub resource))))', "not an interface"),
         (importing(KV, '(export "m" (core module))'), "neither a function nor a type"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
@@ -287,3 +289,33 @@ def test_load_denied_when_an_export_is_no_function(raw_engine: Engine) -> None:
     component = Component(raw_engine, '(component (instance $i) (export "run" (instance $i)))')
     with pytest.raises(ComponentError, match="run is not a function"):
         check_exports(component, raw_engine)
+
+
+def test_types_that_differ_only_in_a_resource_are_told_apart(raw_engine: Engine) -> None:
+    """Types are read once per component; equal structure must not hide another resource."""
+    text = importing(
+        "test:two/host@1.0.0",
+        '(export "a" (type $a (sub resource))) (export "b" (type $b (sub resource)))'
+        '(type $x0 (variant (case "some" (own $a)))) (export "x" (type $x (eq $x0)))'
+        '(type $y0 (variant (case "some" (own $b)))) (export "y" (type $y (eq $y0)))'
+        '(export "f" (func (result $x))) (export "g" (func (result $y)))',
+    )
+    found = component_imports(Component(raw_engine, text), raw_engine)["test:two/host@1.0.0"]
+    assert found == {
+        "f": "func() -> variant{some(own<test:two/host@1.0.0/a>)}",
+        "g": "func() -> variant{some(own<test:two/host@1.0.0/b>)}",
+    }
+
+
+def test_load_denied_when_a_named_type_is_used_too_often(raw_engine: Engine) -> None:
+    """A type that was read once still counts in full each time it appears."""
+    fields = " ".join(f'(field "f{i}" u8)' for i in range(70))
+    many = " ".join("$r" for _ in range(70))
+    text = importing(
+        KV,
+        f'(type $r0 (record {fields})) (export "r" (type $r (eq $r0)))'
+        f'(export "kv-get" (func (param "key" (tuple {many}))))',
+    )
+    abi = {KV: (), f"{KV}#kv-get": (KV_GET,)}
+    with pytest.raises(ComponentError, match=f"more than {MAX_NODES} types"):
+        check_imports(Component(raw_engine, text), raw_engine, abi)

@@ -42,7 +42,9 @@ class TypeWalk:
     engine: Engine
     seen: int = 0
     nodes: int = 0
+    handles: int = 0
     resources: list[tuple[wc.ResourceType, str]] = field(default_factory=list)
+    named: dict[type, list[tuple[wc.ValType, WitType, int]]] = field(default_factory=dict)
 
     def items(self, name: str, instance: wc.ComponentInstanceType) -> dict[str, wc.ComponentItem]:
         """What an imported interface consists of.
@@ -81,18 +83,21 @@ class TypeWalk:
     def _maybe(self, item: wc.ValType | None) -> WitType | None:
         return None if item is None else self._type(item)
 
-    def _type(self, item: wc.ValType) -> WitType:  # noqa: C901, PLR0911 - one case per type
+    def _type(self, item: wc.ValType) -> WitType:  # noqa: PLR0911 - one case per type
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise _UnknownTypeError(f"the signature has more than {MAX_NODES} types")
         name = _PRIMITIVE_NAMES.get(type(item))
         if name is not None:
             return Primitive(name)
+        if type(item) in _NAMED:
+            return self._named(item)
         match item:
             case wc.OwnType() | wc.BorrowType():
                 resource = self.resource_name(item.ty)
                 if resource is None:
                     raise _UnknownTypeError("it uses a resource that no import declares")
+                self.handles += 1
                 return Handle(resource, owned=isinstance(item, wc.OwnType))
             case wc.ListType():
                 return List(self._type(item.element))
@@ -102,6 +107,27 @@ class TypeWalk:
                 return Result(self._maybe(item.ok), self._maybe(item.err))
             case wc.TupleType():
                 return Tuple(tuple(self._type(part) for part in item.elements))
+        raise _UnknownTypeError(f"type {type(item).__name__} cannot cross the host boundary")
+
+    def _named(self, item: wc.ValType) -> WitType:
+        """A type that interfaces give a name, and so use in many functions: read once.
+
+        Only types without handles are remembered: the library aborts the process when it compares
+        two that hold resources of a component which is not instantiated.
+        """
+        known = self.named.setdefault(type(item), [])
+        for other, found, size in known:
+            if other == item:
+                self.nodes += size
+                return found
+        nodes, handles = self.nodes, self.handles
+        found = self._expand(item)
+        if self.handles == handles:
+            known.append((item, found, self.nodes - nodes))
+        return found
+
+    def _expand(self, item: wc.ValType) -> WitType:
+        match item:
             case wc.RecordType():
                 return Record(tuple((name, self._type(part)) for name, part in item.fields))
             case wc.VariantType():
@@ -115,6 +141,9 @@ class TypeWalk:
 
 class _UnknownTypeError(Exception):
     pass
+
+
+_NAMED = frozenset({wc.RecordType, wc.VariantType, wc.EnumType, wc.FlagsType})
 
 
 _PRIMITIVE_NAMES: Mapping[type, str] = {

@@ -182,7 +182,6 @@ def take_error(error: int) -> str:
 
 
 _any_to_host = _entry("wasmtime_component_resource_any_to_host", _P, _P, _P, _P)
-_any_drop = _entry("wasmtime_component_resource_any_drop", _P, _P, _P)
 _host_to_any = _entry("wasmtime_component_resource_host_to_any", _P, _P, _P, _P)
 _host_new = _entry("wasmtime_component_resource_host_new", _P, ctypes.c_bool, _U32, _U32)
 _host_rep = _entry("wasmtime_component_resource_host_rep", _U32, _P)
@@ -191,7 +190,7 @@ _host_delete = _entry("wasmtime_component_resource_host_delete", None, _P)
 
 
 def resource_in(context: int, handle: int) -> tuple[int, int]:
-    """Give up the handle of an argument, own or borrow; must happen exactly once for each.
+    """Give up a handle that the host holds, own or borrow; must happen exactly once for each.
 
     Returns:
         The representation and the number of the resource type.
@@ -222,13 +221,6 @@ def resource_out(context: int, representation: int, type_number: int) -> int:
     if error:
         raise RuntimeError(take_error(error))
     return int(slot.value or 0)
-
-
-def resource_drop(context: int, handle: int) -> None:
-    """Drop an owned handle that did not reach the guest; runs its destructor."""
-    error = _any_drop(context, handle)
-    if error:
-        take_error(error)
 
 
 HostCallback = ctypes.CFUNCTYPE(_N, _P, _P, _P, _P, _N, _P, _N)

@@ -169,16 +169,20 @@ def _answer(frame: HostFrame, target: Target, plan: Plan, error: BaseException) 
         case Exception():
             log_id = secrets.token_hex(4)
             _log.error("host call %s failed, log id %s", target, log_id, exc_info=error)
+            error.__traceback__ = None  # or the record would keep every frame and its values alive
             frame.failure = HostFault(str(target), error, log_id, trapped=False)
             return plan.unforeseen_answer(f"internal error {log_id}")
     raise error
 
 
 def _discard(frame: HostFrame, plan: Plan, results: int) -> None:
-    """Free a half-written result; handles in it go back through their destructors."""
+    """Free a half-written result; the objects behind handles in it are dropped.
+
+    The runtime would run no destructor for them: it leaves host handles to the host.
+    """
     made, frame.made = frame.made, []
     for handle in made:
-        ffi.resource_drop(frame.context, handle)
+        frame.table.drop(ffi.resource_in(frame.context, handle)[0])
     if plan.lower is not None:
         ffi.value_delete(results)
         ffi.memory[results] = 0
