@@ -111,34 +111,13 @@ class Mailboxes(Generic[T]):
             False when a bound is reached, or after `stop`; the item is not kept.
         """
         with self._lock:
-            if self._is_stopped:
-                return False
-            box = self._box_locked(key)
+            box = self._enqueue_locked(key, item, size_bytes)
             if box is None:
                 return False
-            if self._is_full_locked(box, size_bytes):
-                if not box.is_refusing:  # once for each time that the queue fills up
-                    box.is_refusing = True
-                    logger.warning(
-                        "queue of capsule {} for principal {} is full; events are dropped",
-                        key.capsule,
-                        key.principal,
-                    )
-                return False
-            box.is_refusing = False
-            box.items.append((item, size_bytes))
-            self._account_locked(box, size_bytes)
             if box.is_submitted:
                 return True
             box.is_submitted = True
-        if self._pool.submit(box):
-            return True
-        with self._lock:  # the pool is closed: nobody will come for what waits here
-            box.is_submitted = False
-            if not box.items:  # `stop` came in between and has given the item back
-                return True
-            self._account_locked(box, -box.items.popleft()[1])
-        return False
+        return self._pool.submit(box) or self._is_given_back(box)
 
     def stop(self) -> list[T]:
         """Accept nothing more.
@@ -191,6 +170,38 @@ class Mailboxes(Generic[T]):
                 return True
             box.is_submitted = False
             box.idle_since = self._clock()
+            return False
+
+    def _enqueue_locked(self, key: MailboxKey, item: T, size_bytes: int) -> _Mailbox[T] | None:
+        """The queue that took the item, None when a bound is reached."""
+        box = None if self._is_stopped else self._box_locked(key)
+        if box is None:
+            return None
+        if self._is_full_locked(box, size_bytes):
+            if not box.is_refusing:  # one warning for each time that the queue fills up
+                box.is_refusing = True
+                logger.warning(
+                    "queue of capsule {} for principal {} is full; events are dropped",
+                    key.capsule,
+                    key.principal,
+                )
+            return None
+        box.is_refusing = False
+        box.items.append((item, size_bytes))
+        self._account_locked(box, size_bytes)
+        return box
+
+    def _is_given_back(self, box: _Mailbox[T]) -> bool:
+        """Undo an offer that the closed pool will not handle.
+
+        Returns:
+            Whether `stop` came in between and has given the item back already.
+        """
+        with self._lock:
+            box.is_submitted = False
+            if not box.items:
+                return True
+            self._account_locked(box, -box.items.popleft()[1])
             return False
 
     def _box_locked(self, key: MailboxKey) -> _Mailbox[T] | None:
