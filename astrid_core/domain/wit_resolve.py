@@ -64,8 +64,7 @@ class WitSet:
     """The interfaces and worlds of a set of WIT texts that may refer to each other.
 
     Args:
-        documents: Parsed texts. Those without a package line belong to the package of the others,
-            which is then the only one.
+        documents: Parsed texts, each with its package.
 
     Raises:
         WitSyntaxError: Two texts declare the same thing, or a text has no package.
@@ -74,27 +73,37 @@ class WitSet:
     def __init__(self, documents: Iterable[Document]) -> None:
         self.interfaces: dict[str, Declared] = {}
         self.worlds: dict[str, tuple[Declared, World]] = {}
-        flat = list(_flatten(documents))
-        packages = {document.package for document in flat if document.package is not None}
-        only = next(iter(packages)) if len(packages) == 1 else None
-        for document in flat:
-            package = document.package or only
-            if package is None:
+        for document in _flatten(documents):
+            if document.package is None:
                 raise WitSyntaxError(
                     "a WIT text does not say which package it belongs to",
                     line=0,
                     hint="start it with `package namespace:name@1.0.0;`",
                 )
-            self._add(package, document)
+            self._add(document.package, document)
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> WitSet:
-        """Parse texts, given by file name, and put them together.
+        """Parse texts, given by relative path, and put them together.
+
+        A text without a package line belongs to the package of its directory.
 
         Raises:
             WitSyntaxError: A text is not WIT, or they do not fit together.
         """
-        return cls([parse_document(text, name=name) for name, text in sorted(texts.items())])
+        parsed = {name: parse_document(text, name=name) for name, text in sorted(texts.items())}
+        packages: dict[str, set[PackageName]] = {}
+        for name, document in parsed.items():
+            if document.package is not None:
+                packages.setdefault(_directory(name), set()).add(document.package)
+        documents: list[Document] = []
+        for name, document in parsed.items():
+            siblings = packages.get(_directory(name), set())
+            if document.package is None and len(siblings) == 1:
+                documents.append(replace(document, package=next(iter(siblings))))
+            else:
+                documents.append(document)
+        return cls(documents)
 
     def functions(self, interface_id: str) -> Iterator[tuple[str, Function]]:
         """The functions of an interface by their binary names, resolved, methods with `self`.
@@ -320,6 +329,10 @@ class _Expansion:
                 name=declared.id,
             )
         return Handle(handle.owned, target.resource)
+
+
+def _directory(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _flatten(documents: Iterable[Document]) -> Iterator[Document]:
