@@ -1,0 +1,107 @@
+"""Entry points of a component. Imported by the generated start module, before the capsule.
+
+Holds nothing of its own: it confines the standard library, binds the generated modules, and hands
+each call to the dispatcher.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys as python
+from collections.abc import Iterable
+from typing import Any, Final
+
+from astrid_sdk import confine, dispatch, logs
+from astrid_sdk.bindings import ComponentBindings, bind, is_live
+from astrid_sdk.declarations import Capsule, capsule_of
+from astrid_sdk.loop import RunLoop
+
+_ALWAYS: Final = (
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_16",
+    "encodings.utf_8",
+    "linecache",
+    "traceback",
+    "warnings",
+)
+_LATE: Final = {
+    "collections": ("copy", "heapq"),
+    "datetime": ("_strptime",),
+    "email.message": ("email.generator", "email.policy"),
+    "fractions": ("decimal",),
+    "functools": ("typing", "weakref"),
+    "traceback": ("ast", "unicodedata"),
+    "urllib.parse": ("unicodedata",),
+    "uuid": ("hashlib",),
+    "xml.etree.ElementTree": ("pyexpat", "xml.parsers.expat"),
+}
+"""What modules of the standard library import only when a function of theirs is called."""
+
+confine.confine()
+bind(ComponentBindings())
+logs.install()
+_lifecycle: Any = importlib.import_module("wit_world.imports.astrid_guest_lifecycle_1_0_0")
+_capsule: Capsule | None = None
+
+
+def start(package: str, *, late: Iterable[str] = ()) -> None:
+    """Import the capsule; called once, while the component is built.
+
+    Args:
+        package: Its top-level package.
+        late: Modules that its functions import. Inside a running component it would be too late.
+    """
+    global _capsule
+    module = importlib.import_module(package)
+    _capsule = capsule_of(package)
+    _capsule.description = dispatch.describe_module(module)
+    for name in (*late, *_ALWAYS):
+        _import(name)
+    for name, needed in _LATE.items():
+        if name in python.modules:
+            for other in needed:
+                _import(other)
+
+
+def _import(name: str) -> None:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+
+
+def _entered() -> Capsule:
+    if not is_live():
+        confine.go_live()
+    if _capsule is None:
+        raise RuntimeError("the component was built without a capsule")
+    return _capsule
+
+
+class WitWorld:
+    """The component's exports. Those that the capsule does not define are not exported."""
+
+    def astrid_hook_trigger(self, action: str, payload: bytes) -> Any:
+        """Spec: host-abi 16.6."""
+        result = dispatch.trigger(_entered(), action, payload)
+        python.stdout.flush()
+        return _lifecycle.CapsuleResult(action=result.action, data=result.data)
+
+    def run(self) -> None:
+        """Spec: host-abi 16.7."""
+        capsule = _entered()
+        loop = RunLoop(capsule)
+        try:
+            capsule.hooks["run"](loop)
+        finally:
+            loop.close()
+            python.stdout.flush()
+
+    def astrid_install(self) -> None:
+        """Spec: host-abi 16.8."""
+        _entered().hooks["astrid-install"]()
+
+    def astrid_upgrade(self) -> None:
+        """Spec: host-abi 16.8."""
+        _entered().hooks["astrid-upgrade"]()

@@ -1,0 +1,45 @@
+"""Wait for several things at once.
+
+Spec: astrid:io@1.0.0 poll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from astrid_sdk.bindings import guarded, host_call
+
+
+class Pollable:
+    """Something that becomes ready, for example a subscription with a message."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def ready(self) -> bool:
+        """Whether it is ready now."""
+        return bool(guarded("poll", "ready", self._handle.ready))
+
+    def block(self) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            PollError: `CancelledError` when the host stops the capsule.
+        """
+        guarded("poll", "block", self._handle.block)
+
+    def close(self) -> None:
+        """Give the handle back."""
+        self._handle.__exit__(None, None, None)
+
+
+def wait_any(pollables: Sequence[Pollable]) -> list[int]:
+    """Wait until at least one of 1 to 256 pollables is ready; indexes of all ready ones, ascending.
+
+    Raises:
+        PollError: `CancelledError` when the host stops the capsule; `InvalidInputError` for none,
+            `TooLargeError` for too many.
+    """
+    ready: list[int] = host_call("poll", "poll", [item._handle for item in pollables])
+    return ready

@@ -1,0 +1,14 @@
+"""Test a capsule without a kernel and without a component.
+
+    harness = CapsuleHarness(my_capsule)
+    assert harness.call_tool("hello", {"name": "Ada"}).content == "Hello, Ada!"
+
+Not part of a built component.
+"""
+
+from __future__ import annotations
+
+from astrid_sdk.testing.fake import FakeHost, LogLine, Published
+from astrid_sdk.testing.harness import CapsuleHarness, capsule_declarations
+
+__all__ = ["CapsuleHarness", "FakeHost", "LogLine", "Published", "capsule_declarations"]
