@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from astrid_core.domain.archive_rules import DEFAULT_LIMITS, MIB
 from astrid_core.domain.capsule_meta import BakedTopic
+from astrid_core.domain.json_schema import find_schema
 from astrid_core.domain.manifest import Manifest, TopicDeclaration
 from astrid_core.domain.wit import WitSet, WitSyntaxError
 from astrid_core.kernel.durable import write_atomic
@@ -164,10 +165,8 @@ def bake_topics(manifest: Manifest, staging: Path) -> list[BakedTopic]:
 
 def _schema(topic: TopicDeclaration, staging: Path, wits: WitSet | None) -> Any:
     if topic.wit_type is not None and wits is not None:
-        from astrid_core.domain.json_schema import record_schema
-
         try:
-            return record_schema(wits, topic.wit_type)
+            return find_schema(wits, topic.wit_type)
         except WitSyntaxError as error:
             raise _bad_topic(topic, str(error)) from error
     if topic.schema is None:

@@ -410,6 +410,33 @@ def test_schema_files_are_baked(workshop: Workshop) -> None:
     assert (plain.schema, plain.description, plain.direction) == (None, "plain", "subscribe")
 
 
+WIT = """package notes:types@1.0.0;
+interface types {
+  /// A note was stored.
+  record note-saved { note-id: string, tags: option<list<string>> }
+}
+"""
+WIT_TOPIC = '[[topic]]\nname = "a.b"\ndirection = "publish"\nwit_type = "note-saved"\n'
+
+
+def test_wit_records_are_baked(workshop: Workshop) -> None:
+    result = workshop.install(workshop.source(manifest=WIT_TOPIC, files={"wit/notes.wit": WIT}))
+    (topic,) = result.capsule.meta.topics
+    assert topic.schema["properties"]["note_id"] == {"type": "string"}
+    assert topic.schema["required"] == ["note_id"]
+    assert topic.schema["description"] == "A note was stored."
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"wit/a.wit": "package a:b;"}, {"wit/a.wit": "no wit"}], ids=str
+)
+def test_unknown_record_refused(workshop: Workshop, files: dict[str, str]) -> None:
+    with pytest.raises(CapsuleError) as caught:
+        workshop.install(workshop.source(manifest=WIT_TOPIC, files=files))
+    assert caught.value.code == "capsule.topic"
+    assert workshop.leftovers() == []
+
+
 def test_workspace_install(workshop: Workshop) -> None:
     workspace = workshop.root / "project"
     workspace.mkdir()
