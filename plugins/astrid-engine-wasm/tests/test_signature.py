@@ -214,7 +214,6 @@ def importing(name: str, body: str = '(export "f" (func))') -> str:
         (importing(KV, '(export "r" (type (sub resource)))'), "no such resource"),
         ('(component (import "plain" (func)))', "not an interface"),
         ('(component (import "m" (core module)))', "not an interface"),
-        ('(component (import "c" (component)))', "not an interface"),
         ('(component (import "t" (type (sub resource))))', "not an interface"),
         (importing(KV, '(export "m" (core module))'), "neither a function nor a type"),
     ],
