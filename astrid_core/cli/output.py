@@ -116,6 +116,11 @@ class Output:
         if not self.is_json:
             self._line(self._out, "success", message)
 
+    def detail(self, message: str) -> None:
+        """An indented line on stdout below a `✓` line; nothing under JSON."""
+        if not self.is_json:
+            self._write(self._out, f"    {clean(message)}".replace("\n", " "))
+
     def info(self, message: str) -> None:
         """An `i` line on stderr; nothing under JSON."""
         if not self.is_json:

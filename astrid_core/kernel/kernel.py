@@ -12,13 +12,15 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 from loguru import logger
 
+from astrid_core.host.kv import kv_namespace
 from astrid_core.kernel.assembly import Parts, assemble
 from astrid_core.kernel.boot import BootProblem, load_capsules
+from astrid_core.kernel.build import built
 from astrid_core.kernel.capsules import READY_TIMEOUT_S
 from astrid_core.kernel.home import resolve_home
 from astrid_core.kernel.install.installed import discover, load_installed
@@ -29,6 +31,7 @@ from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
+from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.buses import BusSubscription, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Progress
@@ -170,6 +173,35 @@ class Kernel:
     def subscribe(self, pattern: str) -> BusSubscription:
         """Receive what is published from now on; the caller closes it."""
         return self._parts.bus.subscribe(pattern)
+
+    def read_state(
+        self, capsule: str, key: str, *, principal: str = DEFAULT_PRINCIPAL
+    ) -> bytes | None:
+        """One value of a capsule's key-value state, as the operator sees it.
+
+        Args:
+            capsule: Its id.
+            key: Of the value.
+            principal: Whose state.
+
+        Returns:
+            None when there is no such key.
+
+        Raises:
+            ConfigError: `capsule.invalid-id` or `principal.invalid`.
+        """
+        namespace = kv_namespace(parse_principal(principal), parse_capsule_id(capsule))
+        return self._parts.services.kv.get(namespace, key)
+
+    def build(
+        self, project: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> AbstractContextManager[BuildResult]:
+        """Build a source tree with the installed builder that knows it.
+
+        Raises:
+            CapsuleError: `capsule.build` with the tool chain's message, or `capsule.no-builder`.
+        """
+        return built(self._parts.plugins.registry, _absolute(project), progress=progress)
 
     def stage(self, source: Source, *, in_workspace: bool = False) -> Staged:
         """Unpack and read a capsule, without installing it: see what it asks for first.
