@@ -111,7 +111,7 @@ def bind(bindings: Bindings | None) -> Bindings | None:
     return before
 
 
-def set_live(live: bool) -> bool:
+def set_live(live: bool) -> bool:  # noqa: FBT001 - a switch, its only argument
     """Say whether host functions can be called now; they can not while a component is built."""
     global _live
     before, _live = _live, live

@@ -11,7 +11,7 @@ Before a host answers, while the component is built, everything behaves as usual
 from __future__ import annotations
 
 import builtins
-import datetime
+import datetime  # noqa: ICN001 - its attributes are replaced, by their names
 import errno
 import importlib.abc
 import importlib.machinery
@@ -20,8 +20,7 @@ import os
 import random
 import sys as python
 import time
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, Final
 
 from astrid_sdk import bindings, sys
@@ -31,18 +30,11 @@ _NO_FILES: Final = (
     "access",
     "chdir",
     "chmod",
-    "close",
-    "dup",
-    "fsync",
-    "isatty",
     "link",
     "listdir",
-    "lseek",
     "lstat",
     "mkdir",
     "open",
-    "pipe",
-    "read",
     "readlink",
     "remove",
     "rename",
@@ -55,8 +47,8 @@ _NO_FILES: Final = (
     "truncate",
     "unlink",
     "utime",
-    "write",
 )
+_NO_DESCRIPTORS: Final = ("close", "dup", "fsync", "lseek", "pipe", "read", "write")
 _SEED_BYTES: Final = 32
 
 
@@ -87,9 +79,7 @@ def go_live() -> None:
 
 
 class _NoImports(importlib.abc.MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> None:
+    def find_spec(self, fullname: str, *_: object) -> None:
         raise ModuleNotFoundError(
             f"{fullname} is not part of this component; import it at the top of the capsule",
             name=fullname,
@@ -174,10 +164,11 @@ def _patch_datetime() -> None:
 def _patch_entropy() -> None:
     _replace(os, "urandom", sys.random_bytes)
     _replace(os, "getrandom", lambda size, _flags=0: sys.random_bytes(size))
-    random._urandom = os.urandom  # type: ignore[attr-defined]
-    make, seed = random.Random.__new__, random.Random.seed
+    random._urandom = os.urandom  # type: ignore[attr-defined] # noqa: SLF001 - used by SystemRandom
+    make: Any = random.Random.__new__
+    seed = random.Random.seed
 
-    def new(cls: type[random.Random], *arguments: Any, **options: Any) -> random.Random:
+    def new(cls: type[random.Random], *arguments: Any, **options: Any) -> Any:
         if bindings.is_live() and (not arguments or arguments[0] is None):
             return make(cls, 0)  # the C constructor would ask the system for a seed
         return make(cls, *arguments, **options)
@@ -187,9 +178,9 @@ def _patch_entropy() -> None:
             a = sys.random_bytes(_SEED_BYTES)
         seed(self, a, version)
 
-    random.Random.__new__ = staticmethod(new)  # type: ignore[assignment, method-assign]
+    random.Random.__new__ = staticmethod(new)  # type: ignore[assignment]
     random.Random.seed = reseed  # type: ignore[method-assign]
-    random.seed = random._inst.seed  # type: ignore[attr-defined]
+    random.seed = random._inst.seed  # type: ignore[attr-defined] # noqa: SLF001 - bound before
 
 
 def _patch_files() -> None:
@@ -197,6 +188,12 @@ def _patch_files() -> None:
         name = arguments[0] if arguments and isinstance(arguments[0], str) else None
         raise FileNotFoundError(errno.ENOENT, "a component has no file system", name)
 
+    def no_descriptor(*_: object, **__: object) -> Any:
+        raise OSError(errno.EBADF, "a component has no file descriptors")
+
+    for name in _NO_DESCRIPTORS:
+        _replace(os, name, no_descriptor)
+    _replace(os, "isatty", lambda _descriptor: False)
     for module in (builtins, io):
         _replace(module, "open", refuse)
     for name in _NO_FILES:

@@ -49,7 +49,7 @@ def declarations(capsule: Capsule) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Import the package and write the answer; 0 also when the import failed, which is an answer."""
+    """Import the package and write the answer; a failed import is an answer, too."""
     package, output, *directories = arguments
     sys.path[:0] = directories
     try:
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         capsule = capsule_of(package)
         capsule.description = dispatch.describe_module(module)
         answer: dict[str, Any] = {"capsule": declarations(capsule)}
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - authors raise anything
         answer = {"error": _failure(error, directories)}
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
     return 0

@@ -57,15 +57,18 @@ def trigger(capsule: Capsule, action: str, payload: bytes) -> HookResult:
             return HookResult("continue", to_json_text(describe(capsule)))
         if action.startswith(EXECUTE_PREFIX):
             return _execute(capsule, action.removeprefix(EXECUTE_PREFIX), payload)
-        found = capsule.interceptors.get(action)
-        if found is not None:
-            return _answer(found.handler, _json(payload), takes=found.takes_payload)
-        if action == COMMAND_ACTION:
-            return _route_command(capsule, _json(payload))
-        if (named := capsule.commands.get(action)) is not None:
-            return _answer(named.handler, _json(payload), takes=named.takes_text)
-    except (Exception, SystemExit) as error:
+        return _handle(capsule, action, payload)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an escaped exception would trap
         return HookResult("deny", explain(error))
+
+
+def _handle(capsule: Capsule, action: str, payload: bytes) -> HookResult:
+    if (found := capsule.interceptors.get(action)) is not None:
+        return _answer(found.handler, _json(payload), takes=found.takes_payload)
+    if (named := capsule.commands.get(action)) is not None:
+        return _answer(named.handler, _json(payload), takes=named.takes_text)
+    if action == COMMAND_ACTION and capsule.commands:
+        return _route_command(capsule, _json(payload))
     return HookResult("deny", f"unknown hook action: {action}")
 
 
@@ -86,12 +89,12 @@ def call_tool(tool: Tool, arguments: object) -> ToolResult:
         checked = tool.shape.convert(_arguments(arguments), "")
         if tool.state is None:
             return ToolResult(_text(tool.handler(**checked)), is_error=False)
-        from astrid_sdk import state
+        from astrid_sdk import state  # noqa: PLC0415 - it makes a capsule import the store
 
         value = state.load_slot(tool.state)
         content = _text(tool.handler(**{tool.state.parameter: value}, **checked))
         state.store(value)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the caller gets an error result
         return ToolResult(explain(error), is_error=True)
     return ToolResult(content, is_error=False)
 

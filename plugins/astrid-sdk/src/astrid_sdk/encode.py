@@ -1,4 +1,4 @@
-"""Python values to JSON: what tools return, what handlers publish, what state looks like at rest."""
+"""Python values to JSON: what tools return, handlers publish, and state looks like at rest."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def to_jsonable(value: object) -> object:
     Raises:
         TypeError: Some part has no JSON form; says which type.
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value.value if isinstance(value, enum.Enum) else value
-    if isinstance(value, enum.Enum):
+    if isinstance(value, enum.Enum):  # first: members of mixed enums are text or numbers as well
         return to_jsonable(value.value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {field.name: to_jsonable(getattr(value, field.name)) for field in fields}

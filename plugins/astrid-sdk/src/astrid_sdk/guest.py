@@ -54,7 +54,7 @@ def start(package: str, *, late: Iterable[str] = ()) -> None:
         package: Its top-level package.
         late: Modules that its functions import. Inside a running component it would be too late.
     """
-    global _capsule
+    global _capsule  # noqa: PLW0603 - a component holds one capsule
     module = importlib.import_module(package)
     _capsule = capsule_of(package)
     _capsule.description = dispatch.describe_module(module)

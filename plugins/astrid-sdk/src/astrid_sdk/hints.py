@@ -75,7 +75,7 @@ def shape_of(hint: object, *, seen: tuple[type, ...] = ()) -> Shape:
         hint = hint.__supertype__
     if type(hint).__name__ == "TypeAliasType":
         return shape_of(typing.cast("Any", hint).__value__, seen=seen)
-    if isinstance(hint, collections.abc.Hashable) and hint in _SCALARS:
+    if _is_scalar(hint):
         shape = _SCALARS[hint]
         return shape._replace(schema=dict(shape.schema))
     origin = get_origin(hint)
@@ -84,6 +84,13 @@ def shape_of(hint: object, *, seen: tuple[type, ...] = ()) -> Shape:
     if isinstance(hint, type):
         return _class(hint, seen)
     raise DeclarationError(f"the type hint {hint!r} has no JSON form")
+
+
+def _is_scalar(hint: object) -> bool:
+    try:
+        return hint in _SCALARS
+    except TypeError:  # metadata of an annotation need not be hashable
+        return False
 
 
 def fields_shape(fields: tuple[Field, ...], *, build: Callable[..., Any], what: str) -> Shape:
@@ -104,21 +111,25 @@ def fields_shape(fields: tuple[Field, ...], *, build: Callable[..., Any], what: 
     def convert(value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             raise ArgumentError(path or "arguments", expected=what, found=describe_value(value))
-        prefix = f"{path}." if path else ""
-        for name in value:
-            if name not in by_name:
-                known = ", ".join(by_name) or "none"
-                raise ArgumentError(prefix + name, expected=f"one of: {known}", found="this name")
-        out = {}
-        for field in fields:
-            if field.name in value:
-                out[field.name] = field.shape.convert(value[field.name], prefix + field.name)
-            elif field.required:
-                expected = field.shape.expected
-                raise ArgumentError(prefix + field.name, expected=expected, found="nothing")
-        return build(**out)
+        return build(**_convert_fields(value, by_name, f"{path}." if path else ""))
 
     return Shape(schema, convert, what)
+
+
+def _convert_fields(
+    value: Mapping[str, Any], by_name: Mapping[str, Field], prefix: str
+) -> dict[str, Any]:
+    for name in value:
+        if name not in by_name:
+            known = ", ".join(by_name) or "none"
+            raise ArgumentError(prefix + name, expected=f"one of: {known}", found="this name")
+    out = {}
+    for name, field in by_name.items():
+        if name in value:
+            out[name] = field.shape.convert(value[name], prefix + name)
+        elif field.required:
+            raise ArgumentError(prefix + name, expected=field.shape.expected, found="nothing")
+    return out
 
 
 def _scalar(kind: str, expected: str, accept: Callable[[Any], bool]) -> Shape:
@@ -185,6 +196,11 @@ def _generic(hint: object, origin: object, seen: tuple[type, ...]) -> Shape:
         return _choice(list(arguments), {item: item for item in arguments})
     if origin in (Union, types.UnionType):
         return _union([shape_of(item, seen=seen) for item in arguments])
+    return _container(hint, origin, seen)
+
+
+def _container(hint: object, origin: object, seen: tuple[type, ...]) -> Shape:
+    arguments = get_args(hint)
     if origin is tuple:
         return _tuple(arguments, seen)
     if origin in _SEQUENCES:
@@ -261,7 +277,7 @@ def _sequence(item: Shape, build: Callable[[list[Any]], Any], *, unique: bool) -
 
 
 def _tuple(arguments: tuple[Any, ...], seen: tuple[type, ...]) -> Shape:
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
+    if arguments[1:] == (Ellipsis,):
         return _sequence(shape_of(arguments[0], seen=seen), tuple, unique=False)
     items = [shape_of(item, seen=seen) for item in arguments]
     size = len(items)

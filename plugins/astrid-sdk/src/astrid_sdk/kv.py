@@ -30,7 +30,7 @@ def get(key: str) -> bytes | None:
     return value
 
 
-def set(key: str, value: bytes) -> None:
+def set(key: str, value: bytes) -> None:  # noqa: A001 - read as kv.set
     """Replace the value of `key`.
 
     Raises:

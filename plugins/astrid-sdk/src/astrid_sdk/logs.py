@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from typing import Final
@@ -30,10 +31,9 @@ class HostLogHandler(logging.Handler):
         """Write one record. A logging call never fails."""
         if not bindings.is_live():
             return
-        try:
+        with contextlib.suppress(AstridSdkError, ValueError, TypeError):
+            # when it fails, there is nowhere left to say so
             sys.log(level_of(record.levelno), self.format(record))
-        except (AstridSdkError, ValueError, TypeError):
-            pass  # there is nowhere left to say it
 
 
 class LogStream(io.TextIOBase):

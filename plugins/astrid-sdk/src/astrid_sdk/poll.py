@@ -17,6 +17,11 @@ class Pollable:
     def __init__(self, handle: Any) -> None:
         self._handle = handle
 
+    @property
+    def handle(self) -> Any:
+        """What the host knows it by."""
+        return self._handle
+
     def ready(self) -> bool:
         """Whether it is ready now."""
         return bool(guarded("poll", "ready", self._handle.ready))
@@ -41,5 +46,5 @@ def wait_any(pollables: Sequence[Pollable]) -> list[int]:
         PollError: `CancelledError` when the host stops the capsule; `InvalidInputError` for none,
             `TooLargeError` for too many.
     """
-    ready: list[int] = host_call("poll", "poll", [item._handle for item in pollables])
+    ready: list[int] = host_call("poll", "poll", [item.handle for item in pollables])
     return ready

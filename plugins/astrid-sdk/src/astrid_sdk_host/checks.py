@@ -117,7 +117,7 @@ def _check_tools(project: Project, facts: SourceFacts) -> Iterator[Finding]:
 
 
 def _check_topics(project: Project, facts: SourceFacts) -> Iterator[Finding]:
-    publish = list(_grants(project.manifest, "publish", "ipc_publish")) + [DESCRIBE_ANSWER]
+    publish = [*_grants(project.manifest, "publish", "ipc_publish"), DESCRIBE_ANSWER]
     publish += [result_topic(tool.text) for tool in _of_kind(facts, "tool")]
     subscribe = list(_grants(project.manifest, "subscribe", "ipc_subscribe"))
     subscribe += [item.text for item in _of_kind(facts, "interceptor")]

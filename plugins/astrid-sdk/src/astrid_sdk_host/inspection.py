@@ -46,7 +46,7 @@ class SourceError(CapsuleError):
 
 def sdk_directory() -> Path:
     """Where the guest side of the SDK lies."""
-    import astrid_sdk
+    import astrid_sdk  # noqa: PLC0415 - only its place is wanted, and only here
 
     return Path(astrid_sdk.__file__).resolve().parent
 

@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit import TOMLDocument
 from tomlkit.items import InlineTable
 
+from astrid_sdk.declarations import DEFAULT_PRIORITY
 from astrid_sdk_host.project import MANIFEST, Project, build_error
 
 TOOL_PREFIX: Final = "tool.v1.execute."
@@ -121,7 +122,7 @@ def _subscribe(document: TOMLDocument, project: Project, declared: dict[str, Any
         table.setdefault(topic, _inline(wit=_OPAQUE))
     for route in routes:
         entry: dict[str, Any] = {"handler": route["action"]}
-        if route["priority"] != 100:
+        if route["priority"] != DEFAULT_PRIORITY:
             entry["priority"] = route["priority"]
         written = table.get(route["topic"])
         if written is None:
@@ -156,10 +157,11 @@ def _list(
     if key not in document:
         document.add(tomlkit.nl())
         document[key] = tomlkit.aot()
+    listed: Any = document[key]
     for item in missing:
         table = tomlkit.table()
         table.update({name: item[name] for name in keys if item[name] not in ("", False)})
-        document[key].append(table)  # type: ignore[union-attr, call-arg, arg-type] # an array of tables
+        listed.append(table)
 
 
 def _inline(**values: Any) -> InlineTable:

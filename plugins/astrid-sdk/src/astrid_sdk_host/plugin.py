@@ -7,13 +7,13 @@ from astrid_hookspecs.builders import CapsuleBuilder, CapsuleBuilderRecord
 
 
 def _make_python_builder() -> CapsuleBuilder:
-    from astrid_sdk_host.builder import PythonCapsuleBuilder
+    from astrid_sdk_host.builder import PythonCapsuleBuilder  # noqa: PLC0415 - loaded on first need
 
     return PythonCapsuleBuilder()
 
 
 def _make_wat_builder() -> CapsuleBuilder:
-    from astrid_sdk_host.wat import WatCapsuleBuilder
+    from astrid_sdk_host.wat import WatCapsuleBuilder  # noqa: PLC0415 - loaded on first need
 
     return WatCapsuleBuilder()
 

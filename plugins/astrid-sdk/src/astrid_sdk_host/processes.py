@@ -71,7 +71,7 @@ def run_child(
     start = time.monotonic()
     with tempfile.TemporaryFile() as output:
         try:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # noqa: S603 - commands are built here, not from input
                 command,
                 cwd=directory,
                 env={**inherited, **(environment or {})},

@@ -18,6 +18,8 @@ MANIFEST: Final = "Capsule.toml"
 PYPROJECT: Final = "pyproject.toml"
 BUILD_CODE: Final = "capsule.build"
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+MAX_NAME: Final = 64
+"""Length of a capsule id."""
 _RESERVED_PACKAGES: Final = frozenset({"astrid_sdk", "astrid_entry", "wit_world"})
 
 
@@ -34,7 +36,7 @@ def check_name(name: str) -> str:
 
     Spec: cli-and-ux 12.4.
     """
-    if not NAME.fullmatch(name) or len(name) > 64:
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise CapsuleError(
             f"{name[:80]!r} cannot name a capsule",
             code="capsule.name",

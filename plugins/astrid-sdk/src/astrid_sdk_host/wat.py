@@ -71,7 +71,7 @@ def translate(source: Path) -> bytes:
         CapsuleError: `capsule.build`: unreadable, not a component, or with the translator's
             message.
     """
-    from wasmtime import WasmtimeError, wat2wasm
+    from wasmtime import WasmtimeError, wat2wasm  # noqa: PLC0415 - a large library, used here
 
     try:
         text = source.read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from field_notes.text import Stats, analyse, snippet, terms
 
 log = logging.getLogger(__name__)
 
+LONGEST_NAME = 200
 TEXT_CHUNK = 512 * 1024
 """Bytes of text per key; the store takes at most 1 MiB."""
 
@@ -47,8 +48,8 @@ def ingest(
     append: Annotated[bool, "Add to what was handed over under this name before"] = False,
 ) -> Stats:
     """Take in a text file, or the next part of a large one, and say what is in it."""
-    if not 1 <= len(name) <= 200:
-        raise ToolError("name must have 1 to 200 characters")
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise ToolError(f"name must have 1 to {LONGEST_NAME} characters")
     before = _load_text(name)
     if append:
         text = before + text

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-WORD = re.compile(r"[^\W\d_][\w'’-]*")
+WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 HEADING = re.compile(r"(#{1,6})\s+(?P<title>.+?)\s*#*$")
 MARKER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b[:\s]*(?P<text>.*)")
 STOP_WORDS = frozenset(

@@ -8,7 +8,8 @@ Not part of a built component.
 
 from __future__ import annotations
 
-from astrid_sdk.testing.fake import FakeHost, LogLine, Published
+from astrid_sdk.testing.bus import Published
+from astrid_sdk.testing.fake import FakeHost, LogLine
 from astrid_sdk.testing.harness import CapsuleHarness, capsule_declarations
 
 __all__ = ["CapsuleHarness", "FakeHost", "LogLine", "Published", "capsule_declarations"]

@@ -24,15 +24,8 @@ from astrid_sdk.dispatch import HookResult, ToolResult
 from astrid_sdk.errors import AstridSdkError
 from astrid_sdk.loop import RunLoop
 from astrid_sdk.routes import execute_topic, result_topic, routes_of
-from astrid_sdk.testing.fake import (
-    NIL_UUID,
-    FakeHost,
-    Item,
-    LogLine,
-    PrincipalAttribution_Verified,
-    Published,
-    grants,
-)
+from astrid_sdk.testing.bus import NIL_UUID, Item, PrincipalAttribution_Verified, Published
+from astrid_sdk.testing.fake import FakeHost, LogLine
 from astrid_sdk.topics import matches_entry
 
 
@@ -64,9 +57,9 @@ class CapsuleHarness:
         settings = {**_defaults(tables), **(config or {})}
         self.host = FakeHost(
             principal=principal,
-            publish=[*routes.publish, *grants(tables, "publish", "ipc_publish")],
+            publish=[*routes.publish, *_grants(tables, "publish", "ipc_publish")],
             subscribe=[route.topic for route in routes.subscribe]
-            + list(grants(tables, "subscribe", "ipc_subscribe")),
+            + _grants(tables, "subscribe", "ipc_subscribe"),
             config={key: _setting(value) for key, value in settings.items()},
             capabilities=_capabilities(tables),
         )
@@ -231,6 +224,16 @@ def _find_manifest(module: ModuleType) -> Path | None:
         if (parent / "Capsule.toml").is_file():
             return parent / "Capsule.toml"
     return None
+
+
+def _grants(tables: Mapping[str, object], table: str, legacy: str) -> list[str]:
+    """Access list of a manifest: keys of the table, or the old-style list without one."""
+    entries = tables.get(table)
+    if isinstance(entries, Mapping) and entries:
+        return list(entries)
+    capabilities = tables.get("capabilities")
+    listed = capabilities.get(legacy, []) if isinstance(capabilities, Mapping) else []
+    return [str(item) for item in listed] if isinstance(listed, list) else []
 
 
 def _defaults(tables: Mapping[str, object]) -> dict[str, object]:
