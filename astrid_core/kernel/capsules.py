@@ -28,6 +28,8 @@ from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 
 READY_TIMEOUT_S: Final = 0.5
 DRAIN_TIMEOUT_S: Final = 30.0
+CLOSE_GRACE_S: Final = 0.5
+"""How long a guest gets to come back by itself when the kernel closes."""
 
 
 class SourceIndex:
@@ -158,7 +160,7 @@ class CapsuleTable:
         with self._lock:
             for capsule in reversed(self._capsules.values()):
                 self._unbind(capsule)
-                self._stop(capsule)
+                self._stop(capsule, grace_s=CLOSE_GRACE_S)
             self._capsules.clear()
 
     def _prepare(self, installed: InstalledCapsule) -> Loaded:
@@ -218,11 +220,11 @@ class CapsuleTable:
         capsule.state = "unloading"
         if not capsule.drain(timeout_s=DRAIN_TIMEOUT_S):
             logger.warning("capsule {} is still busy; its calls are stopped", capsule.id)
-        self._stop(capsule)
+        self._stop(capsule, grace_s=UNLOAD_GRACE_S)
 
-    def _stop(self, capsule: Loaded) -> None:
+    def _stop(self, capsule: Loaded, *, grace_s: float) -> None:
         self._sources.discard(capsule)
-        capsule.unload(grace_s=UNLOAD_GRACE_S)
+        capsule.unload(grace_s=grace_s)
         self._tell(capsule, "unloaded")
 
     def _unbind(self, capsule: Loaded) -> None:

@@ -137,7 +137,7 @@ class Loaded:
         with self._idle:
             return self._idle.wait_for(lambda: self._running == 0, timeout_s)
 
-    def unload(self, *, grace_s: float = UNLOAD_GRACE_S) -> None:
+    def unload(self, *, grace_s: float) -> None:
         """Stop every part, last loaded first."""
         self.state = "unloading"
         for part in reversed(self.parts):
