@@ -70,8 +70,6 @@ def matches(pattern: str, capability: str) -> bool:
 
     Spec: kernel-and-security 5.5.
     """
-    if pattern == WILDCARD:
-        return True
     wanted, given = pattern.split(":"), capability.split(":")
     if wanted[-1] == WILDCARD and len(given) > len(wanted):
         del given[len(wanted) :]

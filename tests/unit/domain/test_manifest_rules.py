@@ -345,6 +345,13 @@ def test_interface_denied_when_malformed(body: str, rule: str):
     assert error.line is not None
 
 
+def test_interface_is_found_in_its_own_spelling():
+    flat = refusal(HDR + "[imports]\n'a:x' = '1'\n'A:b' = '1'")
+    assert (flat.key, flat.line) == ('imports."A:b"', 6)
+    nested = refusal(HDR + "[imports]\n'a:x' = '1'\nA.b = '1'")
+    assert (nested.key, nested.line) == ("imports.A.b", 6)
+
+
 def test_interface_tables():
     found = read(
         "[imports.a]\nx = {version = '1'}\ny = {version = '1', optional = true}\n"

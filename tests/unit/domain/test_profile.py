@@ -140,6 +140,29 @@ def test_profile_refused(text: str, rule: str, key: str | None):
     assert error.to_json()["key"] == key
 
 
+def test_vector_54_version_zero_is_kept():
+    assert parse_profile("profile_version = 0").profile_version == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "quotas.max_timeout_secs = 0",
+            "p.toml:1 [quotas.max_timeout_secs]: 0 is out of bounds: from 1 to 86400",
+        ),
+        (
+            "quotas.max_storage_bytes = 0",
+            "p.toml:1 [quotas.max_storage_bytes]: 0 is out of bounds: from 1",
+        ),
+    ],
+)
+def test_message_names_place_and_bounds(text: str, message: str):
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(text, path="p.toml")
+    assert str(caught.value) == message
+
+
 def test_vector_51_malformed_profile_is_an_error_and_not_a_default():
     with pytest.raises(ProfileError):
         parse_profile(b"\xff")
