@@ -1,0 +1,143 @@
+"""Runs the checks against an installed plugin, found by its entry-point name.
+
+It loads one plugin and nothing else, and needs no kernel.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from astrid_conformance.check import Check, Outcome, Report, Result, run_check
+from astrid_conformance.kinds import KINDS, KindChecks
+from astrid_hookspecs import ENTRY_POINT_GROUP, PROJECT
+from astrid_hookspecs.errors import PluginContractError, PluginLoadError
+from astrid_hookspecs.kinds import HOOKS, HookKind
+
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One record of the plugin under test."""
+
+    plugin: str
+    distribution: str
+    kind: str
+    record: Any
+
+
+def installed_plugins() -> list[str]:
+    """Entry-point names of everything installed, ascending."""
+    return sorted({ep.name for ep in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)})
+
+
+def declared_by(name: str) -> list[Declared]:
+    """Load one plugin and ask its declare hooks.
+
+    Raises:
+        PluginLoadError: It is not installed, or its import failed.
+        PluginContractError: It breaks the hook contract.
+    """
+    found = [
+        ep for ep in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if ep.name == name
+    ]
+    if len(found) != 1:
+        raise PluginLoadError(
+            f"{len(found)} plugins called {name!r} are installed",
+            code="plugin.not-found" if not found else "plugin.conflict",
+            hint=f"installed: {', '.join(installed_plugins())}",
+        )
+    entry_point = found[0]
+    distribution = entry_point.dist
+    label = f"{distribution.name} {distribution.version}" if distribution else "no distribution"
+    manager = pluggy.PluginManager(PROJECT)
+    for module in {id(info.module): info.module for info in HOOKS.values()}.values():
+        manager.add_hookspecs(module)
+    try:
+        plugin = entry_point.load()
+    except Exception as error:
+        raise PluginLoadError(f"{name} of {label} cannot be loaded: {error!r}") from error
+    try:
+        manager.register(plugin, name=name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginContractError(f"{name} of {label} breaks the hook contract: {error}") from error
+    return list(_records(manager, name, label))
+
+
+def check_plugin(
+    name: str, *, supports: Iterable[str] = (), progress: Progress | None = None
+) -> list[Report]:
+    """Run every check that applies to what a plugin declares.
+
+    Args:
+        name: Entry-point name.
+        supports: Optional capabilities to check beyond those the records claim.
+        progress: Told which check runs.
+
+    Returns:
+        One report per record of a kind that has checks, in the order of the contract.
+
+    Raises:
+        PluginError: The plugin cannot be loaded.
+    """
+    return [
+        _check_record(declared, supports=frozenset(supports), progress=progress)
+        for declared in declared_by(name)
+        if declared.kind in KINDS
+    ]
+
+
+def _records(manager: pluggy.PluginManager, name: str, label: str) -> Iterator[Declared]:
+    for hook, info in HOOKS.items():
+        if info.kind is not HookKind.DECLARE or info.plugin_kind is None:
+            continue
+        caller: pluggy.HookCaller = getattr(manager.hook, hook)
+        for records in caller():
+            for record in records:
+                yield Declared(name, label, info.plugin_kind, record)
+
+
+def _check_record(
+    declared: Declared, *, supports: frozenset[str], progress: Progress | None
+) -> Report:
+    kind = KINDS[declared.kind]
+    reason = kind.excluded(declared.record)
+    results: list[Result] = []
+    for number, check in enumerate(kind.checks):
+        if progress is not None:
+            progress(f"{declared.kind} {declared.record.name}", number / len(kind.checks))
+        results.append(
+            _check(check, kind, declared, supports=supports)
+            if reason is None
+            else Result(
+                check.name, check.promise, required=False, outcome=Outcome.SKIPPED, detail=reason
+            )
+        )
+    return Report(
+        plugin=declared.plugin,
+        distribution=declared.distribution,
+        kind=declared.kind,
+        name=declared.record.name,
+        results=tuple(results),
+    )
+
+
+def _check(
+    check: Check[Any], kind: KindChecks, declared: Declared, *, supports: frozenset[str]
+) -> Result:
+    with tempfile.TemporaryDirectory(prefix="conformance-") as outer:
+        directory = Path(outer) / "subject"
+        directory.mkdir(mode=0o700)
+        return run_check(
+            check,
+            lambda: kind.subject(declared.record, directory),
+            supports=kind.supports(declared.record) | supports,
+        )

@@ -1,0 +1,30 @@
+"""The checks as pytest classes: subclass one, say how to make the thing, and run pytest.
+
+```python
+class TestMyStore(KvStoreConformance):
+    def make(self, directory):
+        return MyStore(directory)
+```
+"""
+
+from __future__ import annotations
+
+from astrid_conformance.suites.kinds import (
+    AuditSinkConformance,
+    BusConformance,
+    CapsuleBuilderConformance,
+    EngineConformance,
+    KvStoreConformance,
+    SecretStoreConformance,
+    VfsBackendConformance,
+)
+
+__all__ = [
+    "AuditSinkConformance",
+    "BusConformance",
+    "CapsuleBuilderConformance",
+    "EngineConformance",
+    "KvStoreConformance",
+    "SecretStoreConformance",
+    "VfsBackendConformance",
+]
