@@ -49,7 +49,7 @@ def demo(
 ) -> None:
     """Build a capsule, run it on your files, and see what the kernel allows and refuses.
 
-    Works on a kernel and a home of its own in the cache directory; your runtime home stays as it is.
+    Works on a kernel and a home of its own in the cache directory; your runtime home is left alone.
     The first run builds and compiles, which takes about half a minute.
     """
     output = current()
