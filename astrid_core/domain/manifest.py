@@ -57,7 +57,8 @@ from astrid_core.domain.manifest_topics import (
 )
 from astrid_core.domain.manifest_validate import check_manifest, read_package
 from astrid_core.domain.semver import Version
-from astrid_core.domain.toml_document import Diagnostic, Document, Table, UnknownKeys
+from astrid_core.domain.toml_document import Diagnostic, Document, UnknownKeys
+from astrid_core.domain.toml_table import Table
 
 __all__ = [
     "RUNTIME_VERSION",
@@ -134,7 +135,7 @@ def parse_manifest(
     Spec: capsules-and-bus 1.10.
     """
     document = Document(text, path=path, unknown=unknown)
-    root = document.root
+    root = Table.root(document)
     root.only(_TABLES)
     package = root.need_table("package")
     own = read_capabilities(root.table("capabilities"))

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from astrid_core.domain.manifest_lines import KeyPath
 from astrid_core.domain.manifest_model import Export, Import
 from astrid_core.domain.semver import Requirement, Version
-from astrid_core.domain.toml_document import Table, type_name
+from astrid_core.domain.toml_table import Table, type_name
 from astrid_hookspecs.errors import ConfigError
 
 _IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9-]*")

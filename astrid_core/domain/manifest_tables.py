@@ -31,7 +31,7 @@ from astrid_core.domain.manifest_model import (
     Capabilities,
     Component,
 )
-from astrid_core.domain.toml_document import Table
+from astrid_core.domain.toml_table import Table
 
 _HASH: Final = re.compile(r"(?:blake3:)?([0-9A-Fa-f]{64})")
 _PROFILES: Final[tuple[UplinkProfile, ...]] = get_args(UplinkProfile)

@@ -22,7 +22,8 @@ from astrid_core.domain.manifest_entries import (
 )
 from astrid_core.domain.manifest_lines import KeyPath
 from astrid_core.domain.manifest_model import Capabilities, Manifest
-from astrid_core.domain.toml_document import Document, Table, type_name
+from astrid_core.domain.toml_document import Document
+from astrid_core.domain.toml_table import Table, type_name
 from astrid_hookspecs.errors import ConfigError
 
 _PINS: Final[tuple[PinKind, ...]] = get_args(PinKind)

@@ -20,7 +20,8 @@ from astrid_core.domain.manifest_topics import (
     check_topic_declarations,
 )
 from astrid_core.domain.semver import Requirement, Version
-from astrid_core.domain.toml_document import Document, Table, did_you_mean
+from astrid_core.domain.toml_document import Document
+from astrid_core.domain.toml_table import Table, did_you_mean
 from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.values import CapsuleId, is_capsule_id
 

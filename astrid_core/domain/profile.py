@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from astrid_core.domain.capability import BUILTIN_GROUPS, Group, is_universal, parse_capability
-from astrid_core.domain.toml_document import Document, Table
+from astrid_core.domain.toml_document import Document
+from astrid_core.domain.toml_table import Table
 from astrid_hookspecs.engines import MIB, Limits
 from astrid_hookspecs.errors import ConfigError
 
@@ -146,7 +147,7 @@ def parse_profile(text: str | bytes, *, path: str | None = None) -> Profile:
     Raises:
         ProfileError: Syntax, type, unknown key or a value out of bounds, with key and line.
     """
-    root = Document(text, path=path, error=ProfileError).root
+    root = Table.root(Document(text, path=path, error=ProfileError))
     root.only(
         (
             *("profile_version", "enabled", "groups", "grants", "revokes"),
@@ -189,7 +190,7 @@ def parse_groups(text: str | bytes, *, path: str | None = None) -> Mapping[str, 
 
     Spec: kernel-and-security 5.4.
     """
-    root = Document(text, path=path, error=ProfileError).root
+    root = Table.root(Document(text, path=path, error=ProfileError))
     root.only(("groups",))
     groups = dict(BUILTIN_GROUPS)
     section = _section(root, "groups")

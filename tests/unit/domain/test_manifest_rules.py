@@ -465,6 +465,27 @@ def test_text_denied_when_hostile(text: str | bytes, rule: str, line: int | None
     assert len(str(error)) < 1000
 
 
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("x.y = 1", "unknown table 'x'", None),
+        (HDR + "x = 1", "unknown key 'x'", None),
+        ("[package]", "[package] has no 'name'", "add name = ..."),
+        ("", "the document has no 'package'", "add a [package] table"),
+        (".".join("a" * (MAX_DEPTH + 1)) + " = 1", "a key has more than 32 parts", None),
+        ("x = " + "[" * 40 + "]" * 40, "values are nested too deeply", None),
+    ],
+)
+def test_message(text: str, message: str, hint: str | None):
+    error = refusal(text)
+    assert error.message == message
+    assert hint is None or error.hint == hint
+
+
+def test_missing_metadata_is_an_empty_table():
+    assert read("").package.metadata == {}
+
+
 def test_size_limit_is_exact():
     assert parse_manifest(HDR + "#" * (MAX_BYTES - len(HDR))).name == "t"
     assert refusal(HDR + "#" * (MAX_BYTES - len(HDR) + 1)).rule == "E-SIZE"
