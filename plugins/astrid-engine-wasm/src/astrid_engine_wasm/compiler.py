@@ -110,8 +110,10 @@ class Compiler:
         limits = self._limits(size_bytes)
         self._begin()
         try:
-            with self._submit(source, output, limits) as reply:
-                replies = _await_replies(reply, limits, size_bytes, on_fraction)
+            replies = self._attempt(source, output, limits, size_bytes, on_fraction)
+            if replies.was_lost and not self._closed:  # the helper itself was killed
+                os.ftruncate(output, 0)
+                replies = self._attempt(source, output, limits, size_bytes, on_fraction)
         finally:
             self._end()
         return _judge(replies, limits)
@@ -152,6 +154,17 @@ class Compiler:
             helper, self._helper = self._helper, None
         if helper is not None:
             helper.stop()
+
+    def _attempt(
+        self,
+        source: int,
+        output: int,
+        limits: JobLimits,
+        size_bytes: int,
+        on_fraction: FractionCallback | None,
+    ) -> _Replies:
+        with self._submit(source, output, limits) as reply:
+            return _await_replies(reply, limits, size_bytes, on_fraction)
 
     def _submit(self, source: int, output: int, limits: JobLimits) -> socket.socket:
         """Hand a job to the helper, starting it anew when it is gone."""
@@ -240,6 +253,11 @@ class _Replies(NamedTuple):
     exit_status: int | None
     timed_out: bool
 
+    @property
+    def was_lost(self) -> bool:
+        """Whether nothing was heard of the helper, neither good nor bad."""
+        return self.answer is None and self.exit_status is None and not self.timed_out
+
 
 def _await_replies(
     reply: socket.socket,
@@ -278,8 +296,16 @@ def _wait_readable(
     poll.register(reply.fileno(), select.POLLIN)
     while not poll.poll(None if on_fraction is None else _PROGRESS_PERIOD_S * 1000):
         if on_fraction is not None:
-            ratio = (time.monotonic() - started) / estimate_s
-            on_fraction(ratio / (ratio + 0.4) if ratio < 1 else 1 - 0.2857 / ratio)
+            on_fraction(estimate_fraction((time.monotonic() - started) / estimate_s))
+
+
+def estimate_fraction(elapsed_ratio: float) -> float:
+    """How far a compilation probably is: 0.75 when the estimated time is over, never 1.
+
+    Args:
+        elapsed_ratio: Elapsed by estimated time.
+    """
+    return elapsed_ratio / (elapsed_ratio + 1 / 3)
 
 
 def _judge(replies: _Replies, limits: JobLimits) -> ComponentFacts:

@@ -21,10 +21,10 @@ from astrid_engine_wasm import ffi
 from astrid_engine_wasm.binding import GuestFailure, GuestInstance, GuestLinker
 from astrid_engine_wasm.footprint import Footprint, bound_each
 from astrid_engine_wasm.ticker import Ticker
-from astrid_engine_wasm.verdicts import explain
+from astrid_engine_wasm.verdicts import explain, stopped
 from astrid_engine_wasm.watch import Watch
 from astrid_hookspecs.engines import Call, GuestResult, HostInstance
-from astrid_hookspecs.errors import GuestCancelledError, UnsupportedActionError
+from astrid_hookspecs.errors import UnsupportedActionError
 
 START_TIMEOUT_S: Final = 300.0
 """For start functions, where the call itself has no or a later deadline. Spec: host-abi 16.4."""
@@ -157,7 +157,7 @@ class Instance:
     ) -> _Value:
         stop = self.watch.verdict()
         if stop is not None:
-            raise GuestCancelledError(f"the guest was not entered: {stop.value}")
+            raise stopped(stop, timeout_s=timeout_s)
         ticker = self._runtime.ticker
         ticker.enter()
         try:

@@ -48,14 +48,8 @@ def explain(
         limits: What the call was allowed.
         timeout_s: The time it was allowed, None for no limit.
     """
-    if stop is Stop.TIMEOUT:
-        allowed = "its deadline" if timeout_s is None else f"{timeout_s:g} s"
-        return GuestTimeoutError(
-            f"the guest did not finish within {allowed} and was stopped",
-            hint="raise the principal's time limit, or look for an endless loop in the capsule",
-        )
     if stop is not None:
-        return GuestCancelledError(f"the guest was stopped: {stop.value}")
+        return stopped(stop, timeout_s=timeout_s)
     message = clean_message(failure.detail)
     if failure.trap_code is Cause.LIMIT or _ran_out_of_memory(failure):
         return GuestLimitError(
@@ -76,6 +70,17 @@ def explain(
             f"(its limit is {limits.memory_bytes // MIB} MiB)"
         )
     return GuestTrapError(f"the guest trapped: {message}", hint=hint)
+
+
+def stopped(stop: Stop, *, timeout_s: float | None) -> EngineError:
+    """The error to raise for a guest that was stopped, or not entered, for a reason outside it."""
+    if stop is Stop.TIMEOUT:
+        allowed = "the time for its start" if timeout_s is None else f"{timeout_s:g} s"
+        return GuestTimeoutError(
+            f"the guest did not finish within {allowed} and was stopped",
+            hint="raise the principal's time limit, or look for an endless loop in the capsule",
+        )
+    return GuestCancelledError(f"the guest was stopped: {stop.value}")
 
 
 def _ran_out_of_memory(failure: GuestFailure) -> bool:

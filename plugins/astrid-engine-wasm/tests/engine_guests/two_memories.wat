@@ -1,0 +1,23 @@
+;; the hook grows both of its memories as far as they go and answers one letter per page of both
+(component
+  (core module $m
+    (memory $a (export "memory") 2)
+    (memory $b 1)
+    (data (i32.const 64) "continue")
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+    (func (export "hook") (param i32 i32 i32 i32) (result i32)
+      (loop $l (br_if $l (i32.ne (memory.grow $a (i32.const 1)) (i32.const -1))))
+      (loop $l (br_if $l (i32.ne (memory.grow $b (i32.const 1)) (i32.const -1))))
+      (i32.store (i32.const 16) (i32.const 64))
+      (i32.store (i32.const 20) (i32.const 8))
+      (i32.store (i32.const 24) (i32.const 1))
+      (i32.store (i32.const 28) (i32.const 66000))
+      (i32.store (i32.const 32) (i32.add (memory.size $a) (memory.size $b)))
+      (i32.const 16)))
+  (core instance $i (instantiate $m))
+  (type $result' (record (field "action" string) (field "data" (option string))))
+  (export $result "capsule-result" (type $result'))
+  (func (export "astrid-hook-trigger")
+    (param "action" string) (param "payload" (list u8)) (result $result)
+    (canon lift (core func $i "hook") (memory (core memory $i "memory"))
+      (realloc (core func $i "realloc")))))
