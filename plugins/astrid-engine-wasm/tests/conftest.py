@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import resource
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from astrid_engine_wasm import ffi
@@ -79,6 +82,44 @@ def bind_guest(raw_engine: Engine) -> Iterator[Bind]:
     yield bind
     for guest in bound:
         guest.close()
+
+
+class _Mallinfo(ctypes.Structure):
+    _fields_: ClassVar = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    ]
+
+
+@pytest.fixture(scope="session")
+def used_bytes() -> Callable[[], int]:
+    """Tells how much memory is in use: what was allocated and not freed, else the resident set.
+
+    The resident set alone hides small leaks in a process that freed much before.
+    """
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is not None:
+        mallinfo.restype = _Mallinfo
+
+    def used() -> int:
+        gc.collect()
+        if mallinfo is None:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        info = mallinfo()
+        return int(info.uordblks + info.hblkhd)
+
+    return used
 
 
 def own_abi(component: Component, engine: Engine) -> dict[str, tuple[str, ...]]:
