@@ -278,6 +278,20 @@ def test_later_publishes_of_the_thread_carry_no_ticket(world: World):
     assert calls == [ChainEnd.COMPLETED]
 
 
+def test_ticket_of_an_event_that_nobody_dispatched_is_forgotten(world: World):
+    directory = Directory()
+    directory.ready[A] = Capsule(answering([], "a"), SOURCE)
+    dispatcher = Dispatcher(world.bus, pool=world.pool, directory=directory)
+    dispatcher.set_bindings(A, [InterceptorBinding("t.v1", "x")])
+    ends: list[ChainEnd] = []
+    assert dispatcher.publish(event(), on_done=lambda r: ends.append(r.end)) == 0
+    dispatcher.start()
+    world.bus.publish(event())
+    assert dispatcher.close(timeout_s=WAIT_S)
+    assert dispatcher.stats()["dispatched"] == 1
+    assert ends == []
+
+
 def test_failing_caller_harms_no_later_event(world: World):
     log: list[str] = []
     world.add(A, ("t.v1", "x", 100), handler=answering(log, "a"))
