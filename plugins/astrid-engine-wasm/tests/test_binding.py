@@ -236,6 +236,20 @@ def test_a_deadline_callback_that_raises_stops_the_guest(
         guest.call_void("run")
 
 
+def test_an_interrupt_during_a_long_computation_comes_out_of_the_call(
+    raw_engine: Engine, bind_guest: Bind
+) -> None:
+    """With the guest on the main thread, Python's signal handler runs in the callback."""
+    store = Store(raw_engine)
+    store.set_epoch_deadline(0)
+    ffi.set_epoch_callback(store, raising(KeyboardInterrupt()))  # type: ignore[arg-type]
+    guest = bind_guest(failing(LOOP), store=store)
+    with pytest.raises(KeyboardInterrupt):
+        guest.call_void("run")
+    with pytest.raises(GuestFailure, match="stopped before"):
+        guest.call_void("run")
+
+
 def _tick(engine: Engine, stop: threading.Event) -> None:
     while not stop.wait(0.002):
         engine.increment_epoch()

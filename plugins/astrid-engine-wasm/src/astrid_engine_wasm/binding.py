@@ -15,7 +15,8 @@ For the engine:
 `instantiate` and the calls raise `GuestFailure` (see `failure.py`); the store behind it is unusable
 afterwards. A busy instance refuses a second entry with an `EngineError` of code `engine.busy`.
 `guest.failure` is what a host call recorded last: a handler's unforeseen exception, a deliberate
-trap, or a `BaseException`, which the call raises again once the guest is left.
+trap, or an exception that must not be swallowed (an interrupt, a wish to exit), which the call
+raises again once the guest is left.
 
 `ffi.configure(config)` sets the engine's switches, `ffi.set_epoch_callback(store, callback)` the
 answer to a passed deadline.
@@ -147,6 +148,9 @@ def _close(frame: HostFrame) -> None:
 
 def _failure(frame: HostFrame, text: str) -> BaseException:
     """What to raise for an error of the runtime, in the light of what a host call recorded."""
+    interrupt = ffi.take_interrupt(frame.context)
+    if interrupt is not None:
+        return interrupt
     fault = frame.failure
     if fault is None or not fault.trapped:
         return parse_failure(text)

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from wasmtime import Config, Engine, Store, WasmtimeError, _ffi
+from wasmtime import Config, Store, WasmtimeError, _ffi
 from wasmtime.component import Component, Linker, LinkerInstance, ResourceType
 
 from astrid_hookspecs.errors import EngineError
@@ -314,6 +314,14 @@ def new_values(count: int) -> Any:
     return (_ffi.wasmtime_component_val_t * count)()
 
 
+_INTERRUPTS: dict[int, BaseException] = {}
+
+
+def take_interrupt(context: int) -> BaseException | None:
+    """What a deadline callback of this store raised and the call into the guest has to raise."""
+    return _INTERRUPTS.pop(context, None)
+
+
 _EPOCH_CALLBACKS: weakref.WeakKeyDictionary[Store, Any] = weakref.WeakKeyDictionary()
 
 
@@ -324,12 +332,14 @@ def set_epoch_callback(store: Store, callback: Callable[[], tuple[str, int] | st
         store: The store; the callback is kept alive with it.
         callback: Called on the guest's thread without arguments. Returns `("continue", ticks)` to
             go on for that many ticks, or the message of the trap that stops the guest. An
-            exception also stops the guest.
+            exception also stops the guest; one that must not be swallowed (an operator's
+            interrupt arrives here when the guest runs on the main thread) is kept for
+            `take_interrupt`.
 
     Spec: host-abi 22.4.
     """
 
-    def on_deadline(_context: int, _data: int, delta: int, kind: int) -> int:
+    def on_deadline(context: int, _data: int, delta: int, kind: int) -> int:
         try:
             answer = callback()
             if isinstance(answer, str):
@@ -337,6 +347,8 @@ def set_epoch_callback(store: Store, callback: Callable[[], tuple[str, int] | st
             ctypes.c_uint64.from_address(delta).value = answer[1]
             memory[kind] = 0
         except BaseException as error:  # noqa: BLE001 - nothing may cross into C
+            if not isinstance(error, Exception):
+                _INTERRUPTS[context] = error
             return new_error(f"deadline check failed: {type(error).__name__}")
         return 0
 
@@ -384,8 +396,3 @@ def configure(config: Config) -> None:
                 f"this build of wasmtime has no switch {name}", code="engine.wasmtime-switch"
             )
         setter(config.ptr(), enabled)
-
-
-def increment_epoch(engine: Engine) -> None:
-    """Advance the engine's epoch by one tick; from any thread."""
-    engine.increment_epoch()

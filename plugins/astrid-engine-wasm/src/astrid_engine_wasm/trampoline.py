@@ -28,7 +28,7 @@ class HostFault:
     """Something a host call could not answer as its interface wants.
 
     Attributes:
-        where: `interface#function`.
+        where: `interface#function`, or `[resource-drop]`.
         error: What was raised.
         log_id: Under which the log has the traceback; empty when nothing was logged.
         trapped: Whether the guest was stopped because of it.
@@ -142,12 +142,12 @@ def _settle(
             plan.lower(results, answer, frame)
             frame.made.clear()
     except NoAnswerError as nothing:
-        return _trap(frame, target, error, str(nothing))
+        return _trap(frame, str(target), error, str(nothing))
     except HostTrap as trap:
-        return _trap(frame, target, trap, str(trap))
+        return _trap(frame, str(target), trap, str(trap))
     except BaseException as second:  # noqa: BLE001 - the host-call boundary
         _discard(frame, plan, results)
-        return _trap(frame, target, second, f"{target} failed")
+        return _trap(frame, str(target), second, f"{target} failed")
     return 0
 
 
@@ -188,10 +188,10 @@ def _discard(frame: HostFrame, plan: Plan, results: int) -> None:
         ffi.memory[results] = 0
 
 
-def _trap(frame: HostFrame, target: Target, error: BaseException, message: str) -> int:
+def _trap(frame: HostFrame, where: str, error: BaseException, message: str) -> int:
     previous = frame.failure
     log_id = previous.log_id if previous is not None and previous.error is error else ""
-    frame.failure = HostFault(str(target), error, log_id, trapped=True)
+    frame.failure = HostFault(where, error, log_id, trapped=True)
     return ffi.new_error(message)
 
 
@@ -201,7 +201,7 @@ def _trap_unlifted(context: int, target: Target, error: BaseException) -> int:
         _log.error("arguments of %s could not be read", target, exc_info=error)
     if frame is None:
         return ffi.new_error(f"{target} was called after its instance was closed")
-    return _trap(frame, target, error, f"arguments of {target} could not be read")
+    return _trap(frame, str(target), error, f"arguments of {target} could not be read")
 
 
 def _on_drop(_data: int, context: int, representation: int) -> int:
@@ -212,7 +212,7 @@ def _on_drop(_data: int, context: int, representation: int) -> int:
     try:
         frame.table.drop(representation)
     except BaseException as error:  # noqa: BLE001 - the host-call boundary
-        return _trap(frame, Target("", "[resource-drop]"), error, str(error))
+        return _trap(frame, "[resource-drop]", error, str(error))
     return 0
 
 
