@@ -1,0 +1,144 @@
+"""What the commands of `astrid capsule` open before they work, and close afterwards.
+
+A daemon is not needed: commands that change something hold the lock of the home while they do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from astrid_core.cli.context import allow_list, home_path, settings
+from astrid_core.kernel.home import Home
+from astrid_core.kernel.install.places import Place, find_workspace, workspace_place
+from astrid_hookspecs.errors import PluginLoadError
+
+if TYPE_CHECKING:
+    from astrid_core.kernel.install.installer import Tools
+    from astrid_core.pluginhost.registry import Registry
+    from astrid_hookspecs.engines import Engine
+    from astrid_hookspecs.secrets import SecretStore
+
+WorkspaceOption = Annotated[
+    bool, typer.Option("--workspace", help="The capsules of this project instead of the user's.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", "-y", help="Agree to everything the capsule asks for.")
+]
+
+
+def open_home() -> Home:
+    """The runtime home of this process, created on first use; not locked."""
+    return Home.open(home_path())
+
+
+def workspace() -> Path:
+    """The project that the current directory belongs to."""
+    return find_workspace(Path.cwd(), home=home_path())
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """A locked home and everything that installing needs; no capsule is running.
+
+    Attributes:
+        home: Locked until the session ends.
+        registry: What plugins declared.
+        tools: For the installer.
+        secrets: The secret store, None without one.
+    """
+
+    home: Home
+    registry: Registry
+    tools: Tools
+    secrets: SecretStore | None
+
+    def place(self, *, in_workspace: bool) -> Place | None:
+        """Where to install: None for the user's capsules."""
+        return workspace_place(workspace()) if in_workspace else None
+
+
+@contextmanager
+def workbench() -> Iterator[Workbench]:
+    """Open and lock the home, and finish what a killed command left.
+
+    Raises:
+        HomeLockedError: Another process uses it.
+        As `assemble` and `recover`.
+    """
+    # Here and below: imported when needed, because they load the whole kernel.
+    from astrid_core.kernel.assembly import assemble  # noqa: PLC0415
+    from astrid_core.kernel.install.installer import Tools, recover  # noqa: PLC0415
+    from astrid_core.kernel.lifecycle import KernelLifecycle  # noqa: PLC0415
+
+    parts = assemble(home_path())
+    try:
+        lifecycle = KernelLifecycle(
+            lambda: parts.engines.engine("component"), services=parts.services
+        )
+        recover(parts.home, lifecycle=lifecycle, workspace=workspace())
+        secrets = secret_store(parts.plugins.registry, parts.home, name=parts.settings.secrets)
+        tools = Tools(
+            engine=lambda: parts.engines.engine("component"),
+            clock=parts.services.clock,
+            lifecycle=lifecycle,
+            secrets=secrets,
+        )
+        yield Workbench(parts.home, parts.plugins.registry, tools, secrets)
+    finally:
+        parts.release.close()
+
+
+def secret_store(registry: Registry, home: Home, *, name: str | None) -> SecretStore | None:
+    """The configured secret store, or the first by priority; None where no plugin has one.
+
+    Raises:
+        PluginLoadError: The configuration names one that is not installed.
+    """
+    from astrid_hookspecs.secrets import SecretStoreRecord  # noqa: PLC0415
+
+    if name is None and not registry.records(SecretStoreRecord):
+        return None
+    return registry.choose(SecretStoreRecord, name).factory(home.secrets)
+
+
+def plugin_registry() -> Registry:
+    """What the allowed plugins declare; nothing is locked."""
+    from astrid_core.pluginhost import PluginHost  # noqa: PLC0415
+
+    return PluginHost.open(allow_list(), boot=False).registry
+
+
+@contextmanager
+def inspecting_engine(registry: Registry, home: Home) -> Iterator[Engine | None]:
+    """An engine to look at components with; None when no plugin supplies one."""
+    from astrid_core.host.abi import load_abi  # noqa: PLC0415
+    from astrid_core.kernel.engine_pool import EnginePool  # noqa: PLC0415
+
+    chosen = settings().engines
+    pool = EnginePool(
+        choose=lambda kind: registry.choose_engine(kind, chosen.for_entry(kind)),
+        cache_dir=home.path / "cache",
+        seal_key=home.seal_key(),
+        abi=load_abi(),
+    )
+    try:
+        try:
+            engine: Engine | None = pool.engine("component")
+        except PluginLoadError:
+            engine = None
+        yield engine
+    finally:
+        pool.close()
+
+
+def terminal_can_answer(*, is_json: bool) -> bool:
+    """Whether somebody can be asked: a terminal, no JSON output, and `CI` is not set."""
+    return not is_json and not os.environ.get("CI") and sys.stdin.isatty()
