@@ -12,8 +12,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from typing import Final, Literal
 
 from astrid_engine_wasm import lifecycle
@@ -81,10 +81,12 @@ class WasmCapsule:
         self._runtime = runtime
         self._report = report
         self._slots = SlotTable(pool)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._live: set[Instance] = set()
         self._active = 0
-        self._counts: Counter[str] = Counter()
+        self._calls = 0
+        self._stops: Counter[str] = Counter()
         self._is_unloading = False
         self._runs = spec.run_class == "run" or (spec.run_class == "auto" and report.has_run)
         self._is_started = False
@@ -97,20 +99,25 @@ class WasmCapsule:
         Raises:
             GuestCancelledError: The capsule is being unloaded.
         """
-        with self._changed:
+        with self._lock:
             if not self._runs or self._is_started:
                 return
             self._is_started = True
             self._active += 1
         try:
-            instance = self._open(self._host.open_instance(call.principal, purpose="run"))
-            self._run_loop = RunLoop(
-                name=self._spec.id, instance=instance, call=call, on_end=self._run_loop_ended
-            )
-            self._run_loop.start()
+            host = self._host.open_instance(call.principal, purpose="run")
+            with ExitStack() as undo:
+                instance = undo.enter_context(closing(self._open(host)))
+                loop = RunLoop(
+                    name=self._spec.id, instance=instance, call=call, on_end=self._run_loop_ended
+                )
+                loop.start()
+                undo.pop_all()  # the loop closes it
         except BaseException:
+            self._is_started = False
             self._leave()
             raise
+        self._run_loop = loop
         self._started.set()
 
     def is_run_loop(self) -> bool:
@@ -145,14 +152,23 @@ class WasmCapsule:
                 hint="export it, or remove the handlers from the manifest",
             )
         timeout_s = None if self._spec.is_daemon else call.limits.timeout_s
-        with self._counted_call():
+        self._enter()
+        try:
             if self._spec.state == "fresh":
                 host = self._host.open_instance(call.principal, purpose="call")
                 with closing(self._open(host)) as instance:
                     return instance.call_hook(call, action, payload, timeout_s=timeout_s)
-            with self._held_slot(call) as slot:
-                instance = self._instance_of(slot)
+            slot = self._take_slot(call)
+            try:
+                instance = slot.instance or self._fill(slot)
                 return instance.call_hook(call, action, payload, timeout_s=timeout_s)
+            finally:
+                self._return_slot(slot)
+        except AstridError as error:
+            self._count(error)
+            raise
+        finally:
+            self._leave()
 
     def lifecycle(self, phase: Literal["astrid-install", "astrid-upgrade"], call: Call) -> bool:
         """Run a life-cycle export in a temporary instance; False when there is none.
@@ -164,7 +180,8 @@ class WasmCapsule:
         if not has_it:
             return False
         limited = Call(call.principal, lifecycle.LIMITS, call.caller, call.cancel)
-        with self._counted_call():
+        self._enter()
+        try:
             host = PromptingHost(self._host.open_instance(call.principal, purpose="lifecycle"))
             with closing(self._open(host)) as instance:
                 host.watch = instance.watch
@@ -174,6 +191,11 @@ class WasmCapsule:
                     timeout_s=lifecycle.TIMEOUT_S,
                     host_timeout_s=lifecycle.HOST_TIMEOUT_S,
                 )
+        except AstridError as error:
+            self._count(error)
+            raise
+        finally:
+            self._leave()
         return True
 
     def health(self) -> Health:
@@ -188,12 +210,12 @@ class WasmCapsule:
 
     def stats(self) -> Mapping[str, int]:
         """Counters: instances, calls, traps, timeouts, limits, cancelled, evictions, active."""
-        with self._changed:
+        with self._lock:
             return {
                 "instances": len(self._live),
                 "active": self._active,
-                "calls": self._counts["calls"],
-                **{name: self._counts[name] for _, name in _COUNTED},
+                "calls": self._calls,
+                **{name: self._stops[name] for _, name in _COUNTED},
                 "evictions": self._slots.evictions,
             }
 
@@ -203,7 +225,7 @@ class WasmCapsule:
         Raises:
             EngineError: `engine.unload-stuck`: a host call did not come back.
         """
-        with self._changed:
+        with self._lock:
             self._is_unloading = True
             live = list(self._live)
             for instance in live:
@@ -217,13 +239,13 @@ class WasmCapsule:
                     f"{self._spec.id} cannot be unloaded: a host call does not come back",
                     code="engine.unload-stuck",
                 )
-        if self._run_loop is not None and self._started.is_set():
+        if self._run_loop is not None:
             self._run_loop.join(timeout_s=FORCE_TIMEOUT_S)
         self._slots.clear()
 
     def _force(self) -> None:
         """Stop guests that compute: at the next tick, which comes at once."""
-        with self._changed:
+        with self._lock:
             for instance in self._live:
                 instance.watch.force()
         self._runtime.engine.increment_epoch()
@@ -247,24 +269,16 @@ class WasmCapsule:
         finally:
             self._leave()
 
-    @contextmanager
-    def _counted_call(self) -> Iterator[None]:
-        """Refuse calls of an unloaded capsule, and let unload wait for the others."""
-        with self._changed:
+    def _enter(self) -> None:
+        """Refuse calls of an unloaded capsule; unload waits for the others to `_leave`."""
+        with self._lock:
             if self._is_unloading:
                 raise UnsupportedActionError(f"{self._spec.id} is unloaded")
             self._active += 1
-            self._counts["calls"] += 1
-        try:
-            yield
-        except AstridError as error:
-            self._count(error)
-            raise
-        finally:
-            self._leave()
+            self._calls += 1
 
     def _leave(self) -> None:
-        with self._changed:
+        with self._lock:
             self._active -= 1
             if self._is_unloading:
                 self._changed.notify_all()
@@ -272,41 +286,41 @@ class WasmCapsule:
     def _count(self, error: AstridError) -> None:
         for kind, name in _COUNTED:
             if isinstance(error, kind):
-                with self._changed:
-                    self._counts[name] += 1
+                with self._lock:
+                    self._stops[name] += 1
 
-    @contextmanager
-    def _held_slot(self, call: Call) -> Iterator[Slot]:
-        """The slot of the call's principal, locked; a broken instance is closed at the end."""
+    def _take_slot(self, call: Call) -> Slot:
+        """The slot of the call's principal, locked.
+
+        Waits for the principal's previous call, as long as this one is still wanted.
+
+        Raises:
+            GuestCancelledError: It is not.
+        """
         while True:
             slot = self._slots.get(call.principal)
-            self._lock(slot, call)
+            while not slot.lock.acquire(blocking=False) and not slot.lock.acquire(
+                timeout=_LOCK_POLL_S
+            ):
+                if self._is_unloading or (call.cancel is not None and call.cancel.is_fired):
+                    raise GuestCancelledError("the call was cancelled while it waited for its turn")
             if not slot.is_dead:
-                break
+                return slot
             slot.lock.release()
-        try:
-            yield slot
-        finally:
-            instance = slot.instance
-            if instance is not None and instance.is_broken:
-                slot.instance = None
-                instance.close()
-            self._slots.release(slot)
 
-    def _lock(self, slot: Slot, call: Call) -> None:
-        """Wait for the principal's previous call, as long as this one is still wanted."""
-        if slot.lock.acquire(blocking=False):
-            return
-        while not slot.lock.acquire(timeout=_LOCK_POLL_S):
-            if self._is_unloading or (call.cancel is not None and call.cancel.is_fired):
-                raise GuestCancelledError("the call was cancelled while it waited for its turn")
+    def _return_slot(self, slot: Slot) -> None:
+        """End the use of a slot; a broken instance goes."""
+        instance = slot.instance
+        if instance is not None and instance.is_broken:
+            slot.instance = None
+            instance.close()
+        self._slots.release(slot)
 
-    def _instance_of(self, slot: Slot) -> Instance:
-        """The instance of a locked slot, made when it has none."""
-        if slot.instance is None:
-            host = self._host.open_instance(slot.principal, purpose="call")
-            slot.instance = self._open(host)
-        return slot.instance
+    def _fill(self, slot: Slot) -> Instance:
+        """Make the instance of a locked slot."""
+        host = self._host.open_instance(slot.principal, purpose="call")
+        slot.instance = instance = self._open(host)
+        return instance
 
     def _open(self, host: HostInstance) -> Instance:
         """Make an instance that unload knows.
@@ -315,7 +329,7 @@ class WasmCapsule:
             GuestCancelledError: The capsule is being unloaded.
         """
         instance = Instance(self._runtime, host, on_close=self._forget)
-        with self._changed:
+        with self._lock:
             if not self._is_unloading:
                 self._live.add(instance)
                 return instance
@@ -324,5 +338,5 @@ class WasmCapsule:
 
     def _forget(self, instance: Instance) -> None:
         """An instance is closed."""
-        with self._changed:
+        with self._lock:
             self._live.discard(instance)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -120,20 +119,28 @@ class Instance:
         self._run(call, timeout_s, host_timeout_s, lambda guest: guest.call_void(export))
 
     def close(self) -> None:
-        """Release the guest's handles, its store and the kernel's side. Closing twice is fine."""
+        """Release the guest's handles, its store and the kernel's side. Closing twice is fine.
+
+        Every step happens, whatever the others do.
+        """
         if self._is_closed:
             return
         self._is_closed = True
         guest, self._guest = self._guest, None
         store, self._store = self._store, None
         self.is_broken = True
-        with ExitStack() as stack:  # every step happens, whatever the others do
-            stack.callback(self._on_close, self)
-            stack.callback(self.host.close)
-            if store is not None:
-                stack.callback(store.close)
+        try:
             if guest is not None:
-                stack.callback(guest.close)
+                guest.close()
+        finally:
+            try:
+                if store is not None:
+                    store.close()
+            finally:
+                try:
+                    self.host.close()
+                finally:
+                    self._on_close(self)
 
     def _run(
         self,

@@ -112,6 +112,34 @@ def test_memory_limit_holds_for_the_sum_of_all_memories(bench: Any, make_call: M
     assert len(capsule.invoke("x", b"", make_call(memory_mib=4)).data) == 64
 
 
+def test_tables_together_hold_a_limited_number_of_elements(bench: Any, make_call: MakeCall) -> None:
+    capsule = bench.load(
+        """(component (core module $m (table $a 1 funcref) (table $b 1 funcref)
+          (func (export "x")
+            (loop $l (br_if $l (i32.ne (i32.const -1)
+              (table.grow $a (ref.null func) (i32.const 1000)))))
+            (loop $l (br_if $l (i32.ne (i32.const -1)
+              (table.grow $b (ref.null func) (i32.const 1000)))))
+            (if (i32.gt_u (i32.add (table.size $a) (table.size $b)) (i32.const 200000))
+              (then unreachable))
+            (if (i32.lt_u (table.size $a) (i32.const 90000)) (then unreachable))))
+        (core instance $i (instantiate $m))
+        (func (export "astrid-install") (canon lift (core func $i "x"))))"""
+    )
+    assert capsule.lifecycle("astrid-install", make_call())
+
+
+def test_core_instances_are_limited(bench: Any, make_call: MakeCall) -> None:
+    text = """(component (core module $m (func (export "x")))
+        (core instance $i (instantiate $m))
+        (func (export "astrid-install") (canon lift (core func $i "x"))) %s)"""
+    capsule = bench.load(text % ("(core instance (instantiate $m))" * 999))
+    assert capsule.lifecycle("astrid-install", make_call())
+    too_many = bench.load(text % ("(core instance (instantiate $m))" * 1000))
+    with pytest.raises(GuestLimitError, match="instance"):
+        too_many.lifecycle("astrid-install", make_call())
+
+
 def test_component_that_needs_more_memory_than_allowed_is_not_entered(
     bench: Any, make_call: MakeCall
 ) -> None:
