@@ -295,7 +295,8 @@ class _Expansion:
                 return ResultOf(arm(ok), arm(err))
             case RecordOf(fields):
                 return RecordOf(tuple(Field(f.name, inner(f.type), f.docs) for f in fields))
-            case VariantOf(cases):
+            case _:
+                cases = wit_type.cases
                 return VariantOf(tuple(Case(c.name, arm(c.type), c.docs) for c in cases))
 
     def _name(self, declared: Declared, ref: NameRef, depth: int) -> WitType:

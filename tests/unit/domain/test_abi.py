@@ -87,6 +87,7 @@ def test_an_unresolved_name_has_no_text() -> None:
         "func(a:u8)",
         "func( a: u8)",
         "func(a: u8,)",
+        "func(a: enum{b,})",
         "func(a: u9)",
         "func() -> list",
         "func() -> list<>",

@@ -152,6 +152,9 @@ def test_world() -> None:
         ("interface i { f: async func(); }", 1, "`async` functions are not supported"),
         ("interface i { type t = list<u8, 4>; }", 1, "fixed length"),
         ("interface i { type t = list<>; }", 1, "expected a type"),
+        ("interface i { type t = interface; }", 1, "expected a type"),
+        ("interface i { type t = tuple<u8; }", 1, "expected `,` or `>`"),
+        ("world w { include x with { a as b c } }", 1, "expected `,` or `}`"),
         ("interface i { type t = result<_>; }", 1, "expected `,` and the error type"),
         ("interface i { type fooBar = u8; }", 1, "mixes upper and lower case"),
         ("interface i { type a_b = u8; }", 1, "expected `=`, found `_`"),
@@ -267,11 +270,51 @@ def test_a_path_without_version_needs_a_single_candidate() -> None:
         (["package a:b; world w { import nope; }"], "no interface `nope`"),
         (["package a:b; world w { include nope; }"], "no world `nope`"),
         (["package a:b; world w { import f: func(x: nope); }"], "unknown type"),
+        (["package a:b; world w { type t = nope; }"], "unknown type"),
+        (["package a:b; world w { export i: interface { f: func(x: nope); } }"], "unknown type"),
+        (["package a:b; world w { import c:d/k; }"], "no interface `c:d/k`"),
+        (["package a:b; interface w {} world w {}"], "already the name"),
     ],
 )
 def test_texts_that_do_not_fit_together(texts: list[str], message: str) -> None:
     with pytest.raises(WitSyntaxError, match=message):
         wits(*texts).check()
+
+
+def test_a_world_is_checked_with_everything_it_names() -> None:
+    wits(
+        "package a:b@1.0.0; interface i { resource r; }",
+        """world w {
+            use i.{r};
+            record here { n: u8 }
+            import i;
+            import f: func(x: borrow<r>, h: here);
+            export j: interface { use i.{r as s}; g: func() -> s; }
+            include v with { a as b, };
+            include v with { };
+            include a:b/v@1.0.0;
+        }
+        world v { }""",
+    ).check()
+
+
+def test_an_interface_that_is_not_there() -> None:
+    found = wits("package a:b@1.0.0; interface i { }")
+    with pytest.raises(WitSyntaxError, match="no interface `a:b/j@1"):
+        list(found.functions("a:b/j@1.0.0"))
+    with pytest.raises(WitSyntaxError, match="no interface"):
+        found.expand("a:b/i", U8)
+
+
+def test_expanding_twice_changes_nothing() -> None:
+    found = wits("package a:b@1.0.0; interface i { resource r; record s { h: r, b: borrow<r> } }")
+    once = found.expand("a:b/i@1.0.0", NameRef("s"))
+    assert found.expand("a:b/i@1.0.0", once) == once
+
+
+def test_package_names_read_as_they_are_written() -> None:
+    assert str(PackageName("a", "b", "1.0.0")) == "a:b@1.0.0"
+    assert str(PackageName("a", "b")) == "a:b"
 
 
 def test_types_that_explode_when_expanded_are_refused_quickly() -> None:
