@@ -32,7 +32,7 @@ READ_ONLY_METHODS: Final = frozenset(
 """Kernel requests that change nothing, open to every capsule whose access list names the topic."""
 
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_:-]+")
-_REQUEST_PREFIX: Final = "astrid.v1.request."
+REQUEST_PREFIX: Final = "astrid.v1.request."
 _RESERVED_PREFIXES: Final = (
     "astrid.v1.admin.",
     "astrid.v1.approval.response.",
@@ -163,7 +163,7 @@ def is_reserved(topic: str, *, method: str | None = None) -> bool:
 
     Spec: host-abi 10.1, [H-17].
     """
-    if topic.startswith(_REQUEST_PREFIX):
+    if topic.startswith(REQUEST_PREFIX):
         return method not in READ_ONLY_METHODS
     return topic.startswith(_RESERVED_PREFIXES)
 

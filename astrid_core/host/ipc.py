@@ -9,9 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, normalise
+from astrid_core.domain.payload import (
+    MAX_PAYLOAD_BYTES,
+    PayloadError,
+    normalise,
+    request_method,
+)
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.topic import (
+    MAX_CAUSAL_DEPTH,
+    REQUEST_PREFIX,
     TopicError,
     check_publish_topic,
     check_subscribe_pattern,
@@ -179,10 +186,15 @@ class IpcHost(HostPackage):
             if size > MAX_PAYLOAD_BYTES:
                 raise WitError("invalid-input")
             kind, guest_json = normalise(payload)
+            if topic.startswith(REQUEST_PREFIX):
+                method = request_method(kind, guest_json)
+                services.gate.check_request(
+                    instance.grants, instance.principal, topic, method=method
+                )
         except (TopicError, PayloadError) as error:
             raise WitError("invalid-input") from error
         depth = instance.depth + 1
-        if depth > services.max_publish_depth:
+        if depth > MAX_CAUSAL_DEPTH:
             raise WitError("backpressure")
         if not services.rate.charge(source, principal, size_bytes=size, ceiling=ceiling, now=now):
             raise WitError("rate-limited")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.ports.clock import Clock
@@ -15,15 +15,18 @@ from astrid_hookspecs.buses import Bus
 from astrid_hookspecs.stores import KvStore
 from astrid_hookspecs.values import CapsuleId, Principal
 
-MAX_PUBLISH_DEPTH: Final = 8
-"""Longest chain of publishes that cause each other. Spec: host-abi 10.1 step 7."""
-
 
 class Gate(Protocol):
     """Decides; every refusal is a `DeniedError`. `astrid_core.security.gate.Gate` is one."""
 
     def check_publish(self, grants: CapsuleGrants, principal: Principal, topic: str) -> object:
         """May the capsule publish on the topic?"""
+        ...
+
+    def check_request(
+        self, grants: CapsuleGrants, principal: Principal, topic: str, *, method: str | None
+    ) -> object:
+        """May the capsule make this kernel request?"""
         ...
 
     def check_publish_as(self, grants: CapsuleGrants, principal: Principal, claimed: str) -> object:
@@ -124,7 +127,6 @@ class HostServices:
         capsules: For `check-capsule-capability`; None while there is no registry.
         rate: The publish budget.
         secrets: For secret-typed configuration; None while there is no secret store.
-        max_publish_depth: Longest causal chain of publishes.
     """
 
     kv: KvStore
@@ -138,4 +140,3 @@ class HostServices:
     capsules: CapsuleDirectory | None = None
     rate: PublishBudget = field(default_factory=PublishBudget)
     secrets: SecretLookup | None = field(default=None, repr=False)
-    max_publish_depth: int = MAX_PUBLISH_DEPTH

@@ -25,6 +25,7 @@ from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import read_settings
 from astrid_core.kernel.logs import CapsuleLogs
 from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.kernel.schema_catalog import SchemaCatalog
 from astrid_core.kernel.tools import ToolCalls
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
@@ -49,6 +50,7 @@ class Parts:
     services: HostServices
     engines: EnginePool
     capsules: CapsuleTable
+    catalog: SchemaCatalog
     dispatcher: Dispatcher
     tools: ToolCalls
     decisions: DecisionLog
@@ -113,6 +115,8 @@ def _wire(
     )
     release.callback(engines.close)
 
+    catalog = SchemaCatalog()
+
     def changed(event: CapsuleEvent) -> None:
         plugins.observe("astrid_capsule_changed", event)
 
@@ -126,6 +130,7 @@ def _wire(
         profiles=profiles,
         gate=gate,
         settings=answers,
+        catalog=catalog,
         changed=changed,
     )
     release.callback(capsules.close)
@@ -142,6 +147,7 @@ def _wire(
         "services": services,
         "engines": engines,
         "capsules": capsules,
+        "catalog": catalog,
         "dispatcher": dispatcher,
         "tools": tools,
         "decisions": decisions,

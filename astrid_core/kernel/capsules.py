@@ -20,6 +20,7 @@ from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.install.installed import InstalledCapsule
 from astrid_core.kernel.loaded import UNLOAD_GRACE_S, Loaded
 from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.kernel.schema_catalog import SchemaCatalog, TopicSchema
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.engines import CapsuleSpec, LoadedCapsule, Readiness
 from astrid_hookspecs.errors import CapsuleError, CapsuleNotFoundError
@@ -63,6 +64,7 @@ class CapsuleTable:
         profiles: Limits of callers.
         gate: Decides about every call.
         settings: Stored `[env]` answers of a capsule.
+        catalog: Kept up to date with the schemas that loaded capsules declare.
         changed: Told of every change of state.
     """
 
@@ -75,6 +77,7 @@ class CapsuleTable:
         profiles: ProfileStore,
         gate: Gate,
         settings: Callable[[CapsuleId], Mapping[str, str]],
+        catalog: SchemaCatalog,
         changed: Callable[[CapsuleEvent], None],
     ) -> None:
         self._engines = engines
@@ -83,6 +86,7 @@ class CapsuleTable:
         self._profiles = profiles
         self._gate = gate
         self._settings = settings
+        self._catalog = catalog
         self._changed = changed
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.RLock()
@@ -138,6 +142,7 @@ class CapsuleTable:
                 old = None
             self._capsules[fresh.id] = fresh
             self._sources.add(fresh)
+            self._catalog.register(fresh.id, _schemas(installed))
             self._start(fresh, timeout_s=ready_timeout_s)
             if old is not None:
                 self._retire(old)
@@ -152,6 +157,7 @@ class CapsuleTable:
         with self._lock:
             capsule = self.get(capsule_id)
             self._unbind(capsule)
+            self._catalog.unregister(capsule_id)
             self._retire(capsule)
             del self._capsules[capsule_id]
 
@@ -233,3 +239,10 @@ class CapsuleTable:
 
     def _tell(self, capsule: Loaded, state: str, detail: str = "") -> None:
         self._changed(CapsuleEvent(state, capsule.id, capsule.spec.version, detail))
+
+
+def _schemas(installed: InstalledCapsule) -> list[TopicSchema]:
+    return [
+        TopicSchema(topic.name, topic.direction, topic.description or "", topic.schema)
+        for topic in installed.meta.topics
+    ]

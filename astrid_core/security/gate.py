@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from astrid_core.domain.topic import is_reserved, matches_acl
+from astrid_core.domain.topic import REQUEST_PREFIX, is_reserved, matches_acl
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import VoteCollector, tally
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
@@ -76,7 +76,8 @@ class Gate:
         Spec: astrid:ipc@1.0.0 publish; capsules-and-bus 1.6; host-abi H-17.
         """
         request = AuthzRequest(principal, "bus.publish", topic, grants.capsule)
-        if is_reserved(topic) and not grants.uplink:
+        is_request = topic.startswith(REQUEST_PREFIX)  # what it asks for decides: check_request
+        if is_reserved(topic) and not is_request and not grants.uplink:
             raise self._refuse(
                 request,
                 rule="reserved-topic",
@@ -84,6 +85,35 @@ class Gate:
                 hint="only a front end with capabilities.uplink = true may publish there",
             )
         return self._check_acl(request, grants.publish, table="publish")
+
+    def check_request(
+        self, grants: CapsuleGrants, principal: Principal, topic: str, *, method: str | None
+    ) -> Grant:
+        """May the capsule make this kernel request? Asked after `check_publish` allowed the topic.
+
+        Args:
+            grants: Of the capsule.
+            principal: Effective principal.
+            topic: Below `astrid.v1.request.`.
+            method: The request's method, None when the payload names none.
+
+        Raises:
+            CapabilityDeniedError: Anything but a request known to change nothing needs an uplink.
+            PolicyDeniedError: A policy refused.
+
+        Spec: host-abi H-17.
+        """
+        request = AuthzRequest(
+            principal, "kernel.request", topic, grants.capsule, {"method": method or ""}
+        )
+        if is_reserved(topic, method=method) and not grants.uplink:
+            raise self._refuse(
+                request,
+                rule="reserved-topic",
+                message=f"kernel request {method or 'without a method'} is reserved for uplinks",
+                hint="other capsules may only ask for what changes nothing, such as GetStatus",
+            )
+        return self._ask_policies(request, rule="kernel-request")
 
     def check_publish_as(self, grants: CapsuleGrants, principal: Principal, claimed: str) -> Grant:
         """May the capsule speak for somebody else?

@@ -45,7 +45,11 @@ class HostResource(Protocol):
     """A host object the guest holds a handle to."""
 
     def drop(self) -> None:
-        """The guest dropped its handle or the instance ended. Called exactly once; never raises."""
+        """The guest dropped its handle or the instance ended. Called exactly once.
+
+        Raises:
+            HostTrap: The interface forbids dropping it now; the guest that drops it traps.
+        """
         ...
 
 
@@ -177,7 +181,7 @@ class HostInstance(Protocol):
     themselves; other lists as Python lists; records and tuples as tuples in field order (handlers
     may return named tuples); enums as the case name; variants as `(case, payload)` with payload
     None for a bare case; options as the value or None; own and borrowed resources as the host
-    object itself. A `result` is the ok value, returned, or `WitError`, raised. Case and field
+    object itself, flags as a frozenset of names. A `result` is the ok value, returned, or `WitError`, raised. Case and field
     names are in the kebab-case of the WIT.
     """
 

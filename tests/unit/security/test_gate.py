@@ -72,6 +72,27 @@ def test_reserved_topic_denied_even_when_the_acl_names_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "allowed"), [("GetStatus", True), ("Shutdown", False), (None, False)]
+)
+def test_kernel_request_denied_when_it_may_change_something(
+    method: str | None, allowed: bool
+) -> None:
+    topic = "astrid.v1.request.anything"
+    grants = CapsuleGrants(NOTES, publish=("astrid.v1.request.*",))
+    recorder = Recorder()
+    gate = recorder.gate()
+    assert gate.check_publish(grants, ALICE, topic).rule == "publish-acl:astrid.v1.request.*"
+    if allowed:
+        assert gate.check_request(grants, ALICE, topic, method=method).rule == "kernel-request"
+    else:
+        with pytest.raises(CapabilityDeniedError) as caught:
+            gate.check_request(grants, ALICE, topic, method=method)
+        assert caught.value.rule == "reserved-topic"
+        assert recorder.decisions[0].action == "kernel.request"
+    assert gate.check_request(UPLINK, ALICE, topic, method=method).rule == "kernel-request"
+
+
 def test_publish_as_denied_without_the_uplink_flag() -> None:
     with pytest.raises(CapabilityDeniedError) as caught:
         Recorder().gate().check_publish_as(GRANTS, ALICE, "bob")
