@@ -152,6 +152,26 @@ def test_reserved_topic_denied_without_the_uplink_flag(world: Any, call: Any, to
     assert call(world.open(publish=(topic,), uplink=True), "publish", topic, "1")[0] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ('{"type":"raw_json","method":"GetStatus"}', "ok"),
+        ('{"type":"raw_json","method":"Shutdown"}', "capability-denied"),
+        ('{"type":"raw_json"}', "capability-denied"),
+        ('{"method":"GetStatus"}', "capability-denied"),
+        ("{", "invalid-input"),
+    ],
+)
+def test_kernel_request_denied_without_the_uplink_flag_unless_it_changes_nothing(
+    world: Any, call: Any, payload: str, expected: str
+) -> None:
+    topic = "astrid.v1.request.system"
+    assert call(world.open(publish=(topic,)), "publish", topic, payload)[0] == expected
+    if expected == "capability-denied":
+        uplink = world.open(publish=(topic,), uplink=True)
+        assert call(uplink, "publish", topic, payload)[0] == "ok"
+
+
 def test_publish_denied_when_a_policy_says_no(world: Any, call: Any) -> None:
     world.votes = [Vote(Verdict.DENY, "no", "test-rule")]
     alice = world.open(**ACL)
@@ -185,6 +205,18 @@ def test_a_claim_is_not_laundered_by_a_capsule(world: Any, call: Any, purpose: A
     claimed = caller(attribution=Attribution.CLAIMED)
     instance = world.open(purpose=purpose, caller=claimed, **ACL)
     assert call(instance, "publish", "x", "1")[0] == "ok"
+    (message,) = received.take(max_bytes=MIB).messages
+    assert message.attribution is Attribution.CLAIMED
+
+
+def test_what_a_call_receives_does_not_vouch_for_its_caller(world: Any, call: Any) -> None:
+    received = world.bus.subscribe("x")
+    claimed = caller(attribution=Attribution.CLAIMED)
+    alice = world.open(caller=claimed, **ACL)
+    subscription = call(alice, "subscribe", "a.b")[1]
+    world.emit("a.b", principal="alice")
+    assert len(call(alice, POLL, subscription)[1].messages) == 1
+    assert call(alice, "publish", "x", "1")[0] == "ok"
     (message,) = received.take(max_bytes=MIB).messages
     assert message.attribution is Attribution.CLAIMED
 
