@@ -151,7 +151,6 @@ class ArtefactCache:
         """Append metadata and seal to a written artefact and give it its name, atomically."""
         metadata = json.dumps({"fingerprint": self._fingerprint, "facts": facts.to_json()})
         descriptor = writer.descriptor
-        os.fchmod(descriptor, _FILE_MODE)
         size = os.fstat(descriptor).st_size
         if size == 0:
             raise ComponentError(

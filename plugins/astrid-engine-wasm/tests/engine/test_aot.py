@@ -14,7 +14,7 @@ from astrid_engine_wasm import aot
 from astrid_engine_wasm.compiler import Compiler
 from astrid_engine_wasm.engine import WasmEngine
 from astrid_hookspecs.engines import EngineEnvironment
-from astrid_hookspecs.errors import EngineError, IntegrityError
+from astrid_hookspecs.errors import ComponentError, EngineError, IntegrityError
 
 Abi = Mapping[str, tuple[str, ...]]
 SECRET = b"another home's secret, 32 bytes."
@@ -197,6 +197,37 @@ def test_artefact_of_another_home_or_abi_is_not_taken(
     assert len(compilations) == 3
     assert len(list(cached.folder.iterdir())) == 1, "the outdated artefact is gone"
     other_abi.close()
+
+
+def test_artefact_of_another_machine_under_our_name_is_not_taken(
+    bench: Any, cached: Cached, compilations: list[int]
+) -> None:
+    component = bench.component("acts.wat")
+    cached.engine.prepare(component)
+    other = cached.open(abi={**cached.abi, "astrid:new/host@1.0.0": ()})
+    digest = blake3(component.read_bytes()).hexdigest()
+    cached.artefact(component).rename(other._cache.path_of(digest))
+    other.prepare(component)
+    assert len(compilations) == 2
+    other.close()
+
+
+def test_component_that_changes_while_it_is_compiled_is_refused(
+    bench: Any, cached: Cached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    component = bench.component("acts.wat")
+    other = bench.component("kit.wat").read_bytes()
+    compile_really = Compiler.compile
+
+    def swap(self: Compiler, *arguments: Any, **options: Any) -> Any:
+        component.write_bytes(other)
+        return compile_really(self, *arguments, **options)
+
+    monkeypatch.setattr(Compiler, "compile", swap)
+    with pytest.raises(ComponentError) as caught:
+        cached.engine.prepare(component)
+    assert caught.value.code == "engine.component.changed"
+    assert list(cached.folder.iterdir()) == []
 
 
 def test_unloadable_but_sealed_artefact_is_compiled_again(

@@ -111,6 +111,21 @@ def test_helper_that_was_killed_is_started_again(bench: Any, compiler: Compiler)
     assert helper_pid(compiler) != pid
 
 
+def test_child_does_not_outlive_a_killed_helper(bench: Any, compiler: Compiler) -> None:
+    seen: list[int] = []
+
+    def kill(_fraction: float) -> None:
+        pid = helper_pid(compiler)
+        if not seen and children(pid):
+            seen.extend(children(pid))
+            os.kill(pid, signal.SIGKILL)
+            assert is_gone(seen[0])
+
+    facts = run(compiler, bench.component(slow_component(1000)), on_fraction=kill)
+    assert len(seen) == 1
+    assert facts.report.exports == (), "the job was done again by a new helper"
+
+
 def test_idle_helper_is_stopped(
     bench: Any, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
