@@ -48,3 +48,10 @@ def test_install_leaves_a_mark(harness: CapsuleHarness) -> None:
     harness.install()
 
     assert "at_ms" in json.loads(harness.kv["installed"])
+
+
+def test_status_and_dice(harness: CapsuleHarness) -> None:
+    status = json.loads(harness.call_tool("status").content)
+
+    assert len(status["instance"]) == 36
+    assert harness.call_tool("roll", {"sides": 1}).content == "1"

@@ -178,9 +178,10 @@ def _patch_entropy() -> None:
             a = sys.random_bytes(_SEED_BYTES)
         seed(self, a, version)
 
-    random.Random.__new__ = staticmethod(new)  # type: ignore[assignment]
-    random.Random.seed = reseed  # type: ignore[method-assign]
-    random.seed = random._inst.seed  # type: ignore[attr-defined] # noqa: SLF001 - bound before
+    generator: Any = random.Random
+    generator.__new__ = staticmethod(new)
+    generator.seed = reseed
+    random.seed = random._inst.seed  # noqa: SLF001 - bound before
 
 
 def _patch_files() -> None:

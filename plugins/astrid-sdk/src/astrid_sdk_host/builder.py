@@ -50,6 +50,7 @@ class PythonCapsuleBuilder:
             CapsuleError: `capsule.build`: another step failed, with the tool's own message.
         """
         tree = read_project(project)
+        component_file(tree)  # refuse an unfit manifest before the long part
         key = build_key(tree)
         entry = self._cache.find(key)
         from_cache = entry is not None

@@ -7,7 +7,9 @@ by name. Wheels are unpacked, never built, so nothing of a dependency runs here.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -57,7 +59,8 @@ def _installer(target: Path) -> list[str]:
     if importlib.util.find_spec("pip") is not None:
         pure = ["--platform", "any", "--implementation", "py", "--abi", "none", "--no-compile"]
         return python_command("-m", "pip", "install", "--quiet", *where, *pure)
-    if (uv := shutil.which("uv")) is not None:
+    beside = str(Path(sys.executable).parent)
+    if uv := shutil.which("uv", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"):
         return [uv, "pip", "install", "--quiet", "--no-config", *where]
     raise build_error(
         "the capsule has dependencies, and there is neither pip nor uv to collect them",

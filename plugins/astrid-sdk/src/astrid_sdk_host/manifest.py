@@ -7,6 +7,7 @@ and `check` says so.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import tomlkit
@@ -36,15 +37,19 @@ def grants_results_by_hand(manifest: dict[str, Any]) -> bool:
 
 
 def component_file(project: Project) -> str:
-    """File name of the component."""
-    listed = project.manifest.get("component", [])
-    if isinstance(listed, list) and listed and isinstance(listed[0], dict):
-        name = str(listed[0].get("file", listed[0].get("entrypoint", "")))
-        if name and "/" not in name and name not in (".", ".."):
-            return name
-        if name:
-            raise build_error(f"[[component]] file must be a plain file name, not {name!r}")
-    return f"{project.name}.wasm"
+    """File name of the component.
+
+    Raises:
+        CapsuleError: `capsule.build`: the manifest names a path, or nothing.
+    """
+    listed = project.manifest.get("component")
+    if not listed:
+        return f"{project.name}.wasm"
+    first = listed[0] if isinstance(listed, list) else None
+    name = first.get("file", first.get("entrypoint")) if isinstance(first, dict) else None
+    if not isinstance(name, str) or not name or name in (".", "..") or Path(name).name != name:
+        raise build_error(f"{MANIFEST}: [[component]] file must be a plain file name, not {name!r}")
+    return name
 
 
 def make_manifest(project: Project, declared: dict[str, Any]) -> str:
@@ -65,9 +70,10 @@ def make_manifest(project: Project, declared: dict[str, Any]) -> str:
     package["version"] = project.version
     if project.description or declared["description"]:
         package.setdefault("description", project.description or declared["description"])
-    if "component" not in document:
+    file = component_file(project)
+    if not document.get("component"):
         component = tomlkit.table()
-        component.update({"file": component_file(project), "type": "executable"})
+        component.update({"file": file, "type": "executable"})
         listed = tomlkit.aot()
         listed.append(component)
         document["component"] = listed

@@ -6,7 +6,10 @@ Everything happens in one instance, so plain variables keep what has been seen.
 from __future__ import annotations
 
 import logging
+import random
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from astrid_sdk import RunLoop, install, interceptor, ipc, kv, run, sys, tool
 
@@ -17,6 +20,8 @@ log = logging.getLogger(__name__)
 class Pulse:
     """What the capsule has done since it was started."""
 
+    instance: str = ""
+    since: str = ""
     beats: int = 0
     heard: int = 0
     echoes: int = 0
@@ -25,10 +30,24 @@ class Pulse:
 pulse = Pulse()
 
 
+def wake() -> None:
+    """Give this instance an identity, once. The module itself is imported at build time."""
+    if not pulse.instance:
+        pulse.instance = str(uuid.uuid4())
+        pulse.since = datetime.now(UTC).isoformat(timespec="seconds")
+
+
 @tool
 def status() -> Pulse:
-    """Say how many beats were sent and events were heard."""
+    """Say which instance this is, how many beats it sent and how many events it heard."""
+    wake()
     return pulse
+
+
+@tool
+def roll(sides: int = 6) -> int:
+    """Roll a die."""
+    return random.randint(1, sides)  # noqa: S311 - a game
 
 
 @tool
@@ -53,6 +72,7 @@ def first_time() -> None:
 @run
 def main(loop: RunLoop) -> None:
     """Beat until the host stops us."""
+    wake()
     loop.subscribe("heartbeat.v1.echo.*")
     loop.ready()
     for event in loop.events(timeout=float(sys.config_json("BEAT_SECONDS", 1))):

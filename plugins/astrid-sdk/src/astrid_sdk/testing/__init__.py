@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from astrid_sdk.testing.bus import Published
 from astrid_sdk.testing.fake import FakeHost, LogLine
-from astrid_sdk.testing.harness import CapsuleHarness, capsule_declarations
+from astrid_sdk.testing.harness import CapsuleHarness
 
-__all__ = ["CapsuleHarness", "FakeHost", "LogLine", "Published", "capsule_declarations"]
+__all__ = ["CapsuleHarness", "FakeHost", "LogLine", "Published"]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import enum
 import json
-import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import urandom  # the system's own, whatever is confined later
 from typing import Any, Final, NamedTuple
 
 from astrid_sdk.bindings import WitCaseError
@@ -221,7 +221,7 @@ class FakeSys:
     def random_bytes(self, length: int) -> bytes:
         """Real entropy."""
         require(length <= MAX_ENTROPY, case="too-large")
-        return os.urandom(length)
+        return urandom(length)
 
     def check_capsule_capability(self, request: CapabilityCheck) -> CapabilityCheckResponse:
         """This capsule is the only one there is."""

@@ -67,6 +67,11 @@ class CapsuleHarness:
             self.host.bindings = [(route.topic, route.action) for route in routes.subscribe]
 
     @property
+    def declared(self) -> Capsule:
+        """What the capsule declares, for tests that look closer."""
+        return self._capsule
+
+    @property
     def published(self) -> list[Published]:
         """What the capsule published, except the answers of its tools."""
         answers = {result_topic(name) for name in self._capsule.tools}
@@ -201,11 +206,6 @@ class CapsuleHarness:
         if name not in self._capsule.hooks:
             raise AstridSdkError(f"the capsule has no {name} hook")
         return self._capsule.hooks[name]
-
-
-def capsule_declarations(module: ModuleType) -> Capsule:
-    """What a module has declared, for tests that look closer."""
-    return capsule_of(module.__name__)
 
 
 def _tables(module: ModuleType, manifest: Path | Mapping[str, object] | None) -> dict[str, object]:
