@@ -180,9 +180,9 @@ class HostInstance(Protocol):
     How values cross, in both directions: bool, int, float, str and bytes (`list<u8>`) as
     themselves; other lists as Python lists; records and tuples as tuples in field order (handlers
     may return named tuples); enums as the case name; variants as `(case, payload)` with payload
-    None for a bare case; options as the value or None; own and borrowed resources as the host
-    object itself, flags as a frozenset of names. A `result` is the ok value, returned, or `WitError`, raised. Case and field
-    names are in the kebab-case of the WIT.
+    None for a bare case; options as the value or None; flags as a frozenset of names; own and
+    borrowed resources as the host object itself. A `result` is the ok value, returned, or
+    `WitError`, raised. Case and field names are in the kebab-case of the WIT.
     """
 
     cancel: CancelToken
