@@ -50,7 +50,7 @@ def declared_by(name: str) -> list[Declared]:
     ]
     if len(found) != 1:
         raise PluginLoadError(
-            f"{len(found)} plugins called {name!r} are installed",
+            f"{len(found) or 'no'} plugins called {name!r} are installed",
             code="plugin.not-found" if not found else "plugin.conflict",
             hint=f"installed: {', '.join(installed_plugins())}",
         )

@@ -273,7 +273,7 @@ def writes_are_visible_to_other_threads_at_once(subject: KvSubject) -> None:
 
     def play(mine: int) -> None:
         for number in range(mine, _ROUNDS, 2):
-            require(baton[mine].acquire(timeout=20), "the other thread does not come back")
+            require(baton[mine].acquire(timeout=5), "the other thread does not come back")
             if number:
                 found = store.get(NS, "ball")
                 require_equal(found, str(number - 1).encode(), "what the other thread wrote")

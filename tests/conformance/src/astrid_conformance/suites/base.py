@@ -46,10 +46,7 @@ class Conformance:
         if result.outcome is Outcome.FAILED:
             pytest.fail(f"{check.promise}\n{result.detail}", pytrace=False)
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Give each suite its own list of checks as parameters."""
-        super().__init_subclass__(**options)
-        if hasattr(cls, "checks"):
-            cls.pytestmark = [  # type: ignore[attr-defined]
-                pytest.mark.parametrize("check", list(cls.checks), ids=lambda check: check.name)
-            ]
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one test of each check."""
+        if "check" in metafunc.fixturenames:
+            metafunc.parametrize("check", list(self.checks), ids=lambda check: check.name)
