@@ -15,6 +15,7 @@ from astrid_sdk import bindings
 from astrid_sdk.declarations import forget
 from astrid_sdk.testing import CapsuleHarness, FakeHost
 
+HELLO = "from astrid_sdk import tool\n\n\n@tool\ndef hello() -> str:\n    return 'hi'\n"
 _NUMBERS = itertools.count()
 
 
@@ -64,7 +65,7 @@ def project(tmp_path: Path) -> Callable[..., Path]:
     """Write a small source tree."""
 
     def write(
-        source: str = "from astrid_sdk import tool\n\n@tool\ndef hello() -> str:\n    return 'hi'\n",
+        source: str = HELLO,
         *,
         manifest: str = "",
         pyproject: str = '[project]\nname = "probe"\nversion = "0.1.0"\n[tool.astrid]\n',

@@ -32,7 +32,7 @@ class TestCache:
         source.write_bytes(key.encode() * size)
         return cache.keep(key, source, {"n": key}).component
 
-    def test_an_entry_comes_back_whole(self, tmp_path: Path):
+    def test_an_entry_comes_back_whole(self, tmp_path: Path) -> None:
         cache = BuildCache(tmp_path / "cache")
         self.keep(cache, tmp_path, "a")
 
@@ -44,7 +44,7 @@ class TestCache:
         assert cache.find("b") is None
 
     @pytest.mark.parametrize("damage", ["component", "record", "missing"])
-    def test_a_damaged_entry_is_dropped(self, tmp_path: Path, damage: str):
+    def test_a_damaged_entry_is_dropped(self, tmp_path: Path, damage: str) -> None:
         cache = BuildCache(tmp_path / "cache")
         component = self.keep(cache, tmp_path, "a")
         if damage == "component":
@@ -58,7 +58,7 @@ class TestCache:
         self.keep(cache, tmp_path, "a")
         assert cache.find("a") is not None
 
-    def test_the_least_recently_used_goes_first(self, tmp_path: Path):
+    def test_the_least_recently_used_goes_first(self, tmp_path: Path) -> None:
         cache = BuildCache(tmp_path / "cache", max_bytes=30)
         for age, key in enumerate("abc"):
             place = self.keep(cache, tmp_path, key).parent
@@ -69,17 +69,17 @@ class TestCache:
 
         assert [key for key in "abcd" if cache.find(key)] == ["a", "c", "d"]
 
-    def test_storing_twice_keeps_one(self, tmp_path: Path):
+    def test_storing_twice_keeps_one(self, tmp_path: Path) -> None:
         cache = BuildCache(tmp_path / "cache")
         self.keep(cache, tmp_path, "a")
         self.keep(cache, tmp_path, "a")
         assert [item.name for item in (tmp_path / "cache").iterdir()] == ["a"]
 
-    def test_it_is_private(self, tmp_path: Path):
+    def test_it_is_private(self, tmp_path: Path) -> None:
         self.keep(BuildCache(tmp_path / "cache"), tmp_path, "a")
         assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
 
-    def test_durations_are_remembered(self, tmp_path: Path):
+    def test_durations_are_remembered(self, tmp_path: Path) -> None:
         cache = BuildCache(tmp_path / "cache")
         assert cache.duration("tool", default=8.0) == 8.0
         cache.note_duration("tool", 3.5)
@@ -87,26 +87,28 @@ class TestCache:
         (tmp_path / "cache/durations.json").write_text("{")
         assert cache.duration("tool", default=8.0) == 8.0
 
-    def test_place_follows_the_environment(self):
+    def test_place_follows_the_environment(self) -> None:
         assert cache_directory({"ASTRID_CACHE_DIR": "/c"}) == Path("/c/builds")
         assert cache_directory({"XDG_CACHE_HOME": "/x"}) == Path("/x/astrid/builds")
         assert cache_directory({}) == Path.home() / ".cache/astrid/builds"
 
 
 class TestChildren:
-    def test_output_and_status_come_back(self, tmp_path: Path):
+    def test_output_and_status_come_back(self, tmp_path: Path) -> None:
         command = python_command("-c", "import sys; print('out'); sys.exit(3)")
         finished = run_child(command, directory=tmp_path, timeout_s=30)
         assert (finished.status, finished.output.strip()) == (3, "out")
 
-    def test_environment_is_not_inherited(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_environment_is_not_inherited(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("SECRET_TOKEN", "hunter2")
         command = python_command("-c", "import os; print(sorted(os.environ))")
         finished = run_child(command, directory=tmp_path, timeout_s=30, environment={"A": "1"})
         assert "SECRET_TOKEN" not in finished.output
         assert "'A'" in finished.output
 
-    def test_a_child_that_hangs_is_killed_with_its_children(self, tmp_path: Path):
+    def test_a_child_that_hangs_is_killed_with_its_children(self, tmp_path: Path) -> None:
         code = (
             "import subprocess, sys, time;"
             "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
@@ -116,8 +118,8 @@ class TestChildren:
             run_child(python_command("-c", code), directory=tmp_path, timeout_s=2)
         assert not is_alive(int((tmp_path / "pids").read_text()))
 
-    def test_interruption_kills_the_child(self, tmp_path: Path):
-        def interrupt(_step: str, _fraction: float | None) -> None:
+    def test_interruption_kills_the_child(self, tmp_path: Path) -> None:
+        def interrupt(step: str, fraction: float | None) -> None:  # noqa: ARG001 - as called
             raise KeyboardInterrupt
 
         code = "import os, time; open('pids', 'w').write(str(os.getpid())); time.sleep(60)"
@@ -132,11 +134,11 @@ class TestChildren:
             )
         assert time.monotonic() - start < 10
 
-    def test_a_missing_program_is_named(self, tmp_path: Path):
+    def test_a_missing_program_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(CapsuleError, match="cannot start nonexistent-tool"):
             run_child(["nonexistent-tool"], directory=tmp_path, timeout_s=1)
 
-    def test_progress_is_honest(self):
+    def test_progress_is_honest(self) -> None:
         seen: list[tuple[str, float | None]] = []
         for elapsed in (0.0, 2.0, 9.0):
             report(lambda *step: seen.append(step), Expectation("building", 8.0), elapsed)
@@ -146,7 +148,9 @@ class TestChildren:
             ("building (9 s, longer than usual)", None),
         ]
 
-    def test_long_output_keeps_its_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_long_output_keeps_its_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(processes, "_LONGEST_OUTPUT", 10)
         command = python_command("-c", "print('x' * 100 + 'end')")
         assert run_child(command, directory=tmp_path, timeout_s=30).output == "xxxxxxend\n"
@@ -161,7 +165,7 @@ def is_alive(pid: int) -> bool:
 
 
 class TestKey:
-    def test_every_input_changes_it(self, project: Write, monkeypatch: pytest.MonkeyPatch):
+    def test_every_input_changes_it(self, project: Write, monkeypatch: pytest.MonkeyPatch) -> None:
         root = project("x = 1\n")
         keys = {build_key(read_project(root))}
         assert build_key(read_project(root)) in keys
@@ -180,7 +184,7 @@ class TestKey:
 
         assert len(keys) == 6
 
-    def test_what_does_not_matter_does_not_change_it(self, project: Write):
+    def test_what_does_not_matter_does_not_change_it(self, project: Write) -> None:
         root = project("x = 1\n")
         key = build_key(read_project(root))
         (root / "README.md").write_text("words")
@@ -210,29 +214,31 @@ class TestDependencies:
         dependencies.vendor([str(tmp_path / f"{name}-1.0-{tag}.whl")], target)
         return target
 
-    def test_pure_python_is_collected(self, tmp_path: Path):
+    def test_pure_python_is_collected(self, tmp_path: Path) -> None:
         wheel(tmp_path, "puredep", {"puredep.py": "x = 1\n"})
         assert (self.install(tmp_path, "puredep", "py3-none-any") / "puredep.py").is_file()
 
-    def test_native_code_is_refused_by_name(self, tmp_path: Path):
+    def test_native_code_is_refused_by_name(self, tmp_path: Path) -> None:
         wheel(tmp_path, "nativedep", {"nativedep/core.so": "elf"})
         with pytest.raises(CapsuleError, match="native code cannot run in a component: nativedep"):
             self.install(tmp_path, "nativedep", "py3-none-any")
 
-    def test_what_cannot_be_collected_is_said_with_the_installers_words(self, tmp_path: Path):
+    def test_what_cannot_be_collected_is_said_with_the_installers_words(
+        self, tmp_path: Path
+    ) -> None:
         with pytest.raises(CapsuleError, match="cannot be collected") as caught:
             dependencies.vendor([str(tmp_path / "missing-1.0-py3-none-any.whl")], tmp_path)
         assert "missing" in (caught.value.hint or "")
 
-    def test_no_installer(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(dependencies.importlib.util, "find_spec", lambda _name: None)
-        monkeypatch.setattr(dependencies.shutil, "which", lambda *_args, **_options: None)
+    def test_no_installer(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+        monkeypatch.setattr("shutil.which", lambda *_args, **_options: None)
         with pytest.raises(CapsuleError, match="neither pip nor uv"):
             dependencies.vendor(["x"], tmp_path)
 
 
 class TestEntry:
-    def test_late_imports_are_made_early(self, tmp_path: Path):
+    def test_late_imports_are_made_early(self, tmp_path: Path) -> None:
         (tmp_path / "cap").mkdir()
         (tmp_path / "cap/__init__.py").write_text(
             "import json\n"
@@ -248,7 +254,7 @@ class TestEntry:
             assert repr(name) in text
         assert "'json'" not in text
 
-    def test_the_reason_is_the_exception(self):
+    def test_the_reason_is_the_exception(self) -> None:
         output = (
             "Traceback (most recent call last):\n  File x\nValueError: bad\n\nCaused by:\n  x\n"
         )
@@ -258,7 +264,7 @@ class TestEntry:
 
 
 class TestWat:
-    def test_tally_is_a_component_of_less_than_two_kilobytes(self, tmp_path: Path):
+    def test_tally_is_a_component_of_less_than_two_kilobytes(self, tmp_path: Path) -> None:
         result = WatCapsuleBuilder().build(EXAMPLES / "tally", tmp_path / "out", progress=None)
 
         component = (result.directory / "tally.wasm").read_bytes()
@@ -266,7 +272,7 @@ class TestWat:
         assert component[:8] == b"\0asm\x0d\0\x01\0"
         assert (result.directory / "Capsule.toml").is_file()
 
-    def test_detects_its_own_kind_only(self):
+    def test_detects_its_own_kind_only(self) -> None:
         assert WatCapsuleBuilder().detects(EXAMPLES / "tally")
         assert not WatCapsuleBuilder().detects(EXAMPLES / "field-notes")
         assert not PythonCapsuleBuilder().detects(EXAMPLES / "tally")
@@ -279,7 +285,7 @@ class TestWat:
             ("(component", "x.wat"),
         ],
     )
-    def test_unfit_text_is_refused(self, tmp_path: Path, text: str, words: str):
+    def test_unfit_text_is_refused(self, tmp_path: Path, text: str, words: str) -> None:
         (tmp_path / "x.wat").write_text(text)
         with pytest.raises(CapsuleError, match=words) as caught:
             translate(tmp_path / "x.wat")
@@ -293,7 +299,7 @@ class TestWat:
             ('[[component]]\nfile = "y.wasm"\n', r"expected y\.wat"),
         ],
     )
-    def test_unfit_manifest_is_refused(self, tmp_path: Path, manifest: str, words: str):
+    def test_unfit_manifest_is_refused(self, tmp_path: Path, manifest: str, words: str) -> None:
         (tmp_path / "a.wat").write_text("(component)")
         (tmp_path / "b.wat").write_text("(component)")
         (tmp_path / "Capsule.toml").write_text(manifest)
@@ -301,7 +307,7 @@ class TestWat:
             WatCapsuleBuilder().build(tmp_path, tmp_path / "out", progress=None)
         assert WatCapsuleBuilder().check(tmp_path)[-1].rule == "does-not-build"
 
-    def test_scaffold_builds_and_has_no_findings(self, tmp_path: Path):
+    def test_scaffold_builds_and_has_no_findings(self, tmp_path: Path) -> None:
         builder = WatCapsuleBuilder()
         files = builder.scaffold(tmp_path, name="tiny-one")
 
@@ -311,7 +317,7 @@ class TestWat:
 
 
 class TestScaffold:
-    def test_generated_project_passes_its_tests_and_checks(self, tmp_path: Path):
+    def test_generated_project_passes_its_tests_and_checks(self, tmp_path: Path) -> None:
         builder = PythonCapsuleBuilder(cache=BuildCache(tmp_path / "cache"))
         root = tmp_path / "my-weather"
         files = builder.scaffold(root, name="my-weather")
@@ -334,7 +340,9 @@ class TestScaffold:
     @pytest.mark.parametrize(
         "name", ["Weather", "1x", "a--b", "a-", "a b", "../a", "", "-a", "ä", "a" * 65, "a\n"]
     )
-    def test_unfit_name_is_refused_before_anything_is_written(self, tmp_path: Path, name: str):
+    def test_unfit_name_is_refused_before_anything_is_written(
+        self, tmp_path: Path, name: str
+    ) -> None:
         with pytest.raises(CapsuleError) as caught:
             PythonCapsuleBuilder().scaffold(tmp_path / "x", name=name)
         assert caught.value.code == "capsule.name"
@@ -344,7 +352,7 @@ class TestScaffold:
 @pytest.mark.parametrize(
     ("name", "outcome"), [("field-notes", "8 passed"), ("heartbeat", "5 passed")]
 )
-def test_example_capsule_passes_its_own_tests_and_checks(name: str, outcome: str):
+def test_example_capsule_passes_its_own_tests_and_checks(name: str, outcome: str) -> None:
     assert PythonCapsuleBuilder().check(EXAMPLES / name) == []
     assert run_tests(EXAMPLES / name) == outcome
 
@@ -370,14 +378,14 @@ def run_tests(root: Path) -> str:
     return done.stdout.strip().splitlines()[-1].partition(" in ")[0]
 
 
-def test_builders_are_declared():
+def test_builders_are_declared() -> None:
     records = list(astrid_register_capsule_builders())
     assert [(record.name, record.priority) for record in records] == [("python", 100), ("wat", 200)]
     assert isinstance(records[0].factory(), PythonCapsuleBuilder)
     assert isinstance(records[1].factory(), WatCapsuleBuilder)
 
 
-def test_wit_packages_are_those_of_the_repository():
+def test_wit_packages_are_those_of_the_repository() -> None:
     assert [path.read_bytes() for path in world.wit_packages()] == [
         path.read_bytes() for path in sorted((REPOSITORY / "wit/deps").glob("*.wit"))
     ]

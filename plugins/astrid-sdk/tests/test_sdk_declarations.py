@@ -17,7 +17,7 @@ Load = Callable[[str], ModuleType]
 Make = Callable[..., CapsuleHarness]
 
 
-def test_tool_is_described_by_its_function(capsule: Make):
+def test_tool_is_described_by_its_function(capsule: Make) -> None:
     harness = capsule('''
         """Weather for everybody."""
         from __future__ import annotations
@@ -61,7 +61,7 @@ def test_tool_is_described_by_its_function(capsule: Make):
     ]
 
 
-def test_tool_without_parameters_has_an_empty_schema(capsule: Make):
+def test_tool_without_parameters_has_an_empty_schema(capsule: Make) -> None:
     harness = capsule("from astrid_sdk import tool\n@tool\ndef ping(): ...\n")
 
     assert harness.tools()[0]["input_schema"]["properties"] == {}
@@ -100,14 +100,14 @@ def test_tool_without_parameters_has_an_empty_schema(capsule: Make):
         ("@upgrade\ndef f(x): ...", "takes no parameters"),
     ],
 )
-def test_unfit_declaration_is_refused_with_its_line(load: Load, source: str, words: str):
+def test_unfit_declaration_is_refused_with_its_line(load: Load, source: str, words: str) -> None:
     with pytest.raises(DeclarationError, match=words) as caught:
         load("from astrid_sdk import command, install, interceptor, run, tool, upgrade\n" + source)
 
     assert ".py:" in str(caught.value)
 
 
-def test_mutable_tools_share_one_state_type(load: Load):
+def test_mutable_tools_share_one_state_type(load: Load) -> None:
     with pytest.raises(DeclarationError, match="disagree about the type of the state"):
         load("""
             from dataclasses import dataclass
@@ -123,7 +123,7 @@ def test_mutable_tools_share_one_state_type(load: Load):
         """)
 
 
-def test_state_needs_defaults(load: Load):
+def test_state_needs_defaults(load: Load) -> None:
     with pytest.raises(DeclarationError, match="needs a default for every field"):
         load("""
             from dataclasses import dataclass
@@ -135,7 +135,7 @@ def test_state_needs_defaults(load: Load):
         """)
 
 
-def test_declarations_of_two_capsules_do_not_meet(load: Load):
+def test_declarations_of_two_capsules_do_not_meet(load: Load) -> None:
     one = load("from astrid_sdk import tool\n@tool\ndef f(): ...")
     two = load("from astrid_sdk import tool\n@tool\ndef g(): ...")
 
@@ -143,7 +143,7 @@ def test_declarations_of_two_capsules_do_not_meet(load: Load):
     assert list(capsule_of(two.__name__).tools) == ["g"]
 
 
-def test_decorated_functions_stay_plain_functions(load: Load):
+def test_decorated_functions_stay_plain_functions(load: Load) -> None:
     module = load("from astrid_sdk import tool\n@tool\ndef f(x: int) -> int:\n    return x + 1")
 
     assert module.f(1) == 2
@@ -152,5 +152,5 @@ def test_decorated_functions_stay_plain_functions(load: Load):
 @pytest.mark.parametrize(
     "text", [None, "", "One line.", "Args:\n    x: y", "  \n\n", "A\n\nArgs:\n"]
 )
-def test_docstrings_never_fail(text: str | None):
+def test_docstrings_never_fail(text: str | None) -> None:
     logging.getLogger(__name__).debug("%s", parse_docstring(text))

@@ -82,13 +82,13 @@ TOOLS = """
 )
 def test_tool_result(
     capsule: Make, tool: str, arguments: dict[str, object], content: str, is_error: bool
-):
+) -> None:
     result = capsule(TOOLS).call_tool(tool, arguments)
 
     assert (result.content, result.is_error) == (content, is_error)
 
 
-def test_result_is_published_with_the_callers_id_and_not_returned(capsule: Make):
+def test_result_is_published_with_the_callers_id_and_not_returned(capsule: Make) -> None:
     harness = capsule(TOOLS)
 
     answer = harness.trigger("tool_execute_text", {"call_id": "c-17", "arguments": {}})
@@ -106,7 +106,7 @@ def test_result_is_published_with_the_callers_id_and_not_returned(capsule: Make)
 @pytest.mark.parametrize(
     "arguments", [{"items": [1]}, '{"items": [1]}'], ids=["object", "json-text"]
 )
-def test_arguments_come_as_object_or_as_json_text(capsule: Make, arguments: object):
+def test_arguments_come_as_object_or_as_json_text(capsule: Make, arguments: object) -> None:
     harness = capsule(TOOLS)
 
     harness.trigger("tool_execute_value", {"arguments": arguments})
@@ -128,7 +128,9 @@ def test_arguments_come_as_object_or_as_json_text(capsule: Make, arguments: obje
         ("command_execute", b"{}", "unknown hook action: command_execute"),
     ],
 )
-def test_what_cannot_be_served_is_denied(capsule: Make, action: str, payload: bytes, reason: str):
+def test_what_cannot_be_served_is_denied(
+    capsule: Make, action: str, payload: bytes, reason: str
+) -> None:
     harness = capsule(TOOLS)
     with harness.active():
         answer = dispatch.trigger(harness.declared, action, payload)
@@ -137,7 +139,7 @@ def test_what_cannot_be_served_is_denied(capsule: Make, action: str, payload: by
     assert reason in (answer.data or "")
 
 
-def test_unpublishable_result_is_denied(capsule: Make):
+def test_unpublishable_result_is_denied(capsule: Make) -> None:
     harness = capsule(TOOLS)
     harness.host.publish.clear()
 
@@ -147,7 +149,7 @@ def test_unpublishable_result_is_denied(capsule: Make):
     assert "capability-denied" in (answer.data or "")
 
 
-def test_traceback_goes_to_the_log_and_not_into_the_answer(capsule: Make):
+def test_traceback_goes_to_the_log_and_not_into_the_answer(capsule: Make) -> None:
     harness = capsule(TOOLS)
 
     result = harness.call_tool("breaks")
@@ -158,7 +160,7 @@ def test_traceback_goes_to_the_log_and_not_into_the_answer(capsule: Make):
     assert "Traceback" in errors[0]
 
 
-def test_state_is_kept_between_calls_and_stored_only_on_success(capsule: Make):
+def test_state_is_kept_between_calls_and_stored_only_on_success(capsule: Make) -> None:
     harness = capsule(TOOLS)
 
     assert harness.call_tool("count").content == "1"
@@ -167,7 +169,7 @@ def test_state_is_kept_between_calls_and_stored_only_on_success(capsule: Make):
     assert json.loads(harness.kv["__state"]) == {"n": 6}
 
 
-def test_state_belongs_to_the_principal(capsule: Make):
+def test_state_belongs_to_the_principal(capsule: Make) -> None:
     harness = capsule(TOOLS)
     harness.call_tool("count")
     harness.host.principal = "bob"
@@ -175,7 +177,7 @@ def test_state_belongs_to_the_principal(capsule: Make):
     assert harness.call_tool("count").content == "1"
 
 
-def test_stored_state_of_another_shape_is_an_error(capsule: Make):
+def test_stored_state_of_another_shape_is_an_error(capsule: Make) -> None:
     harness = capsule(TOOLS)
     harness.kv["__state"] = b'{"n": "many"}'
 
@@ -229,11 +231,11 @@ HANDLERS = """
         ("/notes", ("continue", "notes for {'k': 1}")),
     ],
 )
-def test_interceptor_answer(capsule: Make, action: str, expected: tuple[str, str | None]):
+def test_interceptor_answer(capsule: Make, action: str, expected: tuple[str, str | None]) -> None:
     assert capsule(HANDLERS).trigger(action, {"k": 1}) == expected
 
 
-def test_handler_gets_none_for_an_empty_payload(capsule: Make):
+def test_handler_gets_none_for_an_empty_payload(capsule: Make) -> None:
     assert capsule(HANDLERS).trigger("none").action == "continue"
     assert capsule(HANDLERS).trigger("value") == (
         "deny",
@@ -241,7 +243,7 @@ def test_handler_gets_none_for_an_empty_payload(capsule: Make):
     )
 
 
-def test_chain_goes_by_priority_and_passes_the_payload_on(capsule: Make):
+def test_chain_goes_by_priority_and_passes_the_payload_on(capsule: Make) -> None:
     answers = capsule(HANDLERS).fire("e.value", {"k": 1})
 
     assert [json.loads(answer.data or "") for answer in answers] == [
@@ -251,7 +253,7 @@ def test_chain_goes_by_priority_and_passes_the_payload_on(capsule: Make):
 
 
 @pytest.mark.parametrize("topic", ["e.deny", "e.final"])
-def test_chain_ends_with_denial_and_final_answer(capsule: Make, topic: str):
+def test_chain_ends_with_denial_and_final_answer(capsule: Make, topic: str) -> None:
     assert len(capsule(HANDLERS).fire(topic, {})) == 1
 
 
@@ -265,5 +267,5 @@ def test_chain_ends_with_denial_and_final_answer(capsule: Make, topic: str):
         ("  ", ("continue", None)),
     ],
 )
-def test_command_line(capsule: Make, line: str, expected: tuple[str, str | None]):
+def test_command_line(capsule: Make, line: str, expected: tuple[str, str | None]) -> None:
     assert capsule(HANDLERS).command(line) == expected

@@ -10,7 +10,8 @@ import pytest
 from astrid_sdk.errors import AstridSdkError, IpcError
 from astrid_sdk.testing import CapsuleHarness
 
-Make = Callable[..., CapsuleHarness]
+Capsule = Callable[..., CapsuleHarness]
+Make = Callable[[str], tuple[CapsuleHarness, list[object]]]
 
 LOOP = """
     from astrid_sdk import interceptor, run, sys, tool
@@ -36,7 +37,7 @@ LOOP = """
 
 
 @pytest.fixture
-def make(capsule: Make) -> Callable[[str], tuple[CapsuleHarness, list[object]]]:
+def make(capsule: Capsule) -> Make:
     def maker(timeout: str) -> tuple[CapsuleHarness, list[object]]:
         source = LOOP.replace("TIMEOUT", timeout)
         harness = capsule(source, manifest={"subscribe": {"own.*": "opaque"}})
@@ -47,7 +48,7 @@ def make(capsule: Make) -> Callable[[str], tuple[CapsuleHarness, list[object]]]:
 
 
 @pytest.mark.parametrize("timeout", ["None", "100"], ids=["pollables", "turns"])
-def test_handlers_are_served_and_own_events_come_out(make: Make, timeout: str):
+def test_handlers_are_served_and_own_events_come_out(make: Make, timeout: str) -> None:
     harness, seen = make(timeout)
     harness.send("jobs.a", "early")
     harness.send("own.x.y", 1, after_s=1)
@@ -61,7 +62,7 @@ def test_handlers_are_served_and_own_events_come_out(make: Make, timeout: str):
     assert any("ValueError: cannot" in line.message for line in harness.logs)
 
 
-def test_subscription_reaches_deeper_than_the_handler(make: Make):
+def test_subscription_reaches_deeper_than_the_handler(make: Make) -> None:
     harness, seen = make("None")
     harness.send("jobs.a.b", "deeper", after_s=1)
 
@@ -70,7 +71,7 @@ def test_subscription_reaches_deeper_than_the_handler(make: Make):
     assert seen == ["end"]
 
 
-def test_tools_answer_from_the_loop_and_so_does_describe(make: Make):
+def test_tools_answer_from_the_loop_and_so_does_describe(make: Make) -> None:
     harness, _ = make("None")
     harness.send("tool.v1.execute.add", {"call_id": "c", "arguments": {"a": 1, "b": 2}}, after_s=1)
     harness.send("tool.v1.request.describe", {"correlation_id": "q-1"}, after_s=2)
@@ -87,7 +88,7 @@ def test_tools_answer_from_the_loop_and_so_does_describe(make: Make):
     assert other.topic == "tool.v1.response.describe.00000000-0000-0000-0000-000000000000"
 
 
-def test_ticks_come_regularly_whatever_else_happens(make: Make):
+def test_ticks_come_regularly_whatever_else_happens(make: Make) -> None:
     harness, seen = make("2")
     start = 1_700_000_000_000
     harness.send("jobs.a", 1, after_s=1)
@@ -99,7 +100,7 @@ def test_ticks_come_regularly_whatever_else_happens(make: Make):
     assert ticks == [2000, 4000, 6000]
 
 
-def test_loop_without_anything_to_serve_only_waits(capsule: Make):
+def test_loop_without_anything_to_serve_only_waits(capsule: Capsule) -> None:
     harness = capsule("""
         from astrid_sdk import run
         ticks = []
@@ -114,7 +115,7 @@ def test_loop_without_anything_to_serve_only_waits(capsule: Make):
     assert harness.declared.hooks["run"].__globals__["ticks"] == [None, None, None]
 
 
-def test_timeout_must_be_positive(capsule: Make):
+def test_timeout_must_be_positive(capsule: Capsule) -> None:
     harness = capsule("""
         from astrid_sdk import run
         @run
@@ -126,7 +127,7 @@ def test_timeout_must_be_positive(capsule: Make):
         harness.run()
 
 
-def test_own_subscription_needs_a_grant(capsule: Make):
+def test_own_subscription_needs_a_grant(capsule: Capsule) -> None:
     harness = capsule("""
         from astrid_sdk import run
         @run
@@ -138,7 +139,7 @@ def test_own_subscription_needs_a_grant(capsule: Make):
         harness.run()
 
 
-def test_an_answer_that_cannot_be_published_does_not_end_the_loop(make: Make):
+def test_an_answer_that_cannot_be_published_does_not_end_the_loop(make: Make) -> None:
     harness, seen = make("None")
     harness.host.publish.clear()
     harness.send("tool.v1.execute.add", {"arguments": {"a": 1, "b": 2}}, after_s=1)
@@ -150,7 +151,7 @@ def test_an_answer_that_cannot_be_published_does_not_end_the_loop(make: Make):
     assert any("capability-denied" in line.message for line in harness.logs)
 
 
-def test_life_cycle_hooks(capsule: Make):
+def test_life_cycle_hooks(capsule: Capsule) -> None:
     harness = capsule("""
         from astrid_sdk import install, kv, upgrade
         @install

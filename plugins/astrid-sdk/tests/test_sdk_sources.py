@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,24 +31,24 @@ def rules(builder: PythonCapsuleBuilder, root: Path) -> list[tuple[str, str, int
     return [(item.rule, item.file, item.line) for item in builder.check(root)]
 
 
-def declared(root: Path) -> dict[str, object]:
+def declared(root: Path) -> dict[str, Any]:
     project = read_project(root)
     return read_declarations(project, search_path=[project.search_path])
 
 
 class TestProject:
-    def test_name_comes_from_pyproject(self, project: Write):
+    def test_name_comes_from_pyproject(self, project: Write) -> None:
         found = read_project(project())
 
         assert (found.name, found.version, found.package) == ("probe", "0.1.0", "probe")
 
-    def test_manifest_alone_is_enough(self, project: Write):
+    def test_manifest_alone_is_enough(self, project: Write) -> None:
         root = project(manifest='[package]\nname = "probe"\nversion = "2.0.0"\n', pyproject="")
 
         assert is_python_project(root)
         assert read_project(root).version == "2.0.0"
 
-    def test_single_module_is_found(self, project: Write):
+    def test_single_module_is_found(self, project: Write) -> None:
         root = project()
         (root / "src/probe/__init__.py").rename(root / "src/single.py")
         (root / "pyproject.toml").write_text(
@@ -75,19 +76,19 @@ class TestProject:
     )
     def test_malformed_project_is_refused(
         self, project: Write, pyproject: str, manifest: str, words: str
-    ):
+    ) -> None:
         with pytest.raises(CapsuleError, match=words) as caught:
             read_project(project(manifest=manifest, pyproject=pyproject))
         assert caught.value.code == "capsule.build"
 
-    def test_other_trees_are_not_ours(self, tmp_path: Path):
+    def test_other_trees_are_not_ours(self, tmp_path: Path) -> None:
         assert not is_python_project(tmp_path)
         (tmp_path / "Capsule.toml").write_text("[package]\n")
         assert not is_python_project(tmp_path)
         (tmp_path / "pyproject.toml").write_text("[broken")
         assert not is_python_project(tmp_path)
 
-    def test_the_sdk_is_not_a_dependency_to_collect(self, project: Write):
+    def test_the_sdk_is_not_a_dependency_to_collect(self, project: Write) -> None:
         root = project(
             pyproject='[project]\nname = "probe"\ndependencies = ["Astrid_SDK >= 0.1", "tinydb"]\n'
         )
@@ -96,16 +97,16 @@ class TestProject:
 
 
 class TestDeclarations:
-    def test_interfaces_are_those_that_are_used(self, project: Write):
+    def test_interfaces_are_those_that_are_used(self, project: Write) -> None:
         assert declared(project())["interfaces"] == ["ipc", "poll", "sys"]
         source = "from astrid_sdk import kv\n" + HELLO
         assert declared(project(source))["interfaces"] == ["ipc", "kv", "poll", "sys"]
 
-    def test_state_uses_the_store(self, project: Write):
+    def test_state_uses_the_store(self, project: Write) -> None:
         source = "from astrid_sdk import tool\n@tool(mutable=True)\ndef f(s: dict) -> None: ...\n"
         assert "kv" in declared(project(source))["interfaces"]
 
-    def test_world_has_exactly_what_is_defined(self, project: Write):
+    def test_world_has_exactly_what_is_defined(self, project: Write) -> None:
         text = world_text(declared(project()))
         assert "astrid-hook-trigger" in text
         assert "export run" not in text
@@ -133,7 +134,7 @@ class TestDeclarations:
     )
     def test_broken_source_names_the_authors_line(
         self, project: Write, builder: PythonCapsuleBuilder, source: str, line: int, words: str
-    ):
+    ) -> None:
         root = project(source)
 
         with pytest.raises(SourceError, match=words) as caught:
@@ -145,24 +146,24 @@ class TestDeclarations:
         assert "astrid_sdk/" not in str(caught.value)
         assert not (root / "staging").exists()
 
-    def test_import_of_the_builders_own_packages_fails(self, project: Write):
+    def test_import_of_the_builders_own_packages_fails(self, project: Write) -> None:
         with pytest.raises(SourceError, match="No module named 'pytest'") as caught:
             declared(project("import pytest\n"))
         assert "dependencies" in (caught.value.hint or "")
 
-    def test_prints_do_not_disturb(self, project: Write):
+    def test_prints_do_not_disturb(self, project: Write) -> None:
         assert declared(project("print('{')\n" + HELLO))["package"] == "probe"
 
-    def test_a_process_that_dies_is_reported(self, project: Write):
+    def test_a_process_that_dies_is_reported(self, project: Write) -> None:
         with pytest.raises(CapsuleError, match="ended with status 7"):
             declared(project("import os\nos._exit(7)\n"))
 
 
 class TestManifest:
-    def make(self, root: Path) -> dict[str, object]:
+    def make(self, root: Path) -> dict[str, Any]:
         return tomllib.loads(make_manifest(read_project(root), declared(root)))
 
-    def test_routes_and_answers_are_added(self, project: Write):
+    def test_routes_and_answers_are_added(self, project: Write) -> None:
         source = """
             from astrid_sdk import command, interceptor, tool
             @tool
@@ -190,7 +191,7 @@ class TestManifest:
         assert built["tool"] == [{"name": "hello", "description_for_llm": "Greet."}]
         assert built["command"] == [{"name": "/hi", "description": "Say hi."}]
 
-    def test_what_the_author_wrote_stays(self, project: Write):
+    def test_what_the_author_wrote_stays(self, project: Write) -> None:
         root = project(
             HELLO,
             manifest="""
@@ -224,11 +225,16 @@ class TestManifest:
         assert built["tool"] == [{"name": "hello", "description_for_llm": "By hand"}]
         assert "# why" in make_manifest(read_project(root), declared(root))
 
-    def test_nothing_is_granted_that_nobody_asked_for(self, project: Write):
-        source = "from astrid_sdk import interceptor, ipc\n@interceptor('a')\ndef f(e):\n    ipc.publish('b', '1')\n"
+    def test_nothing_is_granted_that_nobody_asked_for(self, project: Write) -> None:
+        source = """
+            from astrid_sdk import interceptor, ipc
+            @interceptor("a")
+            def f(event):
+                ipc.publish("b", "1")
+        """
         assert "publish" not in self.make(project(source))
 
-    def test_old_style_lists_are_carried_over_into_the_tables(self, project: Write):
+    def test_old_style_lists_are_carried_over_into_the_tables(self, project: Write) -> None:
         root = project(
             HELLO,
             manifest='[capabilities]\nipc_publish = ["old.out"]\nipc_subscribe = ["old.in"]\n',
@@ -238,7 +244,7 @@ class TestManifest:
         assert "old.out" in built["publish"]
         assert "old.in" in built["subscribe"]
 
-    def test_tools_routed_by_hand_are_taken_literally(self, project: Write):
+    def test_tools_routed_by_hand_are_taken_literally(self, project: Write) -> None:
         root = project(
             HELLO + "@tool\ndef second() -> str: ...\n",
             manifest="""
@@ -254,17 +260,19 @@ class TestManifest:
         assert "tool.v1.execute.second.result" not in built["publish"]
 
     @pytest.mark.parametrize("file", ["../x.wasm", "/x.wasm", "a/b.wasm", "..", ""])
-    def test_component_file_stays_in_the_capsule(self, project: Write, file: str):
+    def test_component_file_stays_in_the_capsule(self, project: Write, file: str) -> None:
         root = project(manifest=f'[[component]]\nfile = "{file}"\n')
         with pytest.raises(CapsuleError, match="plain file name"):
             self.make(root)
 
 
 class TestCheck:
-    def test_a_good_project_has_no_findings(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_a_good_project_has_no_findings(
+        self, project: Write, builder: PythonCapsuleBuilder
+    ) -> None:
         assert builder.check(project(HELLO)) == []
 
-    def test_unrouted_tool(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_unrouted_tool(self, project: Write, builder: PythonCapsuleBuilder) -> None:
         root = project(
             HELLO + "@tool\ndef second() -> str: ...\n",
             manifest="""
@@ -274,7 +282,9 @@ class TestCheck:
         )
         assert rules(builder, root) == [("unrouted-tool", "src/probe/__init__.py", 8)]
 
-    def test_missing_publish_of_a_result(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_missing_publish_of_a_result(
+        self, project: Write, builder: PythonCapsuleBuilder
+    ) -> None:
         root = project(
             HELLO, manifest='[publish]\n"tool.v1.execute.other.result" = { wit = "opaque" }\n'
         )
@@ -311,14 +321,14 @@ class TestCheck:
         builder: PythonCapsuleBuilder,
         source: str,
         expected: list[tuple[str, int]],
-    ):
+    ) -> None:
         root = project(source, manifest='[publish]\n"granted.*" = { wit = "opaque" }\n')
         found = [(rule, line) for rule, _, line in rules(builder, root)]
         assert found == expected
 
     def test_dangling_subscription_and_handler_mismatch(
         self, project: Write, builder: PythonCapsuleBuilder
-    ):
+    ) -> None:
         root = project(
             "from astrid_sdk import interceptor\n@interceptor('a.b')\ndef on_b(e): ...\n",
             manifest="""
@@ -335,7 +345,7 @@ class TestCheck:
 
     def test_run_loop_cannot_subscribe_to_inner_wildcards(
         self, project: Write, builder: PythonCapsuleBuilder
-    ):
+    ) -> None:
         source = """
             from astrid_sdk import interceptor, run
             @interceptor("a.*.c")
@@ -345,14 +355,14 @@ class TestCheck:
         """
         assert [rule for rule, *_ in rules(builder, project(source))] == ["dangling-subscription"]
 
-    def test_capabilities(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_capabilities(self, project: Write, builder: PythonCapsuleBuilder) -> None:
         root = project(
             HELLO, manifest='[capabilities]\nfly = ["moon"]\nnet = ["x.org"]\nfs_read = []\n'
         )
         found = [(item.rule, item.severity, item.line) for item in builder.check(root)]
         assert found == [("unknown-capability", "error", 2), ("unused-capability", "warning", 3)]
 
-    def test_known_capabilities_are_those_of_the_reference(self):
+    def test_known_capabilities_are_those_of_the_reference(self) -> None:
         assert {"uplink", "net", "net_connect", "net_bind", "fs_read", "fs_write"} <= set(
             CAPABILITIES
         )
@@ -369,27 +379,29 @@ class TestCheck:
     )
     def test_secret_in_manifest(
         self, project: Write, builder: PythonCapsuleBuilder, manifest: str, line: int
-    ):
+    ) -> None:
         assert rules(builder, project(HELLO, manifest=manifest)) == [
             ("secret-in-manifest", "Capsule.toml", line)
         ]
 
-    def test_ordinary_settings_are_no_secrets(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_ordinary_settings_are_no_secrets(
+        self, project: Write, builder: PythonCapsuleBuilder
+    ) -> None:
         manifest = '[env.MODE]\ntype = "text"\ndefault = "fast"\n[env.T]\ntype = "secret"\n'
         assert builder.check(project(HELLO, manifest=manifest)) == []
 
-    def test_syntax_error(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_syntax_error(self, project: Write, builder: PythonCapsuleBuilder) -> None:
         found = builder.check(project("def f(:\n"))
         assert [(item.rule, item.line) for item in found] == [("syntax-error", 1)]
 
-    def test_unreadable_project(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_unreadable_project(self, project: Write, builder: PythonCapsuleBuilder) -> None:
         assert builder.check(project(pyproject="[broken"))[0].rule == "unreadable"
 
-    def test_checking_runs_nothing(self, project: Write, builder: PythonCapsuleBuilder):
+    def test_checking_runs_nothing(self, project: Write, builder: PythonCapsuleBuilder) -> None:
         root = project("raise SystemExit('must not run')\n")
         assert builder.check(root) == []
 
-    def test_lines_are_found_in_every_spelling(self):
+    def test_lines_are_found_in_every_spelling(self) -> None:
         text = '[a]\nx = 1\n["b"]\n"x" = 2\n[c.d]\n\'x\' = 3\n'
         assert [line_of(text, table, "x") for table in ("a", "b", "c.d", "e")] == [2, 4, 6, None]
         assert line_of(text, "c", "d") == 5
