@@ -62,7 +62,11 @@ def confine(limits: JobLimits, *, parent: int) -> None:
     ):
         _, hard = resource.getrlimit(what)
         allowed = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        resource.setrlimit(what, (allowed, allowed))
+        try:
+            resource.setrlimit(what, (allowed, allowed))
+        except (ValueError, OSError):
+            if sys.platform == "linux":  # other systems lack some of them
+                raise
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

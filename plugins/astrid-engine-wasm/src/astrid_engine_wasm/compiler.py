@@ -129,10 +129,13 @@ class Compiler:
 
     def _begin(self) -> None:
         with self._lock:
-            if self._closed:
-                raise EngineError("the engine is closed", code="engine.closed")
+            self._check_open()
             self._active += 1
             self._stop_timer()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineError("the engine is closed", code="engine.closed")
 
     def _end(self) -> None:
         with self._lock:
@@ -171,40 +174,48 @@ class Compiler:
         job = json.dumps({"limits": list(limits)}).encode()
         ours, theirs = socket.socketpair()
         with theirs:
-            for attempt in range(2):
-                try:
-                    with self._lock:
-                        helper = self._running_helper()
-                        helper.send(job, (source, output, theirs.fileno()))
-                except OSError as error:
-                    self._forget(helper)
-                    if attempt:
-                        ours.close()
-                        raise EngineError(
-                            "the compiling helper process does not start",
-                            code="engine.compiler-unavailable",
-                            hint="look for a limit on processes or memory",
-                        ) from error
-                except BaseException:
-                    ours.close()
-                    raise
-                else:
-                    break
+            try:
+                self._send(job, (source, output, theirs.fileno()))
+            except BaseException:
+                ours.close()
+                raise
         return ours
+
+    def _send(self, job: bytes, descriptors: tuple[int, ...]) -> None:
+        """Send a job; a helper that went away meanwhile is replaced once.
+
+        Raises:
+            EngineError: There is no helper to be had.
+        """
+        for _ in range(2):
+            try:
+                with self._lock:
+                    self._running_helper().send(job, descriptors)
+            except OSError as error:
+                cause = error
+                self._forget()
+            else:
+                return
+        raise EngineError(
+            f"the compiling helper process does not start: {cause.strerror}",
+            code="engine.compiler-unavailable",
+            hint="look for a limit on processes or memory",
+        ) from cause
 
     def _running_helper(self) -> _Helper:
         """The helper; the lock is held."""
+        self._check_open()
         if self._helper is None or not self._helper.is_alive():
             if self._helper is not None:
                 self._helper.stop()
             self._helper = _Helper(self._hello.encode())
         return self._helper
 
-    def _forget(self, helper: _Helper) -> None:
+    def _forget(self) -> None:
         with self._lock:
-            if self._helper is helper:
-                self._helper = None
-        helper.stop()
+            helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.stop()
 
 
 class _Helper:
@@ -213,16 +224,20 @@ class _Helper:
     def __init__(self, hello: bytes) -> None:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - fixed arguments
-                [sys.executable, "-P", "-m", _MODULE],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - fixed arguments
+                    [sys.executable, "-P", "-m", _MODULE],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    cwd="/",
+                    start_new_session=True,
+                )
+        except BaseException:
+            self._control.close()
+            raise
         with suppress(OSError):  # a helper that died already is noticed by the first job
             send_frame(self._control, hello)
 
@@ -268,35 +283,39 @@ def _await_replies(
     """Read the child's answer and the helper's report, telling progress meanwhile."""
     started = time.monotonic()
     answer: dict[str, object] | None = None
-    while True:
-        _wait_readable(reply, started, size_bytes, on_fraction)
+    while _wait_readable(reply, started, limits, size_bytes, on_fraction):
         try:
             payload, _ = receive_frame(reply)
             message = json.loads(payload)
         except (EOFError, FrameError, OSError, ValueError):
             return _Replies(answer, None, timed_out=False)
         if not isinstance(message, dict):
-            return _Replies(None, None, timed_out=False)
+            return _Replies({}, None, timed_out=False)
         if "exit" in message:
             return _Replies(answer, int(message["exit"]), bool(message.get("timed_out")))
         answer = message
-        if time.monotonic() - started > limits.wall_s + _STOP_GRACE_S:
-            return _Replies(None, None, timed_out=True)
+    return _Replies(None, None, timed_out=True)
 
 
 def _wait_readable(
     reply: socket.socket,
     started: float,
+    limits: JobLimits,
     size_bytes: int,
     on_fraction: FractionCallback | None,
-) -> None:
-    """Block until a frame arrives; raise what the progress callback raises."""
+) -> bool:
+    """Wait for a frame, telling progress; False when even the helper's own limit was passed."""
     estimate_s = 0.2 + size_bytes / _BYTES_PER_S
+    latest = started + limits.wall_s + _STOP_GRACE_S
     poll = select.poll()
     poll.register(reply.fileno(), select.POLLIN)
-    while not poll.poll(None if on_fraction is None else _PROGRESS_PERIOD_S * 1000):
+    while not poll.poll(_PROGRESS_PERIOD_S * 1000):
+        now = time.monotonic()
+        if now > latest:
+            return False
         if on_fraction is not None:
-            on_fraction(estimate_fraction((time.monotonic() - started) / estimate_s))
+            on_fraction(estimate_fraction((now - started) / estimate_s))
+    return True
 
 
 def estimate_fraction(elapsed_ratio: float) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import blake3
 from wasmtime import Engine
@@ -45,7 +46,7 @@ class Preparer:
     def __init__(self, cache: ArtefactCache, compiler: Compiler) -> None:
         self._cache = cache
         self._compiler = compiler
-        self._locks: dict[str, threading.Lock] = {}
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._locks_lock = threading.Lock()
 
     def facts(self, path: Path, *, progress: Progress | None = None) -> ComponentFacts:
@@ -118,7 +119,9 @@ class Preparer:
     def _exclusive(self, digest: str) -> Iterator[None]:
         """One thread at a time per component, so that nothing is compiled twice."""
         with self._locks_lock:
-            lock = self._locks.setdefault(digest, threading.Lock())
+            lock = self._locks.get(digest)
+            if lock is None:
+                lock = self._locks[digest] = threading.Lock()
         with lock:
             yield
 
