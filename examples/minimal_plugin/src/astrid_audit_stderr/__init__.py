@@ -1,0 +1,1 @@
+"""Prints each audited refusal on stderr."""
