@@ -16,6 +16,7 @@ from typing import Final
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.topic_trie import Matcher, TopicTrie
 from astrid_hookspecs.buses import Batch, Envelope
 from astrid_hookspecs.engines import MIB
@@ -309,6 +310,9 @@ class MemoryBus:
     def _report_listener(self, envelope: Envelope, error: Exception) -> None:
         with self._lock:
             self._listener_errors += 1
-        logger.opt(exception=error).error(
-            "a bus listener failed on topic {!r}, seq {}", envelope.topic, envelope.seq
+        logger.error(
+            "a bus listener failed on topic {!r}, seq {}: {}",
+            envelope.topic,
+            envelope.seq,
+            failure_text(error),
         )

@@ -11,6 +11,7 @@ from typing import ClassVar, Final, TypeVar
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.wit_types import WitType
 from astrid_core.host.answers import answer_failure, result_type
 from astrid_core.host.instance import Handler, HandlerTable, Instance
@@ -92,8 +93,10 @@ def _guarded(
             if case is None:
                 return answer_failure(result, message="refused")
             raise WitError(case) from error
-        except Exception:  # noqa: BLE001 - the host-call boundary
-            logger.exception("host function {}#{} failed", package.interface, function)
+        except Exception as error:  # noqa: BLE001 - the host-call boundary
+            logger.error(
+                "host function {}#{} failed: {}", package.interface, function, failure_text(error)
+            )
             return answer_failure(result, message="internal error")
 
     return call

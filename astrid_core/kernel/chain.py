@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.hook_result import Effect, Outcome, outcome_of_record
 from astrid_hookspecs.buses import Envelope
 from astrid_hookspecs.cancel import CancelToken
@@ -181,7 +182,7 @@ def _log_error(member: Member, envelope: Envelope, error: Exception) -> None:
     elif isinstance(error, AstridError):
         logger.warning("{} failed for {}: {}", where, envelope.principal, error)
     else:
-        logger.opt(exception=error).error("{} failed unexpectedly", where)
+        logger.error("{} failed unexpectedly: {}", where, failure_text(error))
 
 
 def _log_denial(member: Member, envelope: Envelope, outcome: Outcome) -> None:

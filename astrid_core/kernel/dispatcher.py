@@ -16,6 +16,7 @@ from typing import Final
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.hook_result import Effect, Outcome
 from astrid_core.domain.payload import encode
 from astrid_core.domain.payload_message import format_timestamp
@@ -255,8 +256,12 @@ class Dispatcher:
             return
         try:
             delivery.on_done(report)
-        except Exception:  # noqa: BLE001 - the events behind this one do not depend on a caller
-            logger.exception("the caller of an event on {!r} failed", delivery.envelope.topic)
+        except Exception as error:  # noqa: BLE001 - events behind this one do not depend on it
+            logger.error(
+                "the caller of an event on {!r} failed: {}",
+                delivery.envelope.topic,
+                failure_text(error),
+            )
 
     def _publish_description(
         self, member: Member, capsule: RunnableCapsule, outcome: Outcome, envelope: Envelope

@@ -17,6 +17,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_hookspecs.engines import MIB
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -160,8 +161,10 @@ class Mailboxes(Generic[T]):
             self._running += 1
         try:
             self._handle(item)
-        except Exception:  # noqa: BLE001 - the items behind this one must not be lost with it
-            logger.exception("handling an event of capsule {} failed", box.key.capsule)
+        except Exception as error:  # noqa: BLE001 - items behind this one must not be lost with it
+            logger.error(
+                "handling an event of capsule {} failed: {}", box.key.capsule, failure_text(error)
+            )
         with self._lock:
             self._running -= 1
             if self._running == 0:

@@ -19,6 +19,8 @@ from typing import Final, NamedTuple, Protocol
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
+
 DEFAULT_MAX_THREADS: Final = 256
 DEFAULT_IDLE_S: Final = 10.0
 
@@ -200,8 +202,10 @@ class WorkerPool:
         while job is not None:
             try:
                 more = job.run_one()
-            except Exception:  # noqa: BLE001 - one job's fault must not cost a worker
-                logger.exception("a job broke its promise not to raise; it is dropped")
+            except Exception as error:  # noqa: BLE001 - one job's fault must not cost a worker
+                logger.error(
+                    "a job broke its promise not to raise; it is dropped: {}", failure_text(error)
+                )
                 more = False
             job = self._next(job if more else None)
         with self._lock:

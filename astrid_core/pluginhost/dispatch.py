@@ -13,13 +13,13 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Final, TypeGuard
 
 import pluggy
 
+from astrid_core.domain.failure_text import failure_text
 from astrid_core.pluginhost.manager import HookManager
 from astrid_core.pluginhost.source import CORE_DISTRIBUTION, PluginSource
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
@@ -165,7 +165,7 @@ class _Policy:
         if answer.took_s > VOTE_SLOW_S:
             _log("warning", f"{self.source.label} took {answer.took_s:.1f} s to vote")
         if answer.failure is not None:
-            return self._deny("failed", _trace(answer.failure))
+            return self._deny("failed", failure_text(answer.failure))
         if not _is_vote(answer.value):
             kind = type(answer.value).__name__
             _discard(answer.value)
@@ -229,7 +229,7 @@ class ObserverCaller:
             try:
                 _discard(_call(implementation, event=event))
             except Exception as error:  # noqa: BLE001 - an observer stops nothing
-                _log("error", f"{source.label} failed in {hook!r}: {_trace(error)}")
+                _log("error", f"{source.label} failed in {hook!r}: {failure_text(error)}")
 
 
 def select(manager: HookManager, hook: str, **arguments: object) -> object:
@@ -262,11 +262,6 @@ def _discard(value: object) -> None:
     """Close a coroutine that nobody will await, so that it does not complain later."""
     if inspect.iscoroutine(value):
         value.close()
-
-
-def _trace(error: BaseException) -> str:
-    """The traceback without local variables, which could hold secrets."""
-    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def _log(level: str, message: str) -> None:
