@@ -91,6 +91,7 @@ class CapsuleTable:
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.RLock()
         self._capsules: dict[CapsuleId, Loaded] = {}
+        self._by_tool: Mapping[str, tuple[Loaded, ...]] = {}
 
     def attach(self, dispatcher: Dispatcher) -> None:
         """Tell which dispatcher delivers events; once, before the first load."""
@@ -118,6 +119,15 @@ class CapsuleTable:
         """Every loaded capsule, by id."""
         return [self._capsules[key] for key in sorted(self._capsules)]
 
+    def tools(self) -> dict[str, list[Loaded]]:
+        """Who offers each tool now, both sorted."""
+        offers = {tool: self.offering(tool) for tool in sorted(self._by_tool)}
+        return {tool: capsules for tool, capsules in offers.items() if capsules}
+
+    def offering(self, tool: str) -> list[Loaded]:
+        """The ready capsules that offer a tool, by id."""
+        return [capsule for capsule in self._by_tool.get(tool, ()) if capsule.state == "ready"]
+
     def load(self, installed: InstalledCapsule, *, ready_timeout_s: float) -> Loaded:
         """Load an installed capsule, replacing a loaded one of the same id.
 
@@ -141,6 +151,7 @@ class CapsuleTable:
                 self._retire(old)
                 old = None
             self._capsules[fresh.id] = fresh
+            self._index_tools()
             self._sources.add(fresh)
             self._catalog.register(fresh.id, _schemas(installed))
             self._start(fresh, timeout_s=ready_timeout_s)
@@ -160,6 +171,7 @@ class CapsuleTable:
             self._catalog.unregister(capsule_id)
             self._retire(capsule)
             del self._capsules[capsule_id]
+            self._index_tools()
 
     def close(self) -> None:
         """Unload everything, last loaded first; running calls are stopped, not awaited."""
@@ -168,6 +180,15 @@ class CapsuleTable:
                 self._unbind(capsule)
                 self._stop(capsule, grace_s=CLOSE_GRACE_S)
             self._capsules.clear()
+            self._index_tools()
+
+    def _index_tools(self) -> None:
+        """Note anew who offers what; readers see the old index or the new one, whole."""
+        found: dict[str, tuple[Loaded, ...]] = {}
+        for capsule in self.all():
+            for tool in capsule.manifest.tool_names:
+                found[tool] = (*found.get(tool, ()), capsule)
+        self._by_tool = found
 
     def _prepare(self, installed: InstalledCapsule) -> Loaded:
         manifest = installed.manifest

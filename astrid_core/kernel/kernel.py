@@ -9,10 +9,10 @@ async with Kernel.open(home="/var/lib/agent") as kernel:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from loguru import logger
@@ -30,6 +30,7 @@ from astrid_core.kernel.install.removal import Removed, remove_capsule
 from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.loaded import Loaded
+from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
 from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.buses import BusSubscription, Envelope
@@ -56,6 +57,8 @@ class Kernel:
         self._lifecycle = KernelLifecycle(
             lambda: parts.engines.engine("component"), services=parts.services
         )
+        self._loop = asyncio.get_running_loop()
+        self._outcomes: LoopInbox[Outcome] = LoopInbox(self._loop)
         self._changes = asyncio.Lock()
         self.problems: list[BootProblem] = []
 
@@ -117,24 +120,14 @@ class Kernel:
             ConfigError: `principal.invalid`, or the principal's profile cannot be read.
         """
         who = parse_principal(principal)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Outcome] = loop.create_future()
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
         cancel = CancelToken()
-
-        def settle(outcome: Outcome) -> None:
-            if not answer.done():
-                answer.set_result(outcome)
-
-        def deliver(outcome: Outcome) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
-                loop.call_soon_threadsafe(settle, outcome)
-
         call_id = self._parts.tools.start(
             name,
             arguments or {},
             principal=who,
             cancel=cancel,
-            on_done=deliver,
+            on_done=partial(self._outcomes.put, answer),
         )
         try:
             outcome = await asyncio.wait_for(answer, timeout_s)

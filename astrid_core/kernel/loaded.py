@@ -63,6 +63,7 @@ class Loaded:
     problem: str = ""
     owner: Principal = DEFAULT_PRINCIPAL
     _running: int = 0
+    _is_draining: bool = False
     _idle: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -107,7 +108,8 @@ class Loaded:
         finally:
             with self._idle:
                 self._running -= 1
-                self._idle.notify_all()
+                if self._is_draining:
+                    self._idle.notify_all()
 
     def start(self) -> None:
         """Start the run loops; returns at once."""
@@ -135,6 +137,7 @@ class Loaded:
     def drain(self, *, timeout_s: float) -> bool:
         """Wait until no interceptor call is running; False when the time is over."""
         with self._idle:
+            self._is_draining = True
             return self._idle.wait_for(lambda: self._running == 0, timeout_s)
 
     def unload(self, *, grace_s: float) -> None:

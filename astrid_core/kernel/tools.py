@@ -7,9 +7,9 @@ Spec: capsules-and-bus 8.1.
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -136,7 +136,7 @@ class ToolCalls:
             ToolError: `tool.arguments`: they cannot be encoded.
         """
         tool, providers = self._find(name)
-        call_id = uuid.uuid4().hex
+        call_id = secrets.token_hex(16)
         request = ToolExecuteRequest(call_id=call_id, tool_name=tool, arguments=dict(arguments))
         try:
             kind, payload = encode(request)
@@ -175,25 +175,18 @@ class ToolCalls:
     def catalogue(self) -> list[ToolInfo]:
         """Every tool that can be called now, by name and capsule."""
         found = []
-        for name, capsules in self.names().items():
+        for name, capsules in self._capsules.tools().items():
             for capsule in capsules:
                 known = {tool.name: tool for tool in capsule.tools}
                 described = known.get(name)
                 found.append(
                     ToolInfo(name, capsule.id)
                     if described is None
-                    else ToolInfo(name, capsule.id, described.description, described.input_schema)
+                    else ToolInfo(
+                        name, capsule.id, described.description, described.input_schema or {}
+                    )
                 )
         return found
-
-    def names(self) -> dict[str, list[Loaded]]:
-        """Who offers each tool, both sorted."""
-        offers: dict[str, list[Loaded]] = {}
-        for capsule in self._capsules.all():
-            if capsule.state == "ready":
-                for tool in capsule.manifest.tool_names:
-                    offers.setdefault(tool, []).append(capsule)
-        return dict(sorted(offers.items()))
 
     def close(self) -> None:
         """End every call that is still waiting."""
@@ -205,14 +198,13 @@ class ToolCalls:
 
     def _find(self, name: str) -> tuple[str, list[Loaded]]:
         capsule_id, _, tool = name.rpartition(".")
-        offers = self.names()
         providers = [
             capsule
-            for capsule in offers.get(tool, [])
+            for capsule in self._capsules.offering(tool)
             if not capsule_id or capsule.id == capsule_id
         ]
         if not providers:
-            raise _not_found(name, _spellings(offers))
+            raise _not_found(name, _spellings(self._capsules.tools()))
         if len(providers) > 1:
             listed = ", ".join(f"{capsule.id}.{tool}" for capsule in providers)
             raise ToolNotFoundError(
