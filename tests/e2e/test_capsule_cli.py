@@ -214,7 +214,10 @@ def test_python_capsule_from_scaffold_to_call(astrid: Shell) -> None:
     assert installed.json["tools"] == ["weather.hello"]
     called = astrid("capsule", "run", "weather", "hello", "--args", '{"name": "Ada"}')
     assert (called.status, called.stdout) == (0, "Hello, Ada!\n")
-    assert astrid("capsule", "run", "weather", "hello", "--json").status == 1  # no argument
+    assert astrid("capsule", "run", "weather", "hello", "--json").json.startswith("Hello")
+    refused = astrid("capsule", "run", "weather", "hello", "--args", '{"unknown": 1}')
+    assert refused.status == 1
+    assert "unknown" in refused.stderr
     (project / "tests" / "test_weather.py").write_text("def test_fails():\n    assert 1 == 2\n")
     assert astrid("capsule", "test", cwd=project).status == 1
     with (project / "Capsule.toml").open("a") as file:

@@ -149,6 +149,7 @@ def test_entries_that_contradict_each_other(names: tuple[tuple[str, str], ...], 
 def test_parents_may_follow_their_children() -> None:
     ledger = EntryLedger()
     ledger.admit("a/b/c", kind="file")
+    ledger.admit("a/b/d", kind="file")
     assert ledger.admit("a/", kind="directory") == ("a",)
     assert ledger.admit("./", kind="directory") == ()
 
