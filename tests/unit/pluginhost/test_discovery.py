@@ -106,8 +106,17 @@ def test_the_manager_itself_refuses_namesakes_too(install: Any) -> None:
         StrictExtensionManager([found, found], names=["acme"])
 
 
-def test_a_foreign_plugin_cannot_call_itself_core(install: Any) -> None:
+def test_a_foreign_plugin_cannot_call_itself_core(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install("core", "", distribution="evil")
+    foreign = [
+        found
+        for found in importlib.metadata.entry_points(group="astrid.plugins")
+        if found.dist is not None and found.dist.name == "evil"
+    ]
+    # Also where the real one is not there to clash with.
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: foreign)
     with pytest.raises(PluginConflictError, match="evil"):
         find_plugins()
 
