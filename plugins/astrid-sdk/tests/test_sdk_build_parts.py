@@ -16,6 +16,7 @@ from astrid_hookspecs.errors import CapsuleError
 from astrid_sdk_host import dependencies, processes, toolchain, world
 from astrid_sdk_host.builder import PythonCapsuleBuilder, build_key
 from astrid_sdk_host.cache import BuildCache, cache_directory
+from astrid_sdk_host.inspection import SourceError
 from astrid_sdk_host.plugin import astrid_register_capsule_builders
 from astrid_sdk_host.processes import Expectation, python_command, report, run_child
 from astrid_sdk_host.project import read_project
@@ -261,6 +262,26 @@ class TestEntry:
         assert toolchain._reason(output) == "ValueError: bad"
         assert toolchain._reason("boom\n") == "boom"
         assert toolchain._reason("") == "no message"
+
+    def test_code_that_fails_only_inside_a_component_is_named(self, project: Write) -> None:
+        output = (
+            'Traceback (most recent call last):\n  File "/0/astrid_entry.py", line 5, in <module>\n'
+            '  File "/0/probe/__init__.py", line 2, in <module>\n    import termios\n'
+            "ModuleNotFoundError: No module named 'termios'\n"
+        )
+        root = project()
+        error = toolchain.tool_error(read_project(root), processes.Finished(1, output, 1.0))
+
+        assert isinstance(error, SourceError)
+        assert (error.file, error.line) == ("src/probe/__init__.py", 2)
+        assert "inside a component: ModuleNotFoundError: No module named 'termios'" in str(error)
+
+    def test_other_failures_of_the_tool_carry_its_words(self, project: Write) -> None:
+        finished = processes.Finished(101, "thread panicked\nno space left\n", 1.0)
+        error = toolchain.tool_error(read_project(project()), finished)
+
+        assert "failed with status 101: no space left" in str(error)
+        assert "panicked" in (error.hint or "")
 
 
 class TestWat:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from astrid_hookspecs.errors import CapsuleError
-from astrid_sdk_host.builder import PythonCapsuleBuilder
+from astrid_sdk_host.builder import PythonCapsuleBuilder, extra_files
 from astrid_sdk_host.cache import BuildCache
 from astrid_sdk_host.checks import CAPABILITIES, line_of
 from astrid_sdk_host.inspection import SourceError, read_declarations
@@ -264,6 +264,42 @@ class TestManifest:
         root = project(manifest=f'[[component]]\nfile = "{file}"\n')
         with pytest.raises(CapsuleError, match="plain file name"):
             self.make(root)
+
+
+class TestExtras:
+    @pytest.mark.parametrize(
+        ("file", "words"),
+        [
+            ("../secret.txt", "must lie inside the project"),
+            ("/etc/hostname", "must lie inside the project"),
+            ("a/../../secret.txt", "must lie inside the project"),
+            ("missing.md", "does not exist"),
+        ],
+    )
+    def test_files_outside_the_project_are_never_staged(
+        self, project: Write, file: str, words: str
+    ) -> None:
+        root = project(manifest=f'[[context_file]]\nname = "guide"\nfile = "{file}"\n')
+        (root.parent / "secret.txt").write_text("secret")
+        with pytest.raises(CapsuleError, match=words):
+            extra_files(read_project(root))
+
+    def test_named_files_belong_to_the_capsule(self, project: Write) -> None:
+        root = project(
+            manifest="""
+                [package]
+                name = "probe"
+                version = "0.1.0"
+                readme = "README.md"
+                [[skill]]
+                name = "tidy"
+                file = "skills/tidy.md"
+            """
+        )
+        (root / "skills").mkdir()
+        (root / "skills/tidy.md").write_text("tidy")
+        (root / "README.md").write_text("read")
+        assert extra_files(read_project(root)) == ["README.md", "skills/tidy.md"]
 
 
 class TestCheck:

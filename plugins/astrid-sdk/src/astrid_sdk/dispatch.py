@@ -9,6 +9,7 @@ Spec: capsules-and-bus 8.1, 8.2, 8.4.
 
 from __future__ import annotations
 
+import enum
 import json
 import logging
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from astrid_sdk.declarations import (
     Tool,
 )
 from astrid_sdk.docstrings import parse_docstring
-from astrid_sdk.encode import to_json_text, to_jsonable
+from astrid_sdk.encode import to_json_text
 from astrid_sdk.errors import ArgumentError, AstridSdkError, HostError, IpcError, ToolError
 from astrid_sdk.results import Continue, Deny
 from astrid_sdk.results import Final as FinalAnswer
@@ -197,8 +198,10 @@ def _json(payload: bytes) -> Any:
 
 
 def _text(value: object) -> str:
-    plain = to_jsonable(value)
-    return plain if isinstance(plain, str) else to_json_text(plain)
+    """Text as it is, anything else as JSON."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    return value if isinstance(value, str) else to_json_text(value)
 
 
 def _optional_text(value: object) -> str | None:

@@ -6,45 +6,41 @@ import dataclasses
 import enum
 import json
 from collections.abc import Mapping
+from typing import Any, Final
 
 
-def to_jsonable(value: object) -> object:
-    """`value` with dataclasses, enums, tuples and sets replaced by JSON types.
-
-    Raises:
-        TypeError: Some part has no JSON form; says which type.
-    """
-    if isinstance(value, enum.Enum):  # first: members of mixed enums are text or numbers as well
-        return to_jsonable(value.value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+def _plain(value: object) -> object:
+    """A value JSON does not know, in terms of values it knows; one level."""
+    if isinstance(value, enum.Enum):
+        return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {field.name: to_jsonable(getattr(value, field.name)) for field in fields}
+        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {_key(key): to_jsonable(item) for key, item in value.items()}
+        return dict(value)
     if isinstance(value, set | frozenset):
-        return sorted((to_jsonable(item) for item in value), key=repr)
-    if isinstance(value, list | tuple):
-        return [to_jsonable(item) for item in value]
+        return sorted(value, key=repr)
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 
-def _key(key: object) -> str:
-    if isinstance(key, enum.Enum):
-        key = key.value
-    if not isinstance(key, str):
-        raise TypeError(f"a JSON object needs text keys, not {type(key).__name__}")
-    return key
+_ENCODER: Final = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+)
 
 
 def to_json_text(value: object) -> str:
-    """Compact JSON text.
+    """Compact JSON text; dataclasses, enums, tuples, sets and mappings are welcome.
 
     Raises:
-        TypeError: Some part has no JSON form.
-        ValueError: A number is not finite.
+        TypeError: Some part has no JSON form; says which type.
+        ValueError: A number is not finite, or a value contains itself.
     """
-    return json.dumps(
-        to_jsonable(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _ENCODER.encode(value)
+
+
+def to_jsonable(value: object) -> Any:
+    """`value` as JSON types.
+
+    Raises:
+        TypeError, ValueError: As `to_json_text`.
+    """
+    return json.loads(to_json_text(value))

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from blake3 import blake3
 
@@ -51,14 +51,14 @@ class PythonCapsuleBuilder:
         """
         tree = read_project(project)
         component_file(tree)  # refuse an unfit manifest before the long part
+        extras = extra_files(tree)
         key = build_key(tree)
         entry = self._cache.find(key)
         from_cache = entry is not None
         if entry is None:
             entry = self._make(tree, key, progress)
-        declared = entry.record["declared"]
         try:
-            self._stage(tree, declared, entry.component, staging)
+            _stage(tree, entry, staging, extras=extras)
         except OSError as error:
             raise build_error(f"cannot write the staged capsule: {error.strerror}") from error
         if progress is not None:
@@ -95,6 +95,7 @@ class PythonCapsuleBuilder:
             )
             usual = self._cache.duration(toolchain.TOOL, default=toolchain.USUAL_S)
             seconds = toolchain.componentize(
+                tree=tree,
                 python=python,
                 wit=work / "wit",
                 output=work / "component.wasm",
@@ -110,20 +111,22 @@ class PythonCapsuleBuilder:
                     hint="ASTRID_CACHE_DIR chooses another directory",
                 ) from error
 
-    def _stage(
-        self, tree: Project, declared: dict[str, Any], component: Path, staging: Path
-    ) -> None:
-        staging.mkdir(parents=True, exist_ok=True)
-        (staging / MANIFEST).write_text(make_manifest(tree, declared), encoding="utf-8")
-        shutil.copyfile(component, staging / component_file(tree))
-        tools = [{k: v for k, v in tool.items() if k != "place"} for tool in declared["tools"]]
-        listing = {"tools": tools, "description": declared["description"]}
-        (staging / TOOLS_FILE).write_text(
-            json.dumps(listing, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        for name in _extras(tree):
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(tree.root / name, staging / name)
+
+def _stage(tree: Project, entry: Entry, staging: Path, *, extras: list[str]) -> None:
+    declared = entry.record["declared"]
+    staging.mkdir(parents=True, exist_ok=True)
+    (staging / MANIFEST).write_text(make_manifest(tree, declared), encoding="utf-8")
+    shutil.copyfile(entry.component, staging / component_file(tree))
+    tools = [
+        {key: value for key, value in tool.items() if key != "place"} for tool in declared["tools"]
+    ]
+    listing = {"tools": tools, "description": declared["description"]}
+    (staging / TOOLS_FILE).write_text(
+        json.dumps(listing, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    for name in extras:
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tree.root / name, staging / name)
 
 
 def build_key(tree: Project) -> str:
@@ -170,8 +173,12 @@ def _stage_sources(tree: Project, python: Path) -> None:
     toolchain.write_entry(python, package=tree.package)
 
 
-def _extras(tree: Project) -> list[str]:
-    """Files the author's manifest names, which therefore belong to the capsule."""
+def extra_files(tree: Project) -> list[str]:
+    """Files the author's manifest names, which therefore belong to the capsule.
+
+    Raises:
+        CapsuleError: `capsule.build`: one lies outside the project, or does not exist.
+    """
     package = tree.manifest.get("package", {})
     names = [package.get("readme"), package.get("license-file")]
     for key in ("context_file", "skill", "command"):

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from astrid_hookspecs.engines import Progress
-from astrid_sdk_host.processes import Expectation, python_command, run_child
-from astrid_sdk_host.project import build_error
+from astrid_hookspecs.errors import CapsuleError
+from astrid_sdk_host.inspection import SourceError
+from astrid_sdk_host.processes import Expectation, Finished, python_command, run_child
+from astrid_sdk_host.project import Project, build_error
 from astrid_sdk_host.world import WORLD
 
 TOOL: Final = "componentize-py"
@@ -77,6 +79,7 @@ def _late_imports(path: Path, parts: tuple[str, ...]) -> set[str]:
 
 def componentize(
     *,
+    tree: Project,
     python: Path,
     wit: Path,
     output: Path,
@@ -86,6 +89,7 @@ def componentize(
     """Make the component; returns the seconds it took.
 
     Args:
+        tree: The project, to name the author's files in errors.
         python: The staged tree, with the entry module.
         wit: The WIT directory.
         output: File to write.
@@ -93,6 +97,7 @@ def componentize(
         progress: Where to report.
 
     Raises:
+        SourceError: `capsule.build`: the author's code failed inside the component.
         CapsuleError: `capsule.build`, with the tool's own message.
     """
     # Given an environment of its own, the tool does not add the packages of this interpreter.
@@ -109,11 +114,24 @@ def componentize(
         progress=progress,
     )
     if finished.status != 0 or not output.is_file():
-        raise build_error(
-            f"{TOOL} failed with status {finished.status}: {_reason(finished.output)}",
-            hint=finished.output.strip()[-4000:] or None,
-        )
+        raise tool_error(tree, finished)
     return finished.seconds
+
+
+def tool_error(tree: Project, finished: Finished) -> CapsuleError:
+    """What went wrong, at the author's line if it was their code.
+
+    What imports on the builder's own machine may still be missing inside a component.
+    """
+    reason = _reason(finished.output)
+    output = finished.output.strip()[-4000:] or None
+    package = re.escape(tree.package)
+    frames = re.findall(rf'File "/\d+/({package}(?:/[^"]+|\.py))", line (\d+)', finished.output)
+    if not frames:
+        return build_error(f"{TOOL} failed with status {finished.status}: {reason}", hint=output)
+    file, line = tree.relative(str(tree.search_path / frames[-1][0])), int(frames[-1][1])
+    message = f"{file}:{line}: inside a component: {reason}"
+    return SourceError(message, file=file, line=line, hint=output)
 
 
 def _reason(output: str) -> str:
