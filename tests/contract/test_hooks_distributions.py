@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from astrid_conformance.check import Outcome, run_check
+from astrid_conformance.checks.audit_sink import audit_subject
+from astrid_conformance.kinds import KINDS
 from astrid_core.cli.version import VERSION
 from astrid_core.pluginhost import PluginHost
 from astrid_core.pluginhost.discovery import find_plugins
@@ -79,3 +82,7 @@ def test_the_minimal_plugin_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = importlib.import_module(module)
     (info,) = PluginHost.open(only=(), extra_plugins={name: plugin}).info()
     assert [(item.kind, item.name) for item in info.supplies] == [("audit-sink", "stderr")]
+    (record,) = plugin.astrid_register_audit_sinks()
+    for check in KINDS["audit-sink"].checks:
+        result = run_check(check, lambda: audit_subject(record.factory))
+        assert result.outcome is Outcome.PASSED, result
