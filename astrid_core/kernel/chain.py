@@ -143,8 +143,7 @@ def run_chain(
         if cancel is not None and cancel.is_fired:
             return ChainReport(ChainEnd.CANCELLED, tuple(reports))
         try:
-            capsule = _find(directory, member.capsule)
-            result = capsule.invoke(member.action, payload, envelope, cancel=cancel)
+            capsule, result = _ask(directory, member, payload, envelope, cancel)
             outcome = outcome_of_record(result.action, result.data)
             if after is not None:
                 after(member, capsule, outcome, envelope)
@@ -162,6 +161,24 @@ def run_chain(
             return ChainReport(ChainEnd.FINAL, tuple(reports))
         payload = outcome.data or payload
     return ChainReport(ChainEnd.COMPLETED, tuple(reports))
+
+
+def _ask(
+    directory: CapsuleDirectory,
+    member: Member,
+    payload: bytes,
+    envelope: Envelope,
+    cancel: CancelToken | None,
+) -> tuple[RunnableCapsule, GuestResult]:
+    """Call a member; its successor where it was replaced before any of its code ran."""
+    capsule = _find(directory, member.capsule)
+    try:
+        return capsule, capsule.invoke(member.action, payload, envelope, cancel=cancel)
+    except UnsupportedActionError:
+        successor = _find(directory, member.capsule)
+        if successor is capsule:
+            raise
+    return successor, successor.invoke(member.action, payload, envelope, cancel=cancel)
 
 
 def _find(directory: CapsuleDirectory, capsule_id: CapsuleId) -> RunnableCapsule:

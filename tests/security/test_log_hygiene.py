@@ -17,7 +17,7 @@ from astrid_hookspecs.buses import Envelope
 from astrid_hookspecs.values import CapsuleId, Principal
 
 ROOT = Path(__file__).parents[2]
-SECRET = "correct-horse-battery"
+SHOWN = "correct-horse-battery"
 
 
 @pytest.fixture
@@ -38,28 +38,28 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def leak(_argument: object = None) -> None:
-    token = SECRET
+    token = SHOWN
     raise RuntimeError(f"a token of {len(token)} characters was refused")
 
 
 def test_a_failing_listener_of_the_bus_does_not_print_variables(lines: list[str]) -> None:
     bus = MemoryBus()
     bus.add_listener("**", leak)
-    bus.publish(Envelope("a.b", SECRET.encode()))
+    bus.publish(Envelope("a.b", SHOWN.encode()))
     assert "a bus listener failed" in lines[0]
     assert "RuntimeError" in lines[0]
-    assert SECRET not in "".join(lines)
+    assert SHOWN not in "".join(lines)
 
 
 def test_a_failing_handler_of_an_event_does_not_print_variables(lines: list[str]) -> None:
     pool = WorkerPool(size=1)
     boxes: Mailboxes[str] = Mailboxes(pool, handle=leak)
-    boxes.offer(MailboxKey(CapsuleId("c"), Principal("p")), SECRET, size_bytes=1)
+    boxes.offer(MailboxKey(CapsuleId("c"), Principal("p")), SHOWN, size_bytes=1)
     assert boxes.wait_quiet(timeout_s=5)
     wait_for(lambda: bool(lines))
     assert pool.close(timeout_s=5)
     assert "handling an event of capsule c failed" in lines[0]
-    assert SECRET not in "".join(lines)
+    assert SHOWN not in "".join(lines)
 
 
 def calls_in(path: Path) -> Iterator[tuple[int, str]]:

@@ -182,3 +182,36 @@ def test_members_sort_by_priority_capsule_and_declaration():
         Member(100, a, 1, "a"),
         Member(100, b, 0, "x"),
     ]
+
+
+def swapping(first: Capsule, then: Capsule | None):
+    """A directory that gives out `first` once, and `then` afterwards."""
+    found: list[Capsule | None] = [first]
+
+    class Directory:
+        def lookup(self, _capsule_id: CapsuleId) -> Capsule | None:
+            return found.pop() if found else then
+
+    return Directory()
+
+
+def test_a_capsule_replaced_under_a_call_hands_it_to_its_successor():
+    log: list[tuple[str, bytes]] = []
+    old = Capsule(log, {"h": UnsupportedActionError("c is unloaded")})
+    new = Capsule(log, {"h": GuestResult("deny", "new")})
+    report = run_chain([Member(1, CapsuleId("c"), 0, "h")], EVENT, directory=swapping(old, new))
+    assert report.end is ChainEnd.DENIED
+    assert len(log) == 2
+
+
+def test_a_capsule_removed_under_a_call_is_reported_as_not_ready():
+    old = Capsule([], {"h": UnsupportedActionError("c is unloaded")})
+    report = run_chain([Member(1, CapsuleId("c"), 0, "h")], EVENT, directory=swapping(old, None))
+    assert isinstance(report.first_error, CapsuleNotFoundError)
+
+
+def test_a_capsule_that_answers_no_calls_is_not_asked_twice():
+    world = World(h=UnsupportedActionError("has a run loop"))
+    report = world.run()
+    assert isinstance(report.first_error, UnsupportedActionError)
+    assert len(world.log) == 1
