@@ -14,6 +14,7 @@ from astrid_core.cli.capsule_session import (
     Workbench,
     WorkspaceOption,
     YesOption,
+    plugin_registry,
     terminal_can_answer,
     workbench,
     workspace,
@@ -26,13 +27,6 @@ from astrid_hookspecs.errors import CapsuleError
 if TYPE_CHECKING:
     from astrid_core.kernel.install.answers import Answers
     from astrid_core.kernel.install.installer import InstallResult, Staged
-
-_WORDS = {
-    "installed": "installed",
-    "upgraded": "upgraded",
-    "reinstalled": "reinstalled",
-    "unchanged": "is already installed, nothing to do:",
-}
 
 
 @describe(example="astrid capsule install ./dist/weather.capsule --yes")
@@ -59,8 +53,9 @@ def install(
     """
     output = current()
     found = find_source(source, cwd=Path.cwd())
-    with workbench() as bench, ExitStack() as cleanup:
-        ready = _built(bench, found, cleanup, output)
+    with ExitStack() as cleanup:
+        ready = _built(found, cleanup, output)  # before the lock: it can take a while
+        bench = cleanup.enter_context(workbench())
         result = _install(
             bench,
             ready,
@@ -93,14 +88,17 @@ def _install(
             return staged.commit(answers, progress=progress)
 
 
-def _built(bench: Workbench, source: Source, cleanup: ExitStack, output: Output) -> Source:
+def _built(source: Source, cleanup: ExitStack, output: Output) -> Source:
     """The source itself, or what its builder makes of it."""
     from astrid_core.cli.capsule_project import build_into  # noqa: PLC0415 - loads the builders
     from astrid_core.kernel.build import find_builder  # noqa: PLC0415
 
-    if source.kind == "archive" or find_builder(bench.registry, source.path) is None:
+    if source.kind == "archive":
         return source
-    built = cleanup.enter_context(build_into(bench.registry, source.path, output=output))
+    registry = plugin_registry()
+    if find_builder(registry, source.path) is None:
+        return source
+    built = cleanup.enter_context(build_into(registry, source.path, output=output))
     return Source(built.directory, "directory")
 
 
@@ -169,16 +167,18 @@ def _report(bench: Workbench, result: InstallResult, output: Output) -> None:
         "loaded": False,
         "unsatisfied": lacking,
     }
-    output.success(f"{_WORDS[result.outcome]} {capsule.id} {capsule.meta.version}{_before(result)}")
+    output.success(_sentence(result))
     output.result(value, text=lambda: _text(capsule))
     for wanted in lacking:
         output.warning(f"nothing installed provides {wanted}, which {capsule.id} imports")
 
 
-def _before(result: InstallResult) -> str:
-    if result.outcome != "upgraded":
-        return ""
-    return f" (was {result.previous_version})"
+def _sentence(result: InstallResult) -> str:
+    title = f"{result.capsule.id} {result.capsule.meta.version}"
+    if result.outcome == "unchanged":
+        return f"{title} is installed already, nothing to do"
+    before = f" (was {result.previous_version})" if result.outcome == "upgraded" else ""
+    return f"{result.outcome} {title}{before}"
 
 
 def _requests(capsule: InstalledCapsule) -> list[dict[str, Any]]:

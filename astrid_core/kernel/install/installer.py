@@ -7,11 +7,10 @@ the next start. Spec: capsules-and-bus 2.4; cli-and-ux 12.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Self
 
 from astrid_core.domain.archive_rules import MANIFEST, MIB
 from astrid_core.domain.capsule_meta import CapsuleMeta, encode_meta, seal_meta
@@ -28,7 +27,6 @@ from astrid_core.kernel.install.answers import (
 from astrid_core.kernel.install.archive import unpack_archive
 from astrid_core.kernel.install.consent import Consent, compare
 from astrid_core.kernel.install.content import (
-    EngineSource,
     StoredComponent,
     bake_topics,
     read_inside,
@@ -46,6 +44,7 @@ from astrid_core.kernel.install.journal import (
 )
 from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest, LifecycleRunner, Phase
 from astrid_core.kernel.install.meta import build_meta
+from astrid_core.kernel.install.model import InstallResult, Outcome, Tools
 from astrid_core.kernel.install.places import Place, places, user_place
 from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.install.staging import (
@@ -56,51 +55,11 @@ from astrid_core.kernel.install.staging import (
     put_in_place,
 )
 from astrid_core.kernel.install.tree import copy_source, sync_tree
-from astrid_core.ports.clock import Clock
 from astrid_hookspecs.engines import Progress
 from astrid_hookspecs.errors import AstridError, CapsuleError
-from astrid_hookspecs.secrets import SecretStore
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 
-Outcome = Literal["installed", "upgraded", "reinstalled", "unchanged"]
-
-
-def _quiet(step: str) -> None:
-    """Hear about a step and do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What installing needs from the rest of the kernel.
-
-    Attributes:
-        engine: Returns the engine for components.
-        clock: Wall clock.
-        lifecycle: Runs hooks; None where no kernel is at hand: capsules with hooks are refused.
-        secrets: Where secret answers go; None refuses capsules that are given some.
-        on_step: Hears about each step before it starts.
-    """
-
-    engine: EngineSource
-    clock: Clock
-    lifecycle: LifecycleRunner | None = None
-    secrets: SecretStore | None = None
-    on_step: Callable[[str], object] = field(default=_quiet)
-
-
-@dataclass(frozen=True, slots=True)
-class InstallResult:
-    """What an installation did.
-
-    Attributes:
-        outcome: `unchanged`: the same version with the same content was there already.
-        capsule: What is installed now.
-        previous_version: What was there before, None on a first installation.
-    """
-
-    outcome: Outcome
-    capsule: InstalledCapsule
-    previous_version: str | None
+__all__ = ["InstallResult", "Outcome", "Staged", "Tools", "recover", "stage"]
 
 
 def recover(
@@ -366,20 +325,3 @@ def stage(home: Home, source: Source, *, tools: Tools, place: Place | None = Non
         ConfigError: `workspace.unsafe`.
     """
     return Staged(home, place if place is not None else user_place(home), source, tools=tools)
-
-
-STEPS: Final = (
-    "stage",
-    "unpack",
-    "manifest",
-    "content",
-    "meta",
-    "hook",
-    "record",
-    "secrets",
-    "journal",
-    "swap",
-    "apply",
-    "finish",
-)
-"""Every step, in order; tests stop a process at each."""

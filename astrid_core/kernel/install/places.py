@@ -19,7 +19,6 @@ from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 Scope = Literal["user", "workspace"]
 
 _MARKERS: Final = (".astrid", ".git", "ASTRID.md")
-_FOREIGN_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Place(NamedTuple):
@@ -69,18 +68,19 @@ def find_workspace(start: Path, *, home: Path) -> Path:
 
     Args:
         start: Absolute directory.
-        home: The runtime home; it is no marker (kernel-and-security D-09).
+        home: The runtime home; neither it nor any other runtime home is a marker
+            (kernel-and-security D-09).
     """
     for directory in (start, *start.parents):
         for name in _MARKERS:
             marker = directory / name
-            if marker.exists() and not (marker == home or _same(marker, home)):
+            if marker.exists() and marker != home and not _is_runtime_home(marker):
                 return directory
     return start
 
 
-def _same(one: Path, other: Path) -> bool:
-    return other.exists() and one.samefile(other)
+def _is_runtime_home(path: Path) -> bool:
+    return (path / "keys" / "runtime.key").exists()
 
 
 def _claim(path: Path) -> None:
@@ -90,8 +90,8 @@ def _claim(path: Path) -> None:
         problem = "is a symbolic link, not a directory"
     elif status.st_uid != os.geteuid():
         problem = "belongs to another user"
-    elif status.st_mode & _FOREIGN_WRITE:
-        problem = "can be written by other users"
+    elif status.st_mode & stat.S_IWOTH:  # group bits: many machines give everybody a group
+        problem = "can be written by everybody"
     else:
         return
     raise ConfigError(f"{path} {problem}", code="workspace.unsafe")

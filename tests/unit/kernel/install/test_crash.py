@@ -15,7 +15,8 @@ import pytest
 
 from astrid_core.kernel.install import staging
 from astrid_core.kernel.install.installed import discover, load_installed
-from astrid_core.kernel.install.installer import STEPS, recover
+from astrid_core.kernel.install.installer import recover
+from astrid_core.kernel.install.model import STEPS
 from astrid_hookspecs.errors import CapsuleError, CapsuleNotFoundError, IntegrityError
 
 if TYPE_CHECKING:

@@ -206,10 +206,10 @@ def test_workspace_is_found_upwards(tmp_path: Path, marker: str) -> None:
 
 def test_runtime_home_is_no_workspace(tmp_path: Path) -> None:
     """D-09: the user's home directory must not become a project because of `~/.astrid`."""
-    home = tmp_path / ".astrid"
-    home.mkdir()
     start = tmp_path / "somewhere"
     start.mkdir()
-    assert find_workspace(start, home=home) == start
-    (tmp_path / "linked").symlink_to(tmp_path, target_is_directory=True)
-    assert find_workspace(start, home=tmp_path / "linked" / ".astrid") == start
+    (tmp_path / ".astrid").mkdir()
+    assert find_workspace(start, home=tmp_path / ".astrid") == start
+    assert find_workspace(start, home=tmp_path / "other") == tmp_path
+    Home.open(tmp_path / ".astrid")
+    assert find_workspace(start, home=tmp_path / "other") == start
