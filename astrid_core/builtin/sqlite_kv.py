@@ -143,6 +143,8 @@ class SqliteKvStore:
         """As `KvStore.apply`."""
         with self._guard():
             self._begin()
+            space = self._space(namespace)
+            before = 0 if space is None else space[1]
             self._db.execute("SAVEPOINT batch")
             try:
                 for write in writes:
@@ -150,7 +152,7 @@ class SqliteKvStore:
                         self._remove(namespace, write.key)
                     else:
                         self._write(namespace, write.key, write.value, None)
-                self._check_quota(namespace, quota_bytes)
+                self._check_quota(namespace, quota_bytes, before=before)
             except BaseException:
                 self._db.execute("ROLLBACK TO batch")
                 self._drop_memory()
@@ -262,9 +264,9 @@ class SqliteKvStore:
         self._remember(namespace, key, None)
         return True
 
-    def _check_quota(self, namespace: str, quota: int | None) -> None:
+    def _check_quota(self, namespace: str, quota: int | None, *, before: int) -> None:
         space = self._space(namespace)
-        if quota is not None and space is not None and space[1] > quota:
+        if quota is not None and space is not None and space[1] > max(quota, before):
             raise _quota_error(namespace, space[1], quota)
 
     def _charge(self, space: list[int], growth: int) -> None:

@@ -110,10 +110,11 @@ class StagedKv:
         """As `KvStore.apply`, visible here only."""
         with self._lock:
             before = dict(self._staged.get(namespace, {})), self._growth.get(namespace, 0)
+            old_size = self.size_bytes(namespace)
             for write in writes:
                 self._stage(namespace, write.key, write.value, None)
             size = self.size_bytes(namespace)
-            if quota_bytes is not None and size > quota_bytes:
+            if quota_bytes is not None and size > max(quota_bytes, old_size):
                 self._staged[namespace], self._growth[namespace] = before
                 raise _over_quota(namespace, size, quota_bytes)
 

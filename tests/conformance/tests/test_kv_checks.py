@@ -262,8 +262,4 @@ def test_a_factory_that_no_other_process_can_import_is_named(tmp_path: Path) -> 
 
 
 class TestSqliteStore(KvStoreConformance):
-    known_breaches = {  # noqa: RUF012 - a constant
-        "shrinking-always-passes": "SqliteKvStore.apply refuses a batch that shrinks a namespace "
-        "which is above its quota",
-    }
     make = staticmethod(_make_kv_store)
