@@ -6,6 +6,7 @@ when the build is interrupted, however that happens.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -120,6 +121,7 @@ def _wait(child: subprocess.Popen[bytes]) -> bool:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
+    """End the child and whatever it started, also when the child itself has ended already."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    child.wait()
