@@ -20,6 +20,7 @@ from astrid_core.cli.capsule_session import (
     workspace,
 )
 from astrid_core.cli.output import NeedsAnswerError, Output, current, describe
+from astrid_core.kernel.install.answers import no_store
 from astrid_core.kernel.install.installed import InstalledCapsule, discover
 from astrid_core.kernel.install.sources import Source, find_source
 from astrid_hookspecs.errors import CapsuleError
@@ -108,6 +109,7 @@ def agree(staged: Staged, given: dict[str, str], *, yes: bool, output: Output) -
     Raises:
         NeedsAnswerError: Something is needed and nobody can be asked; names all of it.
         CapsuleError: `capsule.declined`, `capsule.cancelled` or `capsule.answer`.
+        SecretError: `secret.no-store`.
     """
     added = staged.consent.added
     title = f"{staged.name} {staged.manifest.package.version}"
@@ -118,6 +120,8 @@ def agree(staged: Staged, given: dict[str, str], *, yes: bool, output: Output) -
         for request in added:
             output.info(f"  {request.sentence}")
     answers = staged.answers(given)
+    if not staged.can_keep_secrets and any(item.is_secret for item in answers.missing):
+        raise no_store()  # before anybody types one
     if not terminal_can_answer(is_json=output.is_json):
         _refuse_unasked(staged, answers, needs_consent=bool(added) and not yes, output=output)
         return answers

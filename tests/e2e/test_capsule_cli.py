@@ -353,6 +353,104 @@ def test_answers_on_a_terminal(astrid: Shell) -> None:
     assert stored == {"token": "abc", "hosts": '["x", "y"]'}
 
 
+STORE_PLUGIN = """
+import pathlib
+from astrid_hookspecs import hookimpl
+from astrid_hookspecs.secrets import SecretStoreRecord
+
+class Files:
+    def __init__(self, directory):
+        self.directory = directory / "plain"
+
+    def _path(self, scope, name):
+        return self.directory / scope.replace("/", "_") / name
+
+    def get(self, scope, name):
+        path = self._path(scope, name)
+        return path.read_bytes() if path.exists() else None
+
+    def set(self, scope, name, value):
+        path = self._path(scope, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(value)
+
+    def delete(self, scope, name):
+        found = self.get(scope, name) is not None
+        self._path(scope, name).unlink(missing_ok=True)
+        return found
+
+    def names(self, scope):
+        directory = self._path(scope, "x").parent
+        return sorted(p.name for p in directory.iterdir()) if directory.exists() else []
+
+@hookimpl
+def astrid_register_secret_stores():
+    return [SecretStoreRecord(name="plain", priority=1, factory=Files)]
+"""
+
+
+def add_plugin(astrid: Shell, name: str, source: str) -> None:
+    site = astrid.root / "site"
+    info = site / f"astrid_{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / f"e2e_plugin_{name}.py").write_text(source)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: astrid-{name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[astrid.plugins]\n{name} = e2e_plugin_{name}\n")
+    astrid.environ["PYTHONPATH"] = str(site)
+
+
+VAULT = '[env.TOKEN]\ntype = "secret"\nrequest = "Access token"\n'
+
+
+def test_secrets_are_typed_blind_and_kept_in_the_store(astrid: Shell) -> None:
+    """T-29: the terminal shows no character of the secret."""
+    source = astrid.capsule("vault", manifest=VAULT)
+    add_plugin(astrid, "plainsecrets", STORE_PLUGIN)
+    with on_terminal(astrid, "capsule", "install", str(source)) as (process, talk):
+        asked = talk(r"\[y/N\] ", "y\n")
+        assert "use the secret TOKEN" in asked
+        talk(r"Access token \(hidden\): ", "hunter2\n")
+        shown = talk(r"installed vault")
+        assert process.wait(PATIENCE_S) == 0
+    assert "hunter2" not in shown
+    stored = astrid.home / "secrets" / "plain" / "default_vault" / "TOKEN"
+    assert stored.read_bytes() == b"hunter2"
+    holders = [p for p in astrid.home.rglob("*") if p.is_file() and b"hunter2" in p.read_bytes()]
+    assert holders == [stored]
+    assert astrid("capsule", "install", str(source)).status == 0  # the answer is remembered
+    assert astrid("capsule", "remove", "vault", "--purge").status == 0
+    assert not stored.exists()
+
+
+def test_secrets_without_a_store_are_not_asked_for(astrid: Shell) -> None:
+    source = astrid.capsule("vault", manifest=VAULT)
+    ended = astrid("capsule", "install", str(source), "--yes", "--json")
+    assert ended.json["error"]["code"] == "secret.no-store"
+    assert astrid.installed == []
+
+
+@pytest.mark.parametrize(
+    "text", ['{"name": "a", "token": "b", "hosts": ["x"]}', '# c\nname=a\ntoken=b\nhosts=["x"]\n']
+)
+def test_answers_from_a_file(astrid: Shell, text: str) -> None:
+    source = astrid.capsule("asks", manifest=ENV)
+    file = astrid.root / "answers"
+    file.write_text(text)
+    ended = astrid("capsule", "install", str(source), "--yes", "--var-file", str(file))
+    assert ended.status == 0, ended.stderr
+    stored = json.loads((astrid.home / "home/default/.config/env/asks.env.json").read_text())
+    assert stored == {"name": "a", "token": "b", "hosts": '["x"]'}
+
+
+@pytest.mark.parametrize("text", ["{", "name", "=x"])
+def test_malformed_answer_files(astrid: Shell, text: str) -> None:
+    file = astrid.root / "answers"
+    file.write_text(text)
+    source = astrid.capsule("asks", manifest=ENV)
+    ended = astrid("capsule", "install", str(source), "--var-file", str(file), "--json")
+    assert (ended.status, ended.json["error"]["code"]) == (1, "cli.variable")
+
+
 def test_wrong_choice_is_asked_again_three_times(astrid: Shell) -> None:
     """T-29, last line."""
     choice = '[env.mode]\ntype = "select"\nrequest = "Mode"\nenum_values = ["fast", "exact"]\n'

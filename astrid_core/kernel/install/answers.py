@@ -135,6 +135,15 @@ def add_settings(path: Path, settings: Mapping[str, str], *, replace: bool = Tru
         write_atomic(path, json.dumps(merged, ensure_ascii=False, indent=2).encode() + b"\n")
 
 
+def no_store() -> SecretError:
+    """The error for secrets that cannot be kept."""
+    return SecretError(
+        "the capsule needs secrets and there is no secret store",
+        code="secret.no-store",
+        hint="install a plugin that supplies one; `astrid plugins list` shows what there is",
+    )
+
+
 class SecretChange:
     """Secrets set during one installation, so that a failure can take them back.
 
@@ -161,11 +170,7 @@ class SecretChange:
         if not secrets:
             return
         if self._store is None:
-            raise SecretError(
-                "the capsule needs secrets and there is no secret store",
-                code="secret.no-store",
-                hint="`astrid plugins list` shows which plugins supply one",
-            )
+            raise no_store()
         for name, value in secrets.items():
             self._before[name] = self._store.get(self._scope, name)
             self._store.set(self._scope, name, value.encode())

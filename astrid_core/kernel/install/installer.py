@@ -124,6 +124,11 @@ class Staged:
         return self._place.capsule(self.name)
 
     @property
+    def can_keep_secrets(self) -> bool:
+        """Whether there is a store for secret answers."""
+        return self._tools.secrets is not None
+
+    @property
     def _env_file(self) -> Path:
         return self._home.principal(DEFAULT_PRINCIPAL).env_file(self.name)
 
