@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,9 +27,12 @@ from astrid_conformance.check import (
     require_raises,
     run_check,
 )
+from astrid_conformance.checks.kv_subject import KV_STORE
+from astrid_conformance.fakes import DictKvStore
 from astrid_conformance.kinds import KINDS
 from astrid_conformance.report import to_text
 from astrid_conformance.runner import check_plugin, declared_by
+from astrid_conformance.suites import KvStoreConformance
 from astrid_hookspecs.errors import PluginContractError, PluginLoadError
 from astrid_hookspecs.kinds import HOOKS
 
@@ -122,6 +126,24 @@ def test_a_report_counts_and_names() -> None:
     assert "a: A." not in text
     assert "✓ a: A." in to_text([report], verbose=True)
     assert json.loads(json.dumps(report.to_json()))["conforms"] is False
+
+
+class Forgetful(KvStoreConformance):
+    known_breaches = MappingProxyType({"closing-keeps-everything": "it is in memory"})
+    make = staticmethod(DictKvStore)
+
+
+def test_a_known_breach_is_expected_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+    suite = Forgetful()
+    with pytest.raises(pytest.xfail.Exception, match="in memory"):
+        suite.test_conforms(KV_STORE.named("closing-keeps-everything"), tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="expected b'value'"):
+        suite.test_conforms(KV_STORE.named("another-process-reads-it"), tmp_path / "a")
+    mended = type(
+        "Mended", (Forgetful,), {"known_breaches": {"absent-is-none": "it was broken once"}}
+    )
+    with pytest.raises(pytest.fail.Exception, match="take it out"):
+        mended().test_conforms(KV_STORE.named("absent-is-none"), tmp_path / "b")
 
 
 def test_the_kinds_with_checks_are_kinds_of_the_contract() -> None:

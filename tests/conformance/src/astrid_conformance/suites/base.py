@@ -34,7 +34,7 @@ class Conformance:
     def test_conforms(self, check: Check[Any], tmp_path: Path) -> None:
         """Run one check; pytest calls it once per check."""
         directory = tmp_path / "subject"
-        directory.mkdir(mode=0o700)
+        directory.mkdir(mode=0o700, parents=True)
         result = run_check(check, lambda: self.subject(directory), supports=self.supports)
         reason = self.known_breaches.get(check.name)
         if reason is not None:
