@@ -22,7 +22,9 @@ from astrid_sdk_host.project import MANIFEST, Project, read_project, read_toml
 from astrid_sdk_host.sources import Declared, SourceFacts, read_sources
 
 CAPABILITIES: Final[dict[str, frozenset[str] | None]] = {
+    "allow_persistent": frozenset({"process"}),
     "allow_prompt_injection": None,
+    "bind_workers": None,
     "fs_read": frozenset({"fs"}),
     "fs_write": frozenset({"fs"}),
     "host_process": frozenset({"process"}),
