@@ -6,17 +6,19 @@ being read around; a missing one allows every installed plugin (`docs/plugins.md
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from astrid_core.config.document import Document, read_document
 from astrid_core.pluginhost.source import CORE_PLUGIN, is_kebab
 from astrid_hookspecs.errors import ConfigError
 
 if TYPE_CHECKING:
     from tomlkit.items import Array, Table
+
+    from astrid_core.config.document import Document
 
 FILE_NAME: Final = "plugins.toml"
 _MODES: Final = ("all", "listed")
@@ -56,6 +58,10 @@ def load_allow_list(path: Path) -> AllowList:
     Raises:
         ConfigError: `config.*`, naming the file, the key and the line.
     """
+    if not os.path.lexists(path):
+        return AllowList()
+    from astrid_core.config.document import read_document  # noqa: PLC0415 - loads a TOML reader
+
     document = read_document(path)
     if document is None:
         return AllowList()
