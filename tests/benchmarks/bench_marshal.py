@@ -1,16 +1,13 @@
 """The engine's own conversions against the stock binding, same engine, same guests, one run.
 
-Both sides are measured in turns and the best of several rounds counts, so that a busy machine hits
-both alike.
+Nothing but the crossing is measured: the guests echo or ask, the host answers with a constant.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from wasmtime import Config, Engine, Store
 from wasmtime.component import Component, Linker
@@ -20,6 +17,7 @@ from astrid_engine_wasm.binding import GuestLinker
 from astrid_engine_wasm.signature import component_imports
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call
+from tests.benchmarks.measure import Row, Sides, alternate, at_least, micro
 
 GUESTS = Path(__file__).parents[2] / "plugins/astrid-engine-wasm/tests/guests"
 KV = "astrid:kv/host@1.0.0"
@@ -62,35 +60,17 @@ def _store(engine: Engine) -> Store:
     return store
 
 
-def _best(
-    ours: Callable[[], object], stock: Callable[[], object], *, times: tuple[int, int], rounds: int
-) -> tuple[float, float]:
-    """Microseconds per call of each side; `times` are the calls of one round."""
-    best = [float("inf"), float("inf")]
-    for _ in range(rounds):
-        for side, (call, count) in enumerate(zip((ours, stock), times, strict=True)):
-            start = time.perf_counter()
-            for _ in range(count):
-                call()
-            best[side] = min(best[side], (time.perf_counter() - start) / count * 1e6)
-    return best[0], best[1]
+def _row(name: str, sides: Sides, *, budget: float, per: int = 1) -> Row:
+    return at_least(
+        name,
+        sides.ratio,
+        budget,
+        detail={"ours_us": micro(sides.ours / per), "stock_us": micro(sides.theirs / per)},
+    )
 
 
-def _row(name: str, found: tuple[float, float], *, budget: float, per: int = 1) -> dict[str, Any]:
-    ours, stock = found[0] / per, found[1] / per
-    ratio = stock / ours
-    return {
-        "name": name,
-        "ratio": round(ratio, 1),
-        "budget": budget,
-        "unit": "x",
-        "ok": ratio >= budget,
-        "detail": {"ours_us": round(ours, 2), "stock_us": round(stock, 2)},
-    }
-
-
-def hook_call(engine: Engine, size: int) -> tuple[float, float]:
-    """Microseconds of `astrid-hook-trigger` with `size` bytes in and as much text out."""
+def hook_call(engine: Engine, size: int, *, rounds: int) -> Sides:
+    """`astrid-hook-trigger` with `size` bytes in and as much text out."""
     component = Component(engine, (GUESTS / "echo.wat").read_text())
     guest = GuestLinker(engine, component, {}).instantiate(_store(engine), _ConstantHost(b""))
     store = _store(engine)
@@ -101,16 +81,16 @@ def hook_call(engine: Engine, size: int) -> tuple[float, float]:
     if guest.call_hook("act", payload).data != payload.decode():
         raise RuntimeError("the guest did not echo")
     small = size <= 1024
-    return _best(
+    return alternate(
         lambda: guest.call_hook("act", payload),
         lambda: stock(store, "act", payload),
-        times=(3000, 200) if small else (60, 2),
-        rounds=5,
+        times=(1000, 100) if small else (50, 3),
+        rounds=rounds,
     )
 
 
-def host_call(engine: Engine, size: int) -> tuple[float, float]:
-    """Microseconds of `HOST_CALLS` kv-get calls that answer `size` bytes."""
+def host_call(engine: Engine, size: int, *, rounds: int) -> Sides:
+    """`HOST_CALLS` kv-get calls that answer `size` bytes."""
     component = Component(engine, (GUESTS / "kv.wat").read_text())
     imports = component_imports(component, engine)[KV]
     abi = {KV: (), **{f"{KV}#{name}": (text,) for name, text in imports.items()}}
@@ -122,21 +102,21 @@ def host_call(engine: Engine, size: int) -> tuple[float, float]:
     stock = linker.instantiate(store, component).get_func(store, "astrid-install")
     if stock is None:
         raise RuntimeError("kv.wat does not export astrid-install")
-    return _best(
-        lambda: guest.call_void("astrid-install"), lambda: stock(store), times=(5, 1), rounds=4
+    return alternate(
+        lambda: guest.call_void("astrid-install"),
+        lambda: stock(store),
+        times=(5, 1),
+        rounds=rounds,
     )
 
 
-def run() -> list[dict[str, Any]]:
+def run(*, quick: bool = False) -> list[Row]:
     """Measure; one row per budget of the design's table."""
-    engine = _engine()
+    engine, rounds = _engine(), 3 if quick else 9
+    calls = host_call(engine, 64, rounds=rounds)
+    small, large = (hook_call(engine, size, rounds=rounds) for size in (64, 65536))
     return [
-        _row("host call kv-get, 64 B", host_call(engine, 64), budget=10, per=HOST_CALLS),
-        _row("hook call, 64 B", hook_call(engine, 64), budget=10),
-        _row("hook call, 64 KiB", hook_call(engine, 65536), budget=15),
+        _row("host call kv-get, 64 B, against the stock binding", calls, budget=10, per=HOST_CALLS),
+        _row("hook call, 64 B, against the stock binding", small, budget=10),
+        _row("hook call, 64 KiB, against the stock binding", large, budget=15),
     ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)  # noqa: T201 - a command-line tool

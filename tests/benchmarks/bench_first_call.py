@@ -1,0 +1,73 @@
+"""The first call of an installed Python capsule, against compiling its component.
+
+Loading goes the whole way of a restart: record, seal and files of the installed capsule are
+checked, the component is hashed, the sealed machine code is verified and mapped, a new instance
+answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from pathlib import Path
+
+from astrid_core import Kernel
+from astrid_core.host.abi import load_abi
+from astrid_engine_wasm.engine import WasmEngine
+from astrid_hookspecs.engines import EngineEnvironment
+from tests.benchmarks.kernel_side import GUESTS, TEXT, install_project, open_kernel, scratch
+from tests.benchmarks.measure import Row, at_least
+
+NAME = "echo-python"
+
+
+def compile_s(component: Path, cache_dir: Path) -> float:
+    """Seconds to compile a component that no cache holds."""
+    engine = WasmEngine(EngineEnvironment(cache_dir=cache_dir, seal_key=b"\0" * 32, abi=load_abi()))
+    try:
+        start = time.perf_counter()
+        engine.prepare(component)
+        return time.perf_counter() - start
+    finally:
+        engine.close()
+
+
+async def first_call(kernel: Kernel) -> tuple[float, float]:
+    """Seconds to load the capsule anew, and of the call that follows."""
+    start = time.perf_counter()
+    await kernel.reload(NAME)
+    loaded = time.perf_counter()
+    await kernel.call_tool(f"{NAME}.echo", TEXT)
+    return loaded - start, time.perf_counter() - loaded
+
+
+async def measured(directory: Path, *, times: int) -> Row:
+    """Load, call and compile in one run."""
+    async with open_kernel(directory / "home") as kernel:
+        component = await install_project(kernel, GUESTS / "echo_python")
+        size_bytes = component.stat().st_size
+        before = [await first_call(kernel) for _ in range(times)]
+        cache = directory / "cache"
+        cache.mkdir(mode=0o700)
+        compiling = await asyncio.to_thread(compile_s, component, cache)
+        found = before + [await first_call(kernel) for _ in range(times)]
+    load = statistics.median(load for load, _ in found)
+    call = statistics.median(call for _, call in found)
+    return at_least(
+        "first call of an installed Python capsule, against compiling it",
+        compiling / statistics.median(load + call for load, call in found),
+        500,
+        detail={
+            "compile_s": round(compiling, 2),
+            "load_ms": round(load * 1e3, 2),
+            "call_ms": round(call * 1e3, 2),
+            "component_mb": round(size_bytes / 1e6, 1),
+        },
+    )
+
+
+def run(*, quick: bool = False) -> list[Row]:
+    """Measure."""
+    with scratch() as directory:
+        return [asyncio.run(measured(directory, times=5 if quick else 20))]

@@ -1,0 +1,79 @@
+"""What permissions and limits cost: a warm tool call with them, against one without.
+
+The other kernel is the same except that its gate says yes to everything without looking, and that
+profiles and publish budgets are constants. The engine's own limits stay on in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from astrid_core import Kernel
+from astrid_core.domain.profile import DEFAULT_PROFILE, Profile, Quotas
+from tests.benchmarks.kernel_side import TEXT, echo_kernel
+from tests.benchmarks.measure import Row, alternate_async, at_most, timed
+
+
+class _OpenGate:
+    """Allows everything."""
+
+    def check_invoke(self, *_arguments: object, **_named: object) -> None:
+        """Yes."""
+
+    def check_publish(self, *_arguments: object) -> None:
+        """Yes."""
+
+
+class _OneProfile:
+    """Knows a single profile and reads no file."""
+
+    def profile(self, _principal: str) -> Profile:
+        return DEFAULT_PROFILE
+
+    def quotas(self, _principal: str) -> Quotas:
+        return DEFAULT_PROFILE.quotas
+
+
+class _NoBudget:
+    """Counts nothing."""
+
+    def fits(self, *_arguments: object, **_named: object) -> bool:
+        return True
+
+    charge = fits
+
+
+def disarm(kernel: Kernel) -> None:
+    """Take permissions and limits out of a kernel that runs."""
+    parts: Any = kernel._parts
+    for name, stub in (("gate", _OpenGate()), ("profiles", _OneProfile()), ("rate", _NoBudget())):
+        object.__setattr__(parts.services, name, stub)
+    capsules: list[Any] = [*kernel.capsules()]
+    for capsule in capsules:
+        capsule.gate, capsule.profiles = _OpenGate(), _OneProfile()
+
+
+async def measured(*, rounds: int) -> Row:
+    """Two kernels on one loop, in turns."""
+    async with echo_kernel() as bare, echo_kernel() as guarded:
+        disarm(bare)
+        for kernel in (bare, guarded):
+            await timed(lambda kernel=kernel: kernel.call_tool("echo", TEXT), 300)  # type: ignore[misc]
+        sides = await alternate_async(
+            lambda: bare.call_tool("echo", TEXT),
+            lambda: guarded.call_tool("echo", TEXT),
+            times=(300, 300),
+            rounds=rounds,
+        )
+    return at_most(
+        "permissions and limits in a warm tool call, against the call without",
+        sides.ratio,
+        2,
+        detail=sides.detail("without", "with"),
+    )
+
+
+def run(*, quick: bool = False) -> list[Row]:
+    """Measure."""
+    return [asyncio.run(measured(rounds=5 if quick else 15))]
