@@ -279,11 +279,17 @@ def unpack_archive(path: Path, target: Path, *, limits: ArchiveLimits = DEFAULT_
     Raises:
         ArchiveError: As `check_archive`; also when `path` is no regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise refuse(None, "kind", f"{path} is not a regular file")
+    with _open_regular(path) as stream:
         check_archive(stream, limits=limits)
         stream.seek(0)
         with TreeWriter(target) as writer:
             _read_entries(stream, limits, writer)
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a file without waiting for a pipe's other end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise refuse(None, "kind", f"{path} is not a regular file")
+    return os.fdopen(descriptor, "rb")
