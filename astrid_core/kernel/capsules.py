@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Final
 
 from loguru import logger
@@ -22,34 +23,43 @@ from astrid_core.kernel.loaded import UNLOAD_GRACE_S, Loaded
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.schema_catalog import SchemaCatalog, TopicSchema
 from astrid_core.security.gate import Gate
+from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.engines import CapsuleSpec, LoadedCapsule, Readiness
-from astrid_hookspecs.errors import CapsuleError, CapsuleNotFoundError
+from astrid_hookspecs.errors import AstridError, CapsuleError, CapsuleNotFoundError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 
 READY_TIMEOUT_S: Final = 0.5
 DRAIN_TIMEOUT_S: Final = 30.0
+RUN_ACTION: Final = "run"
+"""What policies are asked about when a run loop is about to start."""
 CLOSE_GRACE_S: Final = 0.5
 """How long a guest gets to come back by itself when the kernel closes."""
 
 
 class SourceIndex:
-    """Which capabilities the capsule behind a source id holds. Implements the host's directory."""
+    """Which capsule speaks under a source id. Implements the host's directory."""
 
     def __init__(self) -> None:
-        self._capabilities: dict[str, frozenset[str]] = {}
+        self._grants: dict[str, CapsuleGrants] = {}
 
     def add(self, capsule: Loaded) -> None:
         """Remember a load."""
-        self._capabilities[capsule.source_id] = capsule.grants.capabilities
+        self._grants[capsule.source_id] = capsule.grants
 
     def discard(self, capsule: Loaded) -> None:
         """Forget a load."""
-        self._capabilities.pop(capsule.source_id, None)
+        self._grants.pop(capsule.source_id, None)
 
     def capabilities(self, source_id: str) -> frozenset[str] | None:
         """Names of held capabilities, None for an unknown source id."""
-        return self._capabilities.get(source_id)
+        grants = self._grants.get(source_id)
+        return None if grants is None else grants.capabilities
+
+    def capsule(self, source_id: str) -> CapsuleId | None:
+        """Whose load this is, None for one that is gone or never was."""
+        grants = self._grants.get(source_id)
+        return None if grants is None else grants.capsule
 
 
 class CapsuleTable:
@@ -128,11 +138,16 @@ class CapsuleTable:
         """The ready capsules that offer a tool, by id."""
         return [capsule for capsule in self._by_tool.get(tool, ()) if capsule.state == "ready"]
 
+    def speaker(self, source_id: str) -> CapsuleId | None:
+        """The capsule that publishes under a source id; also while it is being replaced."""
+        return self._sources.capsule(source_id)
+
     def load(self, installed: InstalledCapsule, *, ready_timeout_s: float) -> Loaded:
         """Load an installed capsule, replacing a loaded one of the same id.
 
-        The new version is loaded before the old one is touched. Calls that are running finish on
-        the old one; a run loop is stopped before its successor starts.
+        The new version is ready before the old one is touched, so that a new one which fails
+        leaves the old one serving. Calls that are running finish on the old one. A lone run loop
+        is stopped before its successor starts; if that fails, the failed one takes the place.
 
         Args:
             installed: Verified.
@@ -143,6 +158,7 @@ class CapsuleTable:
             PluginLoadError: An engine it needs is not installed.
             ComponentError: An engine refused it.
             CapsuleError: Its run loop ended before it was ready.
+            DeniedError: It has a run loop and its owner is disabled, or a policy refused.
         """
         fresh = self._prepare(installed)
         with self._lock:
@@ -150,11 +166,18 @@ class CapsuleTable:
             if old is not None and not old.answers_hooks():
                 self._retire(old)
                 old = None
-            self._capsules[fresh.id] = fresh
-            self._index_tools()
             self._sources.add(fresh)
+            try:
+                self._start(fresh, timeout_s=ready_timeout_s)
+            except BaseException as error:
+                self._abandon(fresh, error, is_replacement=old is not None)
+                raise
+            self._capsules[fresh.id] = fresh
+            fresh.state = "ready"
+            self._index_tools()
             self._catalog.register(fresh.id, _schemas(installed))
-            self._start(fresh, timeout_s=ready_timeout_s)
+            self._bind(fresh)
+            self._tell(fresh, "ready")
             if old is not None:
                 self._retire(old)
         return fresh
@@ -169,17 +192,19 @@ class CapsuleTable:
             capsule = self.get(capsule_id)
             self._unbind(capsule)
             self._catalog.unregister(capsule_id)
-            self._retire(capsule)
-            del self._capsules[capsule_id]
-            self._index_tools()
+            try:
+                self._retire(capsule)
+            finally:
+                del self._capsules[capsule_id]
+                self._index_tools()
 
     def close(self) -> None:
         """Unload everything, last loaded first; running calls are stopped, not awaited."""
-        with self._lock:
-            for capsule in reversed(self._capsules.values()):
-                self._unbind(capsule)
-                self._stop(capsule, grace_s=CLOSE_GRACE_S)
-            self._capsules.clear()
+        with self._lock, ExitStack() as stopping:  # goes on when one of them cannot be stopped
+            for capsule in self._capsules.values():
+                stopping.callback(self._stop, capsule, grace_s=CLOSE_GRACE_S)
+                stopping.callback(self._unbind, capsule)
+            self._capsules = {}
             self._index_tools()
 
     def _index_tools(self) -> None:
@@ -225,23 +250,44 @@ class CapsuleTable:
         return tuple(parts)
 
     def _start(self, capsule: Loaded, *, timeout_s: float) -> None:
+        """Start the run loops, after the gate agreed to that, and wait until they are ready."""
+        if any(part.is_run_loop() for part in capsule.parts):
+            profile = self._profiles.profile(capsule.owner)
+            self._gate.check_invoke(capsule.owner, capsule.id, RUN_ACTION, enabled=profile.enabled)
         capsule.start()
         outcome = capsule.wait_ready(timeout_s=timeout_s)
         if outcome is Readiness.CRASHED:
-            reason = capsule.health().reason
-            capsule.state, capsule.problem = "failed", reason
-            self._tell(capsule, "failed", reason)
             raise CapsuleError(
-                f"capsule {capsule.id!r} ended before it was ready: {reason}",
+                f"capsule {capsule.id!r} ended before it was ready: {capsule.health().reason}",
                 code="capsule.crashed",
                 hint="its log says more: see the log directory of the default principal",
             )
         if outcome is Readiness.TIMEOUT:
             logger.warning("capsule {} did not signal readiness in time; going on", capsule.id)
-        capsule.state = "ready"
-        if capsule.answers_hooks() and self._dispatcher is not None:
+
+    def _abandon(self, capsule: Loaded, error: BaseException, *, is_replacement: bool) -> None:
+        """Leave nothing of a failed load running; it stays visible where nothing else serves."""
+        reason = str(error)
+        try:
+            self._sources.discard(capsule)
+            capsule.unload(grace_s=0)
+        except AstridError as stuck:
+            logger.error("capsule {} cannot be unloaded: {}", capsule.id, stuck)
+        capsule.state, capsule.problem = "failed", reason
+        if not is_replacement:
+            self._capsules[capsule.id] = capsule
+            self._index_tools()
+            self._catalog.unregister(capsule.id)
+            self._unbind(capsule)
+        self._tell(capsule, "failed", reason)
+
+    def _bind(self, capsule: Loaded) -> None:
+        if self._dispatcher is None:
+            return
+        if capsule.answers_hooks():
             self._dispatcher.set_bindings(capsule.id, capsule.spec.bindings)
-        self._tell(capsule, "ready")
+        else:  # the version before it may have had some
+            self._dispatcher.remove_bindings(capsule.id)
 
     def _retire(self, capsule: Loaded) -> None:
         capsule.state = "unloading"

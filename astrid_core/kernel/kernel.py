@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from loguru import logger
 
+from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
 from astrid_core.kernel.assembly import Parts, assemble
 from astrid_core.kernel.boot import BootProblem, load_capsules
@@ -36,7 +37,7 @@ from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.buses import BusSubscription, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Progress
-from astrid_hookspecs.errors import ToolError
+from astrid_hookspecs.errors import AstridError, ToolError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, parse_capsule_id, parse_principal
 
@@ -85,7 +86,7 @@ class Kernel:
         """
         path = resolve_home(os.environ) if home is None else _absolute(home)
         project = None if workspace is None else _absolute(workspace)
-        parts = await asyncio.to_thread(assemble, path, plugins=plugins)
+        parts = await _assembled(path, plugins)
         try:
             kernel = cls(parts, workspace=project)
             await asyncio.to_thread(kernel._boot)
@@ -122,23 +123,24 @@ class Kernel:
         who = parse_principal(principal)
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         cancel = CancelToken()
-        call_id = self._parts.tools.start(
+        started = self._parts.tools.start(
             name,
             arguments or {},
             principal=who,
             cancel=cancel,
             on_done=partial(self._outcomes.put, answer),
         )
+        bound_s = started.timeout_s if timeout_s is None else timeout_s
         try:
-            outcome = await asyncio.wait_for(answer, timeout_s)
+            outcome = await asyncio.wait_for(answer, bound_s)
         except TimeoutError as error:
             raise ToolError(
-                f"{name!r} did not answer within {timeout_s} s", code="tool.timeout"
+                f"{name!r} did not answer within {bound_s} s", code="tool.timeout"
             ) from error
         finally:
             if not answer.done() or answer.cancelled():
                 cancel.fire()
-                self._parts.tools.forget(call_id)
+                self._parts.tools.forget(started.call_id)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -160,7 +162,14 @@ class Kernel:
 
         Returns:
             The envelope with its sequence number; interceptors run later.
+
+        Raises:
+            ProtocolError: `topic.*`: the topic is malformed.
+            ConfigError: `principal.invalid`: names of files and stores are made from it.
         """
+        check_publish_topic(envelope.topic)
+        if envelope.principal is not None:
+            parse_principal(envelope.principal)
         return self._parts.bus.publish(envelope)
 
     def subscribe(self, pattern: str) -> BusSubscription:
@@ -284,6 +293,18 @@ class Kernel:
     def _load(self, name: str) -> None:
         installed = load_installed(self._parts.home, name, workspace=self._workspace)
         self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
+
+
+async def _assembled(path: Path, plugins: Mapping[str, object] | Iterable[object]) -> Parts:
+    """Assemble on a thread; what a cancelled caller no longer waits for is released again."""
+    work = asyncio.ensure_future(asyncio.to_thread(assemble, path, plugins=plugins))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        with suppress(AstridError):
+            parts = await work
+            await asyncio.to_thread(parts.release.close)
+        raise
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from astrid_core.domain.payload import PayloadError, decode, encode
+from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, decode, encode
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.payload_variants import ToolExecuteRequest, ToolExecuteResult
 from astrid_core.kernel.capsules import CapsuleTable
@@ -24,6 +24,7 @@ from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.buses import Attribution, Bus, Envelope
 from astrid_hookspecs.cancel import CancelToken
+from astrid_hookspecs.engines import Limits
 from astrid_hookspecs.errors import (
     GuestCancelledError,
     PolicyDeniedError,
@@ -87,9 +88,23 @@ class ToolInfo:
 Outcome = ToolResult | Exception
 
 
+class StartedCall(NamedTuple):
+    """A call that was asked for.
+
+    Attributes:
+        call_id: For `ToolCalls.forget`.
+        timeout_s: After how long the caller has to give up, because nothing else ends the wait:
+            nobody meters one message to a run loop. None where the engine keeps the time.
+    """
+
+    call_id: str
+    timeout_s: float | None
+
+
 @dataclass(slots=True)
 class _Pending:
-    sources: Mapping[str, str]
+    providers: frozenset[str]
+    principal: Principal
     on_done: Callable[[Outcome], None]
     started: float
 
@@ -118,7 +133,7 @@ class ToolCalls:
         principal: Principal,
         cancel: CancelToken,
         on_done: Callable[[Outcome], None],
-    ) -> str:
+    ) -> StartedCall:
         """Ask for a tool call; returns as soon as the request is queued.
 
         Args:
@@ -128,25 +143,34 @@ class ToolCalls:
             cancel: Fire it to stop the call; the outcome is then `GuestCancelledError`.
             on_done: Called once, on any thread, with the result or the error; it returns quickly.
 
-        Returns:
-            The call id, for `forget`.
-
         Raises:
             ToolNotFoundError: Nobody offers it, or several do.
-            ToolError: `tool.arguments`: they cannot be encoded.
+            ToolError: `tool.arguments`: they cannot be encoded, or are too long.
+            DeniedError, ConfigError: A run loop offers it and the principal may not use it; calls
+                of interceptors are refused through `on_done`.
         """
         tool, providers = self._find(name)
         call_id = secrets.token_hex(16)
         request = ToolExecuteRequest(call_id=call_id, tool_name=tool, arguments=dict(arguments))
         try:
             kind, payload = encode(request)
-        except (PayloadError, TypeError, ValueError) as error:
+        except (PayloadError, TypeError, ValueError, RecursionError) as error:
             raise ToolError(
                 f"the arguments for {tool!r} cannot be sent: {error}", code="tool.arguments"
             ) from error
-        sources = {capsule.source_id: capsule.id for capsule in providers}
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise ToolError(
+                f"the arguments for {tool!r} have {len(payload)} bytes; at most "
+                f"{MAX_PAYLOAD_BYTES} can be sent",
+                code="tool.arguments",
+                hint="pass a path or a key instead of the content",
+            )
+        loops = [capsule for capsule in providers if not capsule.answers_hooks()]
+        timeouts = [_admit(capsule, principal, TOOL_PREFIX + tool) for capsule in loops]
+        is_hook = len(loops) < len(providers)
+        asked = frozenset(capsule.id for capsule in providers)
         with self._lock:
-            self._pending[call_id] = _Pending(sources, on_done, time.perf_counter())
+            self._pending[call_id] = _Pending(asked, principal, on_done, time.perf_counter())
         envelope = Envelope(
             TOOL_PREFIX + tool,
             payload,
@@ -156,7 +180,6 @@ class ToolCalls:
             timestamp=format_timestamp(time.time_ns()),
         )
         only = providers[0].id if len(providers) == 1 and "." in name else None
-        is_hook = any(capsule.answers_hooks() for capsule in providers)
         matched = self._dispatcher.publish(
             envelope,
             only=only,
@@ -165,7 +188,7 @@ class ToolCalls:
         )
         if is_hook and not matched:
             self._finish(call_id, _not_found(tool, []))
-        return call_id
+        return StartedCall(call_id, None if is_hook else max(timeouts, default=None))
 
     def forget(self, call_id: str) -> None:
         """Drop a call whose outcome nobody waits for any more."""
@@ -223,19 +246,23 @@ class ToolCalls:
             return
         with self._lock:
             call = self._pending.get(answer.call_id)
-        if call is None or envelope.source_id not in call.sources:
+        # By capsule, not by load: the one that answers may have replaced the one that was asked.
+        speaker = self._capsules.speaker(envelope.source_id)
+        if call is None or speaker not in call.providers or envelope.principal != call.principal:
             return
         result = ToolResult(
             content=answer.result.content,
             is_error=answer.result.is_error,
-            capsule=call.sources[envelope.source_id],
+            capsule=speaker,
             duration_ms=(time.perf_counter() - call.started) * 1000,
         )
         self._finish(answer.call_id, result)
 
     def _on_chain(self, call_id: str, tool: str, report: ChainReport, *, is_hook: bool) -> None:
+        if not is_hook and report.end in {ChainEnd.COMPLETED, ChainEnd.FINAL}:
+            return  # the run loop got the message all the same; what watched it does not matter
         problem = _problem(tool, report)
-        if problem is None and is_hook:
+        if problem is None:
             problem = ToolError(
                 f"{tool!r} ended without an answer",
                 code="tool.no-answer",
@@ -249,6 +276,20 @@ class ToolCalls:
             call = self._pending.pop(call_id, None)
         if call is not None:
             call.on_done(outcome)
+
+
+def _admit(capsule: Loaded, principal: Principal, topic: str) -> float:
+    """Ask the gate about a message to a run loop; returns the principal's time limit in seconds.
+
+    Interceptor calls are checked where they enter the guest; a message has no such place.
+
+    Raises:
+        DeniedError: The principal is disabled, or a policy refused.
+        ConfigError: The profile cannot be read.
+    """
+    profile = capsule.profiles.profile(principal)
+    capsule.gate.check_invoke(principal, capsule.id, topic, enabled=profile.enabled)
+    return profile.limits().timeout_s or Limits().timeout_s or 0.0
 
 
 def _problem(tool: str, report: ChainReport) -> Exception | None:
