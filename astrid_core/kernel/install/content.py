@@ -10,6 +10,8 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +24,7 @@ from astrid_core.domain.manifest import Manifest, TopicDeclaration
 from astrid_core.domain.wit import WitSet, WitSyntaxError
 from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
-from astrid_core.kernel.install.tree import open_beneath, remove_tree
+from astrid_core.kernel.install.tree import CHUNK, open_beneath, remove_tree
 from astrid_hookspecs.engines import ComponentReport, Engine, Progress
 from astrid_hookspecs.errors import CapsuleError, IntegrityError
 
@@ -58,6 +60,32 @@ def read_inside(root: Path, name: str, *, limit: int, what: str) -> bytes:
     Raises:
         CapsuleError: `capsule.file`; missing, no regular file, or too large.
     """
+    with _opened_inside(root, name, what=what) as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise _too_large(name, limit=limit, what=what)
+    return data
+
+
+def hash_inside(root: Path, name: str, *, limit: int, what: str) -> str:
+    """BLAKE3 of a regular file below `root`, 64 hex digits; arguments and errors of `read_inside`.
+
+    The file is never in memory as a whole: large components are hashed at every load.
+    """
+    hasher = blake3()
+    buffer = memoryview(bytearray(CHUNK))
+    left = limit
+    with _opened_inside(root, name, what=what) as stream:
+        while count := stream.readinto(buffer):
+            left -= count
+            if left < 0:
+                raise _too_large(name, limit=limit, what=what)
+            hasher.update(buffer[:count])
+    return hasher.hexdigest()
+
+
+@contextmanager
+def _opened_inside(root: Path, name: str, *, what: str) -> Iterator[BufferedReader]:
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         file = open_beneath(descriptor, Path(name).parts)
@@ -67,13 +95,15 @@ def read_inside(root: Path, name: str, *, limit: int, what: str) -> bytes:
         ) from error
     finally:
         os.close(descriptor)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise CapsuleError(f"{what} {name!a} is not a file", code="capsule.file")
     with os.fdopen(file, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise CapsuleError(f"{what} {name!a} is not a file", code="capsule.file")
-        data = stream.read(limit + 1)
-    if len(data) > limit:
-        raise CapsuleError(f"{what} {name!a} is larger than {limit} bytes", code="capsule.file")
-    return data
+        yield stream
+
+
+def _too_large(name: str, *, limit: int, what: str) -> CapsuleError:
+    return CapsuleError(f"{what} {name!a} is larger than {limit} bytes", code="capsule.file")
 
 
 def store_component(

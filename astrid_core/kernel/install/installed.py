@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from blake3 import blake3
-
 from astrid_core.domain.archive_rules import DEFAULT_LIMITS, MANIFEST, MIB
 from astrid_core.domain.capsule_meta import META_LIMIT, CapsuleMeta, parse_meta
 from astrid_core.domain.manifest import Manifest, parse_manifest
 from astrid_core.kernel.home import Home
-from astrid_core.kernel.install.content import read_inside
+from astrid_core.kernel.install.content import hash_inside, read_inside
 from astrid_core.kernel.install.places import Place, Scope, places
 from astrid_core.kernel.install.tree import hash_tree
 from astrid_hookspecs.errors import (
@@ -149,7 +147,7 @@ def _component(
     if not check_content:
         return path
     try:
-        data = read_inside(
+        digest = hash_inside(
             path.parent, path.name, limit=DEFAULT_LIMITS.member_bytes, what="the component"
         )
     except CapsuleError as error:
@@ -158,7 +156,7 @@ def _component(
             code="integrity.component",
             hint=_REINSTALL,
         ) from error
-    if blake3(data).hexdigest() != meta.wasm_hash:
+    if digest != meta.wasm_hash:
         raise IntegrityError(
             f"the component of capsule {name!r} was changed after its installation",
             code="integrity.component",
