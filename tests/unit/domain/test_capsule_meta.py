@@ -87,7 +87,7 @@ def test_written_form_is_what_people_and_other_readers_expect() -> None:
         changed(topics=[{"name": "a", "direction": "both"}]),
         changed(tools=[{"name": "a", "hidden": True}]),
         changed(extra="x"),
-        b" " * (META_LIMIT + 1),
+        encode_meta(SEALED) + b" " * META_LIMIT,
     ],
 )
 def test_malformed_record_refused(data: bytes) -> None:

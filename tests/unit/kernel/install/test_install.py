@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -470,18 +471,29 @@ def test_sources_links_stay_inside(workshop: Workshop) -> None:
     assert not (target / "docs" / "up").exists()
 
 
-@pytest.mark.parametrize("kind", ["file", "directory", "dangling", "fifo"])
+@pytest.mark.parametrize("kind", ["fifo", "socket"])
+def test_source_with_what_is_no_file_refused_unopened(workshop: Workshop, kind: str) -> None:
+    source = workshop.source()
+    if kind == "fifo":
+        os.mkfifo(source / "x")
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(source / "x"))
+    with pytest.raises(ArchiveError, match="'x'") as caught:
+        workshop.install(source)
+    assert caught.value.code == "capsule.archive.kind"
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "dangling"])
 def test_source_that_reaches_outside_refused(workshop: Workshop, kind: str) -> None:
     source = workshop.source()
     secret = workshop.root / "id_ed25519"
     secret.write_text("private key")
-    if kind == "fifo":
-        os.mkfifo(source / "x")
-    else:
-        targets = {"file": secret, "directory": workshop.root, "dangling": source / "nothing"}
-        (source / "x").symlink_to(targets[kind])
-    with pytest.raises(ArchiveError, match="'x'"):
+    targets = {"file": secret, "directory": workshop.root, "dangling": source / "nothing"}
+    (source / "x").symlink_to(targets[kind])
+    with pytest.raises(ArchiveError, match="'x'") as caught:
         workshop.install(source)
+    assert caught.value.code == "capsule.archive.link-escape"
     assert list(workshop.capsules.iterdir()) == []
     with pytest.raises(ArchiveError, match="'x'"):
         workshop.pack(source)

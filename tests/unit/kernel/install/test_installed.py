@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from astrid_core.domain.capsule_meta import encode_meta, seal_meta
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.installed import discover, load_installed
 from astrid_core.kernel.install.places import find_workspace, workspace_place
@@ -54,7 +55,7 @@ TAMPERING: dict[str, tuple[str, Callable[[Path, Home], object]]] = {
     "lost-file": ("integrity.tree", lambda d, _: (d / "server.mjs").unlink()),
     "renamed-file": (
         "integrity.tree",
-        lambda d, _: (d / "server.mjs").rename(d / "other.mjs"),
+        lambda d, _: (d / "server.mjs").rename(d / "serves.mjs"),
     ),
     "execute-bit": ("integrity.tree", lambda d, _: (d / "server.mjs").chmod(0o700)),
     "symlink": ("integrity", lambda d, _: (d / "link").symlink_to("/etc/passwd")),
@@ -107,6 +108,16 @@ def test_record_of_one_capsule_does_not_serve_another(workshop: Workshop) -> Non
     with pytest.raises(IntegrityError) as caught:
         load_installed(workshop.home, "copy")
     assert caught.value.code == "integrity.seal"
+
+
+def test_directory_that_holds_another_capsule_refused(workshop: Workshop) -> None:
+    """Even a record that this home did seal does not give a capsule another's name."""
+    result = workshop.install(workshop.source())
+    (workshop.capsules / "notes").rename(workshop.capsules / "copy")
+    sealed = seal_meta(result.capsule.meta, name="copy", key=workshop.home.meta_key())
+    (workshop.capsules / "copy" / "meta.json").write_bytes(encode_meta(sealed))
+    with pytest.raises(IntegrityError, match="holds 'notes'"):
+        load_installed(workshop.home, "copy")
 
 
 def test_an_older_version_put_back_by_hand_is_what_was_once_agreed_to(workshop: Workshop) -> None:
