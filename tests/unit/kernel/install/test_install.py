@@ -155,6 +155,18 @@ def test_damaged_installation_is_put_right_as_a_first_one(workshop: Workshop) ->
     assert workshop.hooks.read() == {"previous": "None"}
 
 
+def test_tampered_version_does_not_lend_its_consent(workshop: Workshop) -> None:
+    """Otherwise a capsule could write a right into its manifest and have the upgrade keep it."""
+    rights = '[capabilities]\nhost_process = ["sh"]\n'
+    workshop.install(workshop.source())
+    with (workshop.capsules / "notes" / "Capsule.toml").open("a") as file:
+        file.write(rights)
+    found = find_source(str(workshop.source(version="2.0.0", manifest=rights)), cwd=workshop.root)
+    with stage(workshop.home, found, tools=workshop.tools()) as staged:
+        assert staged.previous is None
+        assert [request.value for request in staged.consent.added] == ["sh"]
+
+
 def test_hooks_write_to_the_real_namespace(workshop: Workshop) -> None:
     workshop.install(
         workshop.source(component={"install": {"made-by": "1.0.0", "old": "x"}}, manifest=ENV),
