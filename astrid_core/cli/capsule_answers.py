@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from astrid_core.cli.output import Output, clean
+from astrid_core.cli.output import Output, clean, clean_line
 from astrid_core.domain.manifest import EnvField, Manifest
 from astrid_core.kernel.install.answers import check_answer, has_default
 from astrid_hookspecs.errors import CapsuleError, ConfigError
@@ -126,14 +126,14 @@ def _ask(question: EnvField, stream: TextIO) -> str:
 
 def _read(question: EnvField, stream: TextIO) -> str:
     if question.description:
-        _say(stream, f"  {question.description}\n")
+        _say(stream, f"  {clean_line(question.description)}\n")
     if question.is_secret:
         try:
-            return getpass.getpass(f"{clean(question.request)} (hidden): ", stream=stream)
+            return getpass.getpass(f"{clean_line(question.request)} (hidden): ", stream=stream)
         except EOFError as error:
             raise _cancelled() from error
     if question.type == "array":
-        _say(stream, f"{question.request}, one per line, an empty line ends:\n")
+        _say(stream, f"{clean_line(question.request)}, one per line, an empty line ends:\n")
         items: list[str] = []
         while item := _line(stream, "  "):
             items.append(item)
@@ -141,14 +141,14 @@ def _read(question: EnvField, stream: TextIO) -> str:
     if len(question.enum_values) > 1:
         return _choose(question, stream)
     default = f" [{question.default}]" if has_default(question) else ""
-    return _line(stream, f"{question.request}{default}: ")
+    return _line(stream, clean_line(f"{question.request}{default}: "))
 
 
 def _choose(question: EnvField, stream: TextIO) -> str:
-    _say(stream, f"{question.request}\n")
+    _say(stream, f"{clean_line(question.request)}\n")
     for number, value in enumerate(question.enum_values, start=1):
         mark = " (default)" if value == question.default else ""
-        _say(stream, f"  {number}. {value}{mark}\n")
+        _say(stream, f"  {number}. {clean_line(value)}{mark}\n")
     text = _line(stream, "number: ")
     if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= len(question.enum_values):
         return question.enum_values[int(text[:6]) - 1]

@@ -26,6 +26,7 @@ _HELP: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"])
 def main() -> None:
     """Run `astrid` with the arguments of the process and end it."""
     arguments = sys.argv[1:]
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         # A locale that cannot show a symbol must not turn a result into a traceback.
         if hasattr(stream, "reconfigure"):
@@ -33,14 +34,32 @@ def main() -> None:
     status = run(arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone; what is still buffered must not complain at exit.
+    except OSError as error:
+        # The reader has gone or the disk is full; what is buffered must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            status = status or 1
     if arguments in _HELP:
         # Nothing is left to clean up, and taking the interpreter apart would cost a sixth of it.
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Point closed standard descriptors at the null device.
+
+    Otherwise the next file that is opened, a database for instance, would be standard output.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -50,13 +50,28 @@ def clean(text: str) -> str:
     return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
-def to_json(value: object) -> str:
+def clean_line(text: str) -> str:
+    """The same for what belongs on one line: a line break cannot start a forged line."""
+    return clean(text).replace("\n", "\\n").replace("\t", " ")
+
+
+class OutputError(AstridError):
+    """The result could not be written: a full disk, a failing device."""
+
+    default_code = "cli.output"
+
+
+def to_json(value: object, *, ascii_only: bool = False) -> str:
     """JSON as every command prints it: two spaces, readable, safe on a terminal.
 
     Dataclasses and named tuples become objects; bytes are refused, because their meaning is the
     caller's to choose.
+
+    Args:
+        value: What to print.
+        ascii_only: Escape everything else, for streams that could not show it.
     """
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=ascii_only)
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
@@ -103,7 +118,10 @@ class Output:
             text: What a person reads, or a function that makes it; None prints `value` as it is.
         """
         if self.is_json:
-            self._write(self._out, to_json(value))
+            text = to_json(value)
+            if not _can_show(self._out, text):
+                text = to_json(value, ascii_only=True)
+            self._write(self._out, text)
             return
         shown = text() if callable(text) else text
         if shown is None:
@@ -134,7 +152,7 @@ class Output:
         """A `✗ error:` line on stderr, and the hint below it."""
         self._line(self._err, "error", f"error: {message}")
         if hint is not None:
-            self._write(self._err, clean(f"  hint: {hint}"))
+            self._write(self._err, _indented(f"  hint: {hint}"))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         """Left-aligned columns, two spaces apart; wide cells are never cut."""
@@ -201,12 +219,30 @@ class Output:
         symbol = _SYMBOLS[kind]
         if self.uses_colour(stream):
             symbol = f"\x1b[1;{_COLOURS[kind]}m{symbol}\x1b[0m"
-        self._write(stream, f"{symbol} {clean(message)}")
+        self._write(stream, f"{symbol} {_indented(message)}")
 
     @staticmethod
     def _write(stream: TextIO, text: str) -> None:
-        stream.write(text if text.endswith("\n") else text + "\n")
-        stream.flush()
+        try:
+            stream.write(text if text.endswith("\n") else text + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _indented(text: str) -> str:
+    """Clean text whose further lines cannot be taken for lines of our own."""
+    return clean(text).replace("\n", "\n    ")
+
+
+def _can_show(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _current: contextvars.ContextVar[Output | None] = contextvars.ContextVar("output", default=None)

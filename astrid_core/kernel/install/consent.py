@@ -6,6 +6,7 @@ listed, and an upgrade is compared request by request. Pure. Spec: cli-and-ux 12
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -26,8 +27,12 @@ class Request(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """For people."""
-        return _SENTENCES[self.kind].format(self.value)
+        """For people: one line, in which nothing invisible hides and no second line is forged."""
+        return _SENTENCES[self.kind].format(_shown(self.value))
+
+
+def _shown(value: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 
 _SENTENCES: Final = {
@@ -104,7 +109,8 @@ def _rights(manifest: Manifest) -> Iterator[Request]:
             yield Request(kind, value)
     for server in manifest.mcp_servers:
         if server.command is not None:
-            yield Request("process", " ".join((server.command, *server.args)))
+            # Quoted: `sh "-c x"` and `sh -c x` are different requests.
+            yield Request("process", shlex.join((server.command, *server.args)))
     for key in manifest.secret_keys:
         yield Request("secret", key)
 
