@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,57 +28,73 @@ async def take_one(subscription: BusSubscription, *, timeout_s: float = 10) -> E
     return subscription.take(max_bytes=1).messages[0]
 
 
-def test_heartbeat_beats_answers_and_hears(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with heartbeat installed, so that it is built and compiled once."""
+    path = tmp_path_factory.mktemp("heartbeat") / "home"
+
     async def main() -> None:
-        async with Kernel.open(home=tmp_path / "home") as kernel:
+        async with Kernel.open(home=path) as kernel:
             with kernel.build(EXAMPLES / "heartbeat") as built:
                 await install(kernel, Source(built.directory, "directory"))
             (capsule,) = kernel.capsules()
             assert not capsule.answers_hooks(), "a run loop answers through its own subscriptions"
             assert kernel.read_state("heartbeat", "installed") is not None
 
-            beats = kernel.subscribe("heartbeat.v1.beat")
-            first = json.loads((await take_one(beats)).payload)
-            second = json.loads((await take_one(beats)).payload)
-            assert second["beat"] == first["beat"] + 1
+    asyncio.run(main())
+    return path
 
-            sums = await asyncio.gather(
-                *(kernel.call_tool("add", {"a": n, "b": 1}, timeout_s=20) for n in range(20))
-            )
-            assert [result.json() for result in sums] == list(range(1, 21))
-            bad = await kernel.call_tool("add", {"a": "x", "b": 1}, timeout_s=20)
-            assert bad.is_error
-            assert "a" in bad.content
 
-            for principal in ("alice", "alice", "bob"):
-                kernel.publish(say("heartbeat.v1.heard", principal))
-            await eventually(
-                lambda: kernel.read_state("heartbeat", "heard", principal="bob") == b"3"
-            )
-            assert kernel.read_state("heartbeat", "heard", principal="alice") == b"2"
-
-            status = (await kernel.call_tool("status", timeout_s=20)).json()
-            assert status["heard"] == 3
-            await kernel.reload("heartbeat")
-            again = (await kernel.call_tool("status", timeout_s=20)).json()
-            assert again["instance"] != status["instance"], "a reload starts a new loop"
-            assert again["heard"] == 0
+def in_kernel(home: Path, work: Callable[[Kernel], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        async with Kernel.open(home=home) as kernel:
+            assert kernel.problems == []
+            await work(kernel)
 
     asyncio.run(main())
 
 
-def test_a_restarted_kernel_runs_the_installed_loop_again(tmp_path: Path) -> None:
-    async def in_kernel(work: Callable[[Kernel], object]) -> object:
-        async with Kernel.open(home=tmp_path / "home") as kernel:
-            assert kernel.problems == []
-            return await work(kernel)  # type: ignore[misc]
+def test_it_beats_from_the_start_of_the_kernel_on(home: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        beats = kernel.subscribe("heartbeat.v1.beat")
+        first = json.loads((await take_one(beats)).payload)
+        second = json.loads((await take_one(beats)).payload)
+        assert second["beat"] == first["beat"] + 1
 
-    async def set_up(kernel: Kernel) -> None:
-        with kernel.build(EXAMPLES / "heartbeat") as built:
-            await install(kernel, Source(built.directory, "directory"))
+    in_kernel(home, work)
 
-    async def beat(kernel: Kernel) -> bytes:
-        return (await take_one(kernel.subscribe("heartbeat.v1.beat"))).payload
 
-    asyncio.run(in_kernel(set_up))
-    assert b"beat" in asyncio.run(in_kernel(beat))  # type: ignore[operator]
+def test_its_tools_answer_inside_the_loop(home: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        sums = await asyncio.gather(
+            *(kernel.call_tool("add", {"a": n, "b": 1}, timeout_s=20) for n in range(20))
+        )
+        assert [result.json() for result in sums] == list(range(1, 21))
+        bad = await kernel.call_tool("add", {"a": "x", "b": 1}, timeout_s=20)
+        assert bad.is_error
+        assert "a" in bad.content
+
+    in_kernel(home, work)
+
+
+def test_its_interceptor_hears_events_with_the_principal_of_each(home: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        for principal in ("alice", "alice", "bob"):
+            kernel.publish(say("heartbeat.v1.heard", principal))
+        await eventually(lambda: kernel.read_state("heartbeat", "heard", principal="bob") == b"3")
+        assert kernel.read_state("heartbeat", "heard", principal="alice") == b"2"
+
+    in_kernel(home, work)
+
+
+def test_a_reload_starts_a_new_loop(home: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        kernel.publish(say("heartbeat.v1.heard"))
+        status = (await kernel.call_tool("status", timeout_s=20)).json()
+        assert status["heard"] == 1
+        await kernel.reload("heartbeat")
+        again = (await kernel.call_tool("status", timeout_s=20)).json()
+        assert again["instance"] != status["instance"]
+        assert again["heard"] == 0
+
+    in_kernel(home, work)
