@@ -90,6 +90,7 @@ def test_its_interceptor_hears_events_with_the_principal_of_each(home: Path) -> 
 def test_a_reload_starts_a_new_loop(home: Path) -> None:
     async def work(kernel: Kernel) -> None:
         kernel.publish(say("heartbeat.v1.heard"))
+        await eventually(lambda: kernel.read_state("heartbeat", "heard") == b"1")
         status = (await kernel.call_tool("status", timeout_s=20)).json()
         assert status["heard"] == 1
         await kernel.reload("heartbeat")
