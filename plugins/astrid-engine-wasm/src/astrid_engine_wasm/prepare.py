@@ -30,7 +30,7 @@ from astrid_hookspecs.errors import ComponentError, IntegrityError
 MAX_COMPONENT_BYTES: Final = 256 * 1024 * 1024
 """Larger files are refused before anything reads them into memory."""
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 18
 _HEAD_BYTES: Final = 1024
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -161,10 +161,10 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _digest(descriptor: int) -> str:
     hasher = blake3.blake3()
-    offset = 0
-    while chunk := os.pread(descriptor, _CHUNK, offset):
-        hasher.update(chunk)
-        offset += len(chunk)
+    buffer = memoryview(bytearray(_CHUNK))  # one for all reads: fresh memory costs most
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while size := os.readv(descriptor, [buffer]):
+        hasher.update(buffer[:size])
     return hasher.hexdigest()
 
 

@@ -29,6 +29,7 @@ from astrid_hookspecs.values import CapsuleId, Principal
 
 ROOT = Path(__file__).parents[4]
 GUESTS = Path(__file__).parents[1] / "engine_guests"
+FUSE_S = 20.0
 SECRET = b"a home's secret, 32 bytes of it."
 
 
@@ -186,7 +187,14 @@ def host() -> FakeHost:
 
 
 @pytest.fixture
-def make_call() -> Callable[..., Call]:
+def make_call() -> Iterator[Callable[..., Call]]:
+    """Makes calls; those without a token of their own are cut off after `FUSE_S`, so that a guest
+    which nothing stops fails its test instead of hanging the run."""
+    fuse = CancelToken()
+    timer = threading.Timer(FUSE_S, fuse.fire)
+    timer.daemon = True
+    timer.start()
+
     def make(
         principal: str = "alice",
         *,
@@ -194,6 +202,8 @@ def make_call() -> Callable[..., Call]:
         memory_mib: int = 64,
         cancel: CancelToken | None = None,
     ) -> Call:
-        return Call(Principal(principal), Limits(memory_mib * MIB, timeout_s), cancel=cancel)
+        limits = Limits(memory_mib * MIB, timeout_s)
+        return Call(Principal(principal), limits, cancel=cancel or fuse)
 
-    return make
+    yield make
+    timer.cancel()

@@ -283,14 +283,41 @@ def test_secrets_in_the_environment_do_not_reach_the_helper(
     assert b"hunter2" not in environment
 
 
+GOOD = {
+    "digest": "0" * 64,
+    "size_bytes": 8,
+    "imports": [],
+    "exports": ["run"],
+    "has_hook": False,
+    "has_run": True,
+    "has_install": False,
+    "has_upgrade": False,
+    "memories": [[65536, None, 1]],
+    "tables": [],
+}
+
+
+def test_good_answer_is_understood() -> None:
+    assert facts_from_json(GOOD).report.has_run
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         None,
         [],
         {},
-        {"digest": "x"},
-        {"digest": 1, "size_bytes": 1, "imports": [], "exports": []},
+        {**GOOD, "digest": 1},
+        {**GOOD, "size_bytes": -1},
+        {**GOOD, "size_bytes": True},
+        {**GOOD, "size_bytes": 1.5},
+        {**GOOD, "imports": [1]},
+        {**GOOD, "exports": 5},
+        {**GOOD, "has_run": 1},
+        {**GOOD, "memories": {}},
+        {**GOOD, "memories": [[65536, None]]},
+        {**GOOD, "memories": [[65536, None, -1]]},
+        {**GOOD, "tables": [["1", None, 1]]},
     ],
 )
 def test_answers_of_another_shape_are_refused(answer: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from astrid_engine_wasm import lifecycle
-from astrid_engine_wasm.slots import InstancePool, SlotTable
+from astrid_engine_wasm.slots import InstancePool, Slot, SlotTable
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call, GuestResult
 from astrid_hookspecs.errors import (
@@ -98,7 +98,7 @@ def test_call_that_waits_for_its_turn_can_be_cancelled(
 ) -> None:
     capsule = bench.load("acts.wat", host)
     stop, token = CancelToken(), CancelToken()
-    busy, _ = in_thread(lambda: capsule.invoke("loop", b"", make_call(timeout_s=None, cancel=stop)))
+    busy, _ = in_thread(lambda: capsule.invoke("loop", b"", make_call(cancel=stop)))
     assert host.entered.wait(5.0)
     waiting, outcome = in_thread(lambda: capsule.invoke("echo", b"", make_call(cancel=token)))
     token.fire()
@@ -171,6 +171,27 @@ def test_evict_drops_an_idle_instance_now_and_a_busy_one_when_its_call_ends(
     busy.join()
     assert host.open_count == 0
     assert capsule.stats()["evictions"] == 2
+
+
+def test_slot_that_is_evicted_between_lookup_and_lock_is_not_used(
+    bench: Any, make_call: MakeCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capsule = bench.load("acts.wat")
+    get = capsule._slots.get
+    lookups: list[Slot] = []
+
+    def get_and_lose(principal: Principal) -> Slot:
+        slot: Slot = get(principal)
+        if not lookups:
+            capsule.evict(principal)
+        lookups.append(slot)
+        return slot
+
+    monkeypatch.setattr(capsule._slots, "get", get_and_lose)
+    assert capsule.invoke("echo", b"x", make_call()).data == "x"
+    assert len(lookups) == 2
+    capsule.evict(Principal("alice"))
+    assert capsule.stats()["instances"] == 0, "an instance in a dead slot would be out of reach"
 
 
 def test_least_recently_used_instance_of_a_capsule_goes_first(
