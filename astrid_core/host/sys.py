@@ -9,6 +9,8 @@ from __future__ import annotations
 import uuid
 from typing import Final, NamedTuple
 
+from loguru import logger
+
 from astrid_core.host.handlers import HostPackage, handles
 from astrid_core.host.instance import Instance, Waited
 from astrid_core.host.log_line import LogBudget, log_line
@@ -73,9 +75,21 @@ class SysHost(HostPackage):
 
     @handles("signal-ready")
     def signal_ready(self) -> None:
-        """Release the loader; nothing outside a run loop waits for it."""
-        if self.instance.purpose == "run":
-            self.instance.ready.set()
+        """Release the loader; nothing outside a run loop waits for it.
+
+        Whoever says it is ready has subscribed to what it handles; what is left over would fill a
+        queue that nobody reads, so it is worth a warning.
+        """
+        if self.instance.purpose != "run" or self.instance.ready.is_set():
+            return
+        self.instance.ready.set()
+        unclaimed = self.instance.unclaimed_bindings()
+        if unclaimed:
+            logger.warning(
+                "the run loop of {} is ready without having subscribed to its handlers' topics: {}",
+                self.instance.context.id,
+                ", ".join(unclaimed),
+            )
 
     @handles("clock-ms")
     def clock_ms(self) -> int:

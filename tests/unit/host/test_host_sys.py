@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from astrid_hookspecs.buses import Attribution
-from astrid_hookspecs.engines import Caller
+from astrid_hookspecs.engines import Caller, InterceptorBinding
 from astrid_hookspecs.values import Principal
 
 IPC_RECV = "[method]subscription.recv"
@@ -229,3 +230,20 @@ def test_has_secret(world: Any, call: Any, key: str, expected: Any) -> None:
     assert call(alice, "has-secret", key, interface=interface) == expected
     if expected[0] == "ok":
         assert call(world.open(), "has-secret", key, interface=interface) == ("ok", False)
+
+
+def test_a_loop_that_is_ready_names_the_handlers_it_forgot(world: Any, call: Any) -> None:
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(str(message)), level="WARNING")
+    try:
+        instance = world.open(
+            purpose="run",
+            bindings=(InterceptorBinding("a.b", "taken"), InterceptorBinding("c", "forgotten")),
+        )
+        call(instance, "subscribe", "a.b", interface="astrid:ipc/host@1.0.0")
+        for _ in range(2):
+            call(instance, "signal-ready", interface="astrid:sys/host@1.0.0")
+    finally:
+        logger.remove(sink)
+    assert len(lines) == 1
+    assert "topics: c" in lines[0]

@@ -115,7 +115,10 @@ class WasmEngine:
 
 
 def _check_class(spec: CapsuleSpec, report: ComponentReport) -> None:
-    """Refuse what cannot work, warn about what will not. Spec: host-abi 16.2."""
+    """Refuse what cannot work, warn about what will not. Spec: host-abi 16.2.
+
+    The handlers of a run loop are no problem: the host subscribes to their topics.
+    """
     if spec.run_class == "run" and "run" not in report.exports:
         raise ComponentError(
             f"{spec.id} is declared as a run loop but its component does not export run",
@@ -129,13 +132,6 @@ def _check_class(spec: CapsuleSpec, report: ComponentReport) -> None:
             f"at most {MAX_RUN_LOOP_BINDINGS} are possible",
             code="engine.component.bindings",
             hint="subscribe inside the run loop, or declare the capsule as call-driven",
-        )
-    if runs and spec.bindings:
-        topics = ", ".join(binding.topic for binding in spec.bindings[:8])
-        _log.warning(
-            "%s has a run loop, so its handlers are not called unless run returns at once: %s",
-            spec.id,
-            topics,
         )
     if not (runs or report.has_hook):
         _log.warning("%s exports neither run nor astrid-hook-trigger", spec.id)
