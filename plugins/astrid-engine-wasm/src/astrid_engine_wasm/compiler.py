@@ -1,37 +1,31 @@
-"""Asks the compiling helper for work and judges what comes back.
+"""Keeps the compiling helper process and hands it work.
 
-Trusted with the boundary to a process that handled hostile bytes: its answers are bounded, parsed
-and typed before anything uses them, a crash of it is an ordinary `ComponentError`, and no process
-of it outlives this object.
+Trusted with processes: the helper gets no secrets, a helper that died is replaced, a crash of the
+compiler is an ordinary `ComponentError`, and no process outlives this object.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from astrid_engine_wasm.compile_child import JobLimits
-from astrid_engine_wasm.frames import FrameError, receive_frame, send_frame
-from astrid_engine_wasm.report import ComponentFacts, facts_from_json
-from astrid_hookspecs.errors import ComponentError, EngineError
+from astrid_engine_wasm.compile_reply import FractionCallback, Replies, await_replies, judge
+from astrid_engine_wasm.frames import send_frame
+from astrid_engine_wasm.report import ComponentFacts
+from astrid_hookspecs.errors import EngineError
 
 MIB: Final = 1024 * 1024
 IDLE_S: Final = 20.0
 """The helper is stopped when it had nothing to do for this long."""
 
-_BYTES_PER_S: Final = 2_000_000
-"""Compiling speed that the progress estimate assumes."""
-_PROGRESS_PERIOD_S: Final = 0.1
 _STOP_GRACE_S: Final = 5.0
 _MODULE: Final = "astrid_engine_wasm.compile_server"
 _ENVIRONMENT: Final = (
@@ -46,8 +40,6 @@ _ENVIRONMENT: Final = (
     "VIRTUAL_ENV",
 )
 """Variables the helper inherits; secrets in others stay away from a process near hostile bytes."""
-
-FractionCallback = Callable[[float], None]
 
 
 def default_limits(size_bytes: int) -> JobLimits:
@@ -116,7 +108,7 @@ class Compiler:
                 replies = self._attempt(source, output, limits, size_bytes, on_fraction)
         finally:
             self._end()
-        return _judge(replies, limits)
+        return judge(replies, limits)
 
     def close(self) -> None:
         """Stop the helper; running compilations fail."""
@@ -165,9 +157,9 @@ class Compiler:
         limits: JobLimits,
         size_bytes: int,
         on_fraction: FractionCallback | None,
-    ) -> _Replies:
+    ) -> Replies:
         with self._submit(source, output, limits) as reply:
-            return _await_replies(reply, limits, size_bytes, on_fraction)
+            return await_replies(reply, limits, size_bytes, on_fraction)
 
     def _submit(self, source: int, output: int, limits: JobLimits) -> socket.socket:
         """Hand a job to the helper, starting it anew when it is gone."""
@@ -261,103 +253,3 @@ class _Helper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-class _Replies(NamedTuple):
-    answer: dict[str, object] | None
-    exit_status: int | None
-    timed_out: bool
-
-    @property
-    def was_lost(self) -> bool:
-        """Whether nothing was heard of the helper, neither good nor bad."""
-        return self.answer is None and self.exit_status is None and not self.timed_out
-
-
-def _await_replies(
-    reply: socket.socket,
-    limits: JobLimits,
-    size_bytes: int,
-    on_fraction: FractionCallback | None,
-) -> _Replies:
-    """Read the child's answer and the helper's report, telling progress meanwhile."""
-    started = time.monotonic()
-    answer: dict[str, object] | None = None
-    while _wait_readable(reply, started, limits, size_bytes, on_fraction):
-        try:
-            payload, _ = receive_frame(reply)
-            message = json.loads(payload)
-        except (EOFError, FrameError, OSError, ValueError):
-            return _Replies(answer, None, timed_out=False)
-        if not isinstance(message, dict):
-            return _Replies({}, None, timed_out=False)
-        if "exit" in message:
-            return _Replies(answer, int(message["exit"]), bool(message.get("timed_out")))
-        answer = message
-    return _Replies(None, None, timed_out=True)
-
-
-def _wait_readable(
-    reply: socket.socket,
-    started: float,
-    limits: JobLimits,
-    size_bytes: int,
-    on_fraction: FractionCallback | None,
-) -> bool:
-    """Wait for a frame, telling progress; False when even the helper's own limit was passed."""
-    estimate_s = 0.2 + size_bytes / _BYTES_PER_S
-    latest = started + limits.wall_s + _STOP_GRACE_S
-    poll = select.poll()
-    poll.register(reply.fileno(), select.POLLIN)
-    while not poll.poll(_PROGRESS_PERIOD_S * 1000):
-        now = time.monotonic()
-        if now > latest:
-            return False
-        if on_fraction is not None:
-            on_fraction(estimate_fraction((now - started) / estimate_s))
-    return True
-
-
-def estimate_fraction(elapsed_ratio: float) -> float:
-    """How far a compilation probably is: 0.75 when the estimated time is over, never 1.
-
-    Args:
-        elapsed_ratio: Elapsed by estimated time.
-    """
-    return elapsed_ratio / (elapsed_ratio + 1 / 3)
-
-
-def _judge(replies: _Replies, limits: JobLimits) -> ComponentFacts:
-    if replies.timed_out:
-        raise ComponentError(
-            f"compiling did not end within {limits.wall_s:.0f} s and was stopped",
-            code="engine.component.compile-timeout",
-            hint="the component may be built to exhaust compilers; do not install it",
-        )
-    if replies.exit_status != 0 or replies.answer is None:
-        raise ComponentError(
-            f"the compiler {_ending(replies.exit_status)} while compiling this component",
-            code="engine.component.compiler-crashed",
-            hint="the component may be damaged or built to crash compilers; do not install it",
-        )
-    error = replies.answer.get("error")
-    if isinstance(error, dict):
-        code, hint = error.get("code"), error.get("hint")
-        raise ComponentError(
-            str(error.get("message"))[:2000],
-            code=code if isinstance(code, str) else None,
-            hint=hint if isinstance(hint, str) else None,
-        )
-    return facts_from_json(replies.answer.get("report"))
-
-
-def _ending(status: int | None) -> str:
-    if status is None:
-        return "disappeared"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            return f"was stopped by {signal.Signals(number).name}"
-        except ValueError:
-            return f"was stopped by signal {number}"
-    return f"ended with status {os.waitstatus_to_exitcode(status)}"
