@@ -2,7 +2,8 @@
 
 Trusted with order and memory: the items of one queue are handled one after the other in the order
 they came, and no queue, principal or number of queues grows without bound. When a bound is reached
-the newest item is refused, so that what was accepted is never lost.
+the newest item is refused, so that what was accepted is never lost. No capsule occupies more than
+its share of the threads, so that one which waits on behalf of many principals stops nobody else.
 
 Spec: capsules-and-bus 7.2, 7.6, [C-04], [C-05].
 """
@@ -28,6 +29,7 @@ QUEUE_CAPACITY: Final = 256
 QUEUE_BYTES: Final = 16 * MIB
 PRINCIPAL_BYTES: Final = 64 * MIB
 MAX_QUEUES: Final = 10_000
+CAPSULE_THREADS: Final = 64
 IDLE_S: Final = 60.0
 _FORCED_SWEEP_PAUSE_S: Final = 1.0
 
@@ -47,6 +49,7 @@ class Bounds(NamedTuple):
         queue_bytes: Per queue; a single larger item is accepted by an empty one.
         principal_bytes: Over all queues of a principal.
         queues: Number of queues.
+        capsule_threads: Queues of one capsule that are worked off at once; the others take turns.
         idle_s: How long an empty queue is kept.
     """
 
@@ -54,6 +57,7 @@ class Bounds(NamedTuple):
     queue_bytes: int = QUEUE_BYTES
     principal_bytes: int = PRINCIPAL_BYTES
     queues: int = MAX_QUEUES
+    capsule_threads: int = CAPSULE_THREADS
     idle_s: float = IDLE_S
 
 
@@ -73,6 +77,16 @@ class _Mailbox(Generic[T]):
 
     def run_one(self) -> bool:
         return self._owner.handle_next(self)
+
+
+class _Share(Generic[T]):
+    """The threads of one capsule: how many it uses, and which queues wait for their turn."""
+
+    __slots__ = ("active", "parked")
+
+    def __init__(self) -> None:
+        self.active = 0
+        self.parked: deque[_Mailbox[T]] = deque()
 
 
 class Mailboxes(Generic[T]):
@@ -100,6 +114,7 @@ class Mailboxes(Generic[T]):
         self._lock = threading.Lock()
         self._boxes: dict[MailboxKey, _Mailbox[T]] = {}
         self._held: dict[Principal, int] = {}
+        self._shares: dict[CapsuleId, _Share[T]] = {}
         self._running = 0
         self._quiet = threading.Condition(self._lock)
         self._swept_at = clock()
@@ -118,6 +133,11 @@ class Mailboxes(Generic[T]):
             if box.is_submitted:
                 return True
             box.is_submitted = True
+            share = self._shares.setdefault(key.capsule, _Share())
+            if share.active >= self._bounds.capsule_threads:
+                share.parked.append(box)
+                return True
+            share.active += 1
         return self._pool.submit(box) or self._is_given_back(box)
 
     def stop(self) -> list[T]:
@@ -153,12 +173,21 @@ class Mailboxes(Generic[T]):
     def handle_next(self, box: _Mailbox[T]) -> bool:
         """Handle the oldest item of a queue. For the worker pool."""
         with self._lock:
-            if not box.items:  # only after `stop`
-                box.is_submitted = False
-                return False
-            item, size_bytes = box.items.popleft()
-            self._account_locked(box, -size_bytes)
-            self._running += 1
+            entry = box.items.popleft() if box.items else None  # there is none only after `stop`
+            if entry is not None:
+                self._account_locked(box, -entry[1])
+                self._running += 1
+        if entry is not None:
+            self._handle_item(box, entry[0])
+        with self._lock:
+            if box.items and not self._shares[box.key.capsule].parked:
+                return True
+            successor = self._give_place_locked(box)
+        if successor is not None:
+            self._pool.submit(successor)
+        return False
+
+    def _handle_item(self, box: _Mailbox[T], item: T) -> None:
         try:
             self._handle(item)
         except Exception as error:  # noqa: BLE001 - items behind this one must not be lost with it
@@ -169,11 +198,21 @@ class Mailboxes(Generic[T]):
             self._running -= 1
             if self._running == 0:
                 self._quiet.notify_all()
-            if box.items:
-                return True
+
+    def _give_place_locked(self, box: _Mailbox[T]) -> _Mailbox[T] | None:
+        """End the turn of a queue; returns the queue of the same capsule whose turn it is now."""
+        share = self._shares[box.key.capsule]
+        if box.items:
+            share.parked.append(box)
+        else:
             box.is_submitted = False
             box.idle_since = self._clock()
-            return False
+        if share.parked:
+            return share.parked.popleft()
+        share.active -= 1
+        if share.active == 0:
+            del self._shares[box.key.capsule]
+        return None
 
     def _enqueue_locked(self, key: MailboxKey, item: T, size_bytes: int) -> _Mailbox[T] | None:
         """The queue that took the item, None when a bound is reached."""
@@ -201,11 +240,11 @@ class Mailboxes(Generic[T]):
             Whether `stop` came in between and has given the item back already.
         """
         with self._lock:
-            box.is_submitted = False
-            if not box.items:
-                return True
-            self._account_locked(box, -box.items.popleft()[1])
-            return False
+            is_empty = not box.items
+            if not is_empty:
+                self._account_locked(box, -box.items.popleft()[1])
+            self._give_place_locked(box)
+            return is_empty
 
     def _box_locked(self, key: MailboxKey) -> _Mailbox[T] | None:
         now = self._clock()

@@ -250,3 +250,60 @@ def test_item_is_given_back_once_when_stopping_overtakes_a_closed_pool():
     accepted = boxes.offer(key(), "x", size_bytes=1)
     assert accepted, "the caller would report the item a second time"
     assert given_back == ["x"]
+
+
+def test_a_capsule_that_blocks_for_many_principals_leaves_threads_to_the_others():
+    pool = WorkerPool(size=2, max_threads=6, idle_s=WAIT_S)
+    release, entered, others = threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def handle(item: str) -> None:
+        if item == "other":
+            others.set()
+            return
+        entered.release()
+        with pool.blocked():
+            assert release.wait(WAIT_S)
+
+    boxes: Mailboxes[str] = Mailboxes(pool, handle=handle, bounds=Bounds(capsule_threads=3))
+    for number in range(20):
+        assert boxes.offer(key("greedy", f"p{number}"), "block", size_bytes=1)
+    for _ in range(3):
+        assert entered.acquire(timeout=WAIT_S)
+    assert boxes.offer(key("modest"), "other", size_bytes=1)
+    assert others.wait(WAIT_S), "the greedy capsule has every thread"
+    assert boxes.stats()["running"] == 3
+    release.set()
+    for _ in range(17):
+        assert entered.acquire(timeout=WAIT_S), "a queue that had to wait was forgotten"
+    assert boxes.wait_quiet(timeout_s=WAIT_S)
+    assert pool.close(timeout_s=WAIT_S)
+    assert boxes._shares == {}
+
+
+def test_queues_of_a_capsule_that_share_a_thread_take_turns(pool: WorkerPool):
+    handler = Handler()
+    boxes = Mailboxes(pool, handle=handler, bounds=Bounds(capsule_threads=1))
+    hold(boxes, handler, key(principal="a"))
+    for number in range(3):
+        for principal in ("a", "b"):
+            assert boxes.offer(key(principal=principal), f"{principal}{number}", size_bytes=1)
+    handler.release.set()
+    done = threading.Event()
+    for _ in range(1000):
+        if len(handler.seen) == 7:
+            break
+        done.wait(0.005)
+    assert handler.seen == ["hold " + str(key(principal="a")), "b0", "a0", "b1", "a1", "b2", "a2"]
+
+
+def test_stop_forgets_the_queues_that_wait_for_a_turn(pool: WorkerPool):
+    handler = Handler()
+    boxes = Mailboxes(pool, handle=handler, bounds=Bounds(capsule_threads=1))
+    hold(boxes, handler, key(principal="a"))
+    assert boxes.offer(key(principal="b"), "never", size_bytes=1)
+    assert boxes.stop() == ["never"]
+    handler.release.set()
+    assert boxes.wait_quiet(timeout_s=WAIT_S)
+    assert pool.close(timeout_s=WAIT_S)
+    assert "never" not in handler.seen
+    assert boxes._shares == {}
