@@ -1,7 +1,7 @@
 """Writes docs/cli.md from what `astrid commands --json` says.
 
-    python -m tests.docs.cli_reference            write the page
-    python -m tests.docs.cli_reference --check    exit with 1 if it is not current
+python -m tests.docs.cli_reference            write the page
+python -m tests.docs.cli_reference --check    exit with 1 if it is not current
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _GLOBAL: Final = ("--json", "--format", "--verbose", "-v")
 _INTRO: Final = """\
 # Command reference
 
-Written by `python -m tests.docs.cli_reference` from `astrid commands --json`; a test keeps it current.
-`astrid COMMAND --help` says more about each option.
+Written by `python -m tests.docs.cli_reference` from `astrid commands --json`; a test keeps it
+current. `astrid COMMAND --help` says more about each option.
 
 Every command takes `--json` (the same as `--format json`), `--format pretty|json` and `--verbose`
 (`-v`), before or after its name. Exit statuses and output streams: [exit-codes.md](exit-codes.md).
@@ -51,7 +51,7 @@ def page_text(leaves: list[dict[str, Any]]) -> str:
     groups: dict[str, list[dict[str, Any]]] = {}
     for leaf in leaves:
         words = leaf["command"].split()
-        groups.setdefault(words[1] if len(words) > 2 else "", []).append(leaf)  # noqa: PLR2004
+        groups.setdefault(words[1] if len(words) > 2 else "", []).append(leaf)
     parts = [_INTRO]
     for name, members in sorted(groups.items()):
         parts.append(f"\n## {f'astrid {name}' if name else 'Single commands'}\n")

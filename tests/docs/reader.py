@@ -2,7 +2,8 @@
 
 `console` blocks: a line that starts with `$ ` is a command, the lines below it what it prints. A
 line `...` stands for any lines, `…` for any text. A command whose printed lines begin with `✗` or
-`E` (an assertion), or say `"ok": false`, has to fail, every other one to succeed. `cd` lasts for the rest of the page.
+`E` (an assertion), or say `"ok": false`, has to fail, every other one to succeed. `cd` lasts for
+the rest of the page.
 
 `python` blocks without a directive are run as programs; a `text` block right after one is what it
 prints.

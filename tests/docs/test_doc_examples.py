@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from astrid_sdk.testing import CapsuleHarness
+from tests.docs.cli_reference import read_leaves
 from tests.docs.markdown import DOCS, ROOT, blocks, page_id, pages
 from tests.docs.reader import Reader, first_difference, split_commands
 
@@ -22,10 +26,10 @@ def test_the_tutorial_works(graduate: Reader) -> None:
 @pytest.mark.parametrize(
     ("page", "at_least"),
     [
-        ("embedding.md", 6),
-        ("writing-capsules.md", 8),
+        ("embedding.md", 9),
+        ("writing-capsules.md", 6),
         ("capsule-manifest.md", 1),
-        ("troubleshooting.md", 4),
+        ("troubleshooting.md", 7),
     ],
 )
 def test_the_examples_of_a_page_work(graduate: Reader, page: str, at_least: int) -> None:
@@ -48,6 +52,21 @@ def test_the_readme_starts_with_the_two_commands() -> None:
     assert commands[:2] == ["$ uv run astrid demo", "$ uv run pytest"]
 
 
+def test_the_tools_shown_outside_the_docs_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for number, page in enumerate((ROOT / "README.md", ROOT / "plugins/astrid-sdk/README.md")):
+        shown = next(block.text for block in blocks(page) if "@tool" in block.text)
+        (tmp_path / f"shown_tool_{number}.py").write_text(shown)
+        harness = CapsuleHarness(importlib.import_module(f"shown_tool_{number}"), manifest={})
+
+        result = harness.call_tool("remember", {"topic": "tea", "fact": "3 minutes"})
+
+        assert (result.content, result.is_error) == ("noted: tea", False)
+        assert b"3 minutes" in harness.kv["tea"]
+
+
 def test_every_command_line_in_the_pages_exists() -> None:
     """Names and options of `astrid` commands, in whatever block they stand."""
     unknown: list[str] = []
@@ -65,19 +84,16 @@ def test_every_command_line_in_the_pages_exists() -> None:
 
 
 def _is_known(line: str) -> bool:
-    words = line.removeprefix("uv run ").split()
+    words = shlex.split(line.removeprefix("uv run "), comments=True)
+    names = [word for word in words if not word.startswith("-")]
+    flags = {word.split("=")[0] for word in words if word.startswith("--") and word != "--"}
+    if len(names) == 1:
+        return flags <= {"--version", "--help"}
     return any(
-        words[: len(leaf["command"].split())] == leaf["command"].split()
-        and {word.split("=")[0] for word in words if word.startswith("--") and word != "--"}
-        <= {*leaf["flags"], "--help"}
-        for leaf in _leaves()
-    ) or words[1:2] in (["--version"], ["--help"])
-
-
-def _leaves() -> list[dict[str, list[str]]]:
-    from tests.docs.cli_reference import read_leaves  # noqa: PLC0415 - shared with the reference
-
-    return read_leaves()
+        names[: len(leaf["command"].split())] == leaf["command"].split()
+        and flags <= {*leaf["flags"], "--help"}
+        for leaf in read_leaves()
+    )
 
 
 class TestTheReader:
@@ -94,9 +110,7 @@ class TestTheReader:
             ("a", "", "a"),
         ],
     )
-    def test_compares_line_by_line(
-        self, expected: str, printed: str, missing: str | None
-    ) -> None:
+    def test_compares_line_by_line(self, expected: str, printed: str, missing: str | None) -> None:
         assert first_difference(expected, printed) == missing
 
     def test_splits_commands_and_what_they_print(self) -> None:

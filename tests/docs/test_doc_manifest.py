@@ -15,7 +15,11 @@ from tests.docs.markdown import DOCS, ROOT, blocks, first_column, sections
 
 PAGE = DOCS / "capsule-manifest.md"
 DOMAIN = ROOT / "astrid_core" / "domain"
-READERS = [*sorted(DOMAIN.glob("manifest*.py")), DOMAIN / "toml_document.py", DOMAIN / "toml_table.py"]
+READERS = [
+    *sorted(DOMAIN.glob("manifest*.py")),
+    DOMAIN / "toml_document.py",
+    DOMAIN / "toml_table.py",
+]
 RULE = re.compile(r"\b[EW]-[A-Z]+(?:-[A-Z]+)*\b")
 
 # What the example leaves out because it cannot stand next to the rest.
@@ -89,7 +93,9 @@ def test_every_table_and_key_is_documented_and_no_other(
 
 
 def test_every_rule_is_documented_and_no_other(cut: dict[str, str]) -> None:
-    raised = {rule for path in READERS for rule in re.findall(r'"([EW]-[A-Z-]+)"', path.read_text())}
+    raised = {
+        rule for path in READERS for rule in re.findall(r'"([EW]-[A-Z-]+)"', path.read_text())
+    }
     assert len(raised) > 30
 
     assert set(first_column(cut["Rules"])) == raised
