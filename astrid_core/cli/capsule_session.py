@@ -74,15 +74,12 @@ def workbench() -> Iterator[Workbench]:
         As `assemble` and `recover`.
     """
     # Here and below: imported when needed, because they load the whole kernel.
-    from astrid_core.kernel.assembly import assemble  # noqa: PLC0415
+    from astrid_core.kernel.assembly import assemble, lifecycle_of  # noqa: PLC0415
     from astrid_core.kernel.install.installer import Tools, recover  # noqa: PLC0415
-    from astrid_core.kernel.lifecycle import KernelLifecycle  # noqa: PLC0415
 
     parts = assemble(home_path())
     try:
-        lifecycle = KernelLifecycle(
-            lambda: parts.engines.engine("component"), services=parts.services
-        )
+        lifecycle = lifecycle_of(parts)
         recover(parts.home, lifecycle=lifecycle, workspace=workspace())
         secrets = secret_store(parts.plugins.registry, parts.home, name=parts.settings.secrets)
         tools = Tools(

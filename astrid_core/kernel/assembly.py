@@ -23,6 +23,7 @@ from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import read_settings
+from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.logs import CapsuleLogs
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.schema_catalog import SchemaCatalog
@@ -48,6 +49,8 @@ class Parts:
     plugins: PluginHost
     bus: Bus
     services: HostServices
+    gate: Gate
+    profiles: ProfileStore
     engines: EnginePool
     capsules: CapsuleTable
     catalog: SchemaCatalog
@@ -55,6 +58,16 @@ class Parts:
     tools: ToolCalls
     decisions: DecisionLog
     release: ExitStack
+
+
+def lifecycle_of(parts: Parts) -> KernelLifecycle:
+    """What runs install and upgrade hooks on these parts."""
+    return KernelLifecycle(
+        lambda: parts.engines.engine("component"),
+        services=parts.services,
+        gate=parts.gate,
+        profiles=parts.profiles,
+    )
 
 
 def assemble(path: Path, *, plugins: Mapping[str, object] | Iterable[object] = ()) -> Parts:
@@ -76,13 +89,11 @@ def assemble(path: Path, *, plugins: Mapping[str, object] | Iterable[object] = (
         home.create_principal(DEFAULT_PRINCIPAL)
         settings = load_settings(home.etc / "config.toml")
         host = PluginHost.open(load_allow_list(home.etc / "plugins.toml"), extra_plugins=plugins)
-        parts = _wire(home, settings, host, release)
-        return Parts(**{**parts, "release": release.pop_all()})
+        return _wire(home, settings, host, release)
 
 
-def _wire(
-    home: Home, settings: Settings, plugins: PluginHost, release: ExitStack
-) -> dict[str, object]:
+def _wire(home: Home, settings: Settings, plugins: PluginHost, release: ExitStack) -> Parts:
+    """Make the parts; on success, `release` has passed what it holds on to them."""
     kv = plugins.registry.choose(KvStoreRecord, settings.storage).factory(home.var)
     release.callback(kv.close)
     bus = plugins.registry.choose(BusRecord, settings.bus).factory()
@@ -139,16 +150,19 @@ def _wire(
     release.callback(dispatcher.stop)
     tools = ToolCalls(bus, dispatcher=dispatcher, capsules=capsules)
     release.callback(tools.close)
-    return {
-        "home": home,
-        "settings": settings,
-        "plugins": plugins,
-        "bus": bus,
-        "services": services,
-        "engines": engines,
-        "capsules": capsules,
-        "catalog": catalog,
-        "dispatcher": dispatcher,
-        "tools": tools,
-        "decisions": decisions,
-    }
+    return Parts(
+        home=home,
+        settings=settings,
+        plugins=plugins,
+        bus=bus,
+        services=services,
+        gate=gate,
+        profiles=profiles,
+        engines=engines,
+        capsules=capsules,
+        catalog=catalog,
+        dispatcher=dispatcher,
+        tools=tools,
+        decisions=decisions,
+        release=release.pop_all(),
+    )

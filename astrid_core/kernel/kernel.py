@@ -19,7 +19,7 @@ from loguru import logger
 
 from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
-from astrid_core.kernel.assembly import Parts, assemble
+from astrid_core.kernel.assembly import Parts, assemble, lifecycle_of
 from astrid_core.kernel.boot import BootProblem, load_capsules
 from astrid_core.kernel.build import built
 from astrid_core.kernel.capsules import READY_TIMEOUT_S
@@ -29,7 +29,6 @@ from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, r
 from astrid_core.kernel.install.places import workspace_place
 from astrid_core.kernel.install.removal import Removed, remove_capsule
 from astrid_core.kernel.install.sources import Source
-from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
@@ -55,9 +54,7 @@ class Kernel:
     def __init__(self, parts: Parts, *, workspace: Path | None) -> None:
         self._parts = parts
         self._workspace = workspace
-        self._lifecycle = KernelLifecycle(
-            lambda: parts.engines.engine("component"), services=parts.services
-        )
+        self._lifecycle = lifecycle_of(parts)
         self._loop = asyncio.get_running_loop()
         self._outcomes: LoopInbox[Outcome] = LoopInbox(self._loop)
         self._changes = asyncio.Lock()

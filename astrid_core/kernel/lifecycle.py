@@ -12,7 +12,9 @@ from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
 from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest
+from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.staged_kv import StagedKv
+from astrid_core.security.gate import Gate
 from astrid_hookspecs.engines import Call, Engine, Limits
 
 LIFECYCLE_TIMEOUT_S = 600.0
@@ -24,14 +26,32 @@ class KernelLifecycle:
     Args:
         engine: Gives the engine for components.
         services: Of the kernel; the store is replaced by a staged one for the hook.
+        gate: Decides whether the hook may run.
+        profiles: Whether the principal is enabled.
     """
 
-    def __init__(self, engine: Callable[[], Engine], *, services: HostServices) -> None:
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        *,
+        services: HostServices,
+        gate: Gate,
+        profiles: ProfileStore,
+    ) -> None:
         self._engine = engine
         self._services = services
+        self._gate = gate
+        self._profiles = profiles
 
     def run(self, request: LifecycleRequest) -> KvWrites:
-        """As `LifecycleRunner.run`."""
+        """As `LifecycleRunner.run`.
+
+        Raises:
+            DeniedError: The principal is disabled, or a policy refused.
+        """
+        principal = request.principal
+        enabled = self._profiles.profile(principal).enabled
+        self._gate.check_invoke(principal, request.manifest.name, request.phase, enabled=enabled)
         staged = StagedKv(self._services.kv)
         spec = capsule_spec(
             request.manifest,

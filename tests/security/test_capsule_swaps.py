@@ -232,6 +232,29 @@ def test_a_run_loop_that_never_answers_is_given_up_at_the_principals_limit(
     run(work)
 
 
+def test_an_install_hook_runs_only_through_the_gate(
+    run: Callable[..., None], tmp_path: Path
+) -> None:
+    hook = """(component (core module $m (func (export "f") unreachable))
+      (core instance $i (instantiate $m))
+      (func (export "astrid-install") (canon lift (core func $i "f"))))"""
+    source = write_capsule(tmp_path / "c", bytes(wasmtime.wat2wasm(hook)), manifest("c"))
+
+    async def work(kernel: Kernel) -> None:
+        with pytest.raises(PolicyDeniedError):  # not the trap
+            await install(kernel, source)
+        assert kernel.capsules() == []
+
+    run(work, plugins={"probe": Probe(("capsule.invoke", "astrid-install"))})
+
+    async def disabled(kernel: Kernel) -> None:
+        disable(tmp_path / "home", "default")
+        with pytest.raises(CapabilityDeniedError):
+            await install(kernel, source)
+
+    run(disabled)
+
+
 def answer_to(request: Envelope, *, source_id: str, principal: str) -> Envelope:
     call_id = request.payload.split(b'"call_id":"')[1].split(b'"')[0].decode()
     text = (
