@@ -261,7 +261,8 @@ class Progress(Protocol):
         """Report.
 
         Args:
-            step: What is being done, a short phrase (`compiling note-keeper.wasm`).
+            step: What is being done, a short phrase (`compiling note-keeper.wasm`); the same text
+                as long as the step lasts.
             fraction: 0.0 to 1.0, or None when the end is not known.
         """
         ...

@@ -100,11 +100,8 @@ def run_child(
 
 def report(progress: Progress, expect: Expectation, elapsed: float) -> None:
     """Say how far a step is, as far as that can be known: elapsed against the last time."""
-    if elapsed < expect.seconds:
-        step = f"{expect.step} ({elapsed:.0f} s of about {expect.seconds:.0f} s)"
-        progress(step, elapsed / expect.seconds)
-    else:
-        progress(f"{expect.step} ({elapsed:.0f} s, longer than usual)", None)
+    fraction = elapsed / expect.seconds
+    progress(f"{expect.step}, about {expect.seconds:.0f} s", fraction if fraction < 1 else None)
 
 
 def python_command(*arguments: str) -> list[str]:
