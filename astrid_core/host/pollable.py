@@ -1,12 +1,14 @@
 """The resource `pollable` of `astrid:io/poll@1.0.0`: something that becomes ready.
 
 A pollable is level-triggered and holds nothing of its own: it asks its source, and a source whose
-parent is gone counts as ready. Spec: host-abi 9.1.
+parent is gone counts as ready. A parent that has to outlive its pollables is told when they go.
+Spec: host-abi 2.5, 9.1.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from astrid_hookspecs.cancel import WaitSource
@@ -32,10 +34,12 @@ class Pollable:
 
     Args:
         source: What it waits for; must answer `is_ready` with True once its parent is gone.
+        dropped: Called when the guest gives it up; None where the parent need not know.
     """
 
-    def __init__(self, source: WaitSource) -> None:
+    def __init__(self, source: WaitSource, *, dropped: Callable[[], None] | None = None) -> None:
         self.source = source
+        self._dropped = dropped
 
     @classmethod
     def always_ready(cls) -> Pollable:
@@ -43,4 +47,6 @@ class Pollable:
         return cls(_Always())
 
     def drop(self) -> None:
-        """Nothing to release: the parent owns the source."""
+        """Nothing to release: the parent owns the source, and may want to know."""
+        if self._dropped is not None:
+            self._dropped()

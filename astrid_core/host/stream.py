@@ -79,6 +79,7 @@ class _Stream:
 
     def __init__(self, end: ByteSource | ByteSink | None) -> None:
         self._end = end
+        self._pollables = 0
 
     @property
     def is_open(self) -> bool:
@@ -102,18 +103,31 @@ class _Stream:
             self._end.remove_waiter(event)
 
     def subscribe(self) -> Pollable:
-        """A pollable that follows the stream."""
-        return Pollable(self)
+        """A pollable that follows the stream; the guest has to drop it first."""
+        self._pollables += 1
+        return Pollable(self, dropped=self._forget_pollable)
 
     def drop(self) -> None:
-        """As `HostResource.drop`."""
+        """As `HostResource.drop`; the source or sink is released in either case.
+
+        Raises:
+            HostTrap: A pollable of the stream is still alive. Spec: host-abi 2.5.
+        """
+        self._close()
+        if self._pollables:
+            raise HostTrap("a stream was dropped before its pollables")
+
+    def _forget_pollable(self) -> None:
+        self._pollables -= 1
+
+    def _close(self) -> None:
         if self._end is not None:
             self._end.close()
             self._end = None
 
     def _fail(self, error: OSError) -> WitError:
         """Close the stream and make the answer of the call that failed."""
-        self.drop()
+        self._close()
         if isinstance(error, BrokenPipeError):
             return WitError("closed")
         return WitError("last-operation-failed", ErrorResource(error.strerror or "i/o error"))
@@ -150,7 +164,7 @@ class InputStream(_Stream):
         except OSError as error:
             raise self._fail(error) from error
         if data is None:
-            self.drop()
+            self._close()
             raise WitError("closed")
         return data
 

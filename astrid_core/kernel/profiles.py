@@ -68,8 +68,10 @@ def _read(path: str, principal: Principal) -> str:
 
 
 def _unreadable(principal: Principal, error: Exception) -> ConfigError:
+    """Without the path that an `OSError` names: the message reaches whoever called."""
+    reason = error.strerror if isinstance(error, OSError) else error
     return ConfigError(
-        f"the profile of {principal!r} cannot be read: {error}",
+        f"the profile of {principal!r} cannot be read: {reason}",
         code="profile.unreadable",
         hint=f"repair or delete etc/profiles/{principal}.toml",
     )

@@ -118,6 +118,32 @@ def test_141_zeroes_above_the_permit_trap_before_memory_is_spent(
     assert io(alice, IN + "read", source, 10) == ("ok", b"\0\0\0")
 
 
+@pytest.mark.parametrize("direction", [IN, OUT], ids=["141-input", "141-output"])
+def test_a_stream_dropped_before_its_pollable_traps_and_is_released(
+    world: Any, io: Any, ends: Any, direction: str
+) -> None:
+    pipe, source, sink = ends
+    stream = source if direction == IN else sink
+    pollables = [io(world.open(), direction + "subscribe", stream)[1] for _ in range(2)]
+    pollables[0].drop()
+    with pytest.raises(HostTrap, match="before its pollables"):
+        stream.drop()
+    assert pipe.reader_gone if direction == IN else pipe.writer_gone
+    assert pollables[1].source.is_ready()
+
+
+def test_a_stream_dropped_after_its_pollables_or_closed_by_its_end_is_no_trap(
+    world: Any, io: Any, ends: Any
+) -> None:
+    pipe, source, _ = ends
+    alice = world.open()
+    pollable = io(alice, IN + "subscribe", source)[1]
+    pipe.sink.close()
+    assert io(alice, IN + "read", source, 1) == ("closed", None)
+    pollable.drop()
+    source.drop()
+
+
 def test_no_permit_while_a_flush_runs(world: Any, io: Any, ends: Any) -> None:
     _, source, sink = ends
     alice = world.open()
@@ -196,8 +222,6 @@ def test_input_pollable_is_ready_for_data_and_for_the_end(world: Any, io: Any, e
     source.read(1)
     assert not pollable.source.is_ready()
     pipe.sink.close()
-    assert pollable.source.is_ready()
-    source.drop()
     assert pollable.source.is_ready()
 
 
