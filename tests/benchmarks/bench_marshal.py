@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from wasmtime import Config, Engine, Store
@@ -72,21 +73,21 @@ def _row(name: str, sides: Sides, *, budget: float, per: int = 1) -> Row:
 def hook_call(engine: Engine, size: int, *, rounds: int) -> Sides:
     """`astrid-hook-trigger` with `size` bytes in and as much text out."""
     component = Component(engine, (GUESTS / "echo.wat").read_text())
-    guest = GuestLinker(engine, component, {}).instantiate(_store(engine), _ConstantHost(b""))
+    linker = GuestLinker(engine, component, {})
     store = _store(engine)
     stock = Linker(engine).instantiate(store, component).get_func(store, "astrid-hook-trigger")
     if stock is None:
         raise RuntimeError("echo.wat does not export astrid-hook-trigger")
     payload = b"p" * size
-    if guest.call_hook("act", payload).data != payload.decode():
-        raise RuntimeError("the guest did not echo")
-    small = size <= 1024
-    return alternate(
-        lambda: guest.call_hook("act", payload),
-        lambda: stock(store, "act", payload),
-        times=(1000, 100) if small else (50, 3),
-        rounds=rounds,
-    )
+    with closing(linker.instantiate(_store(engine), _ConstantHost(b""))) as guest:
+        if guest.call_hook("act", payload).data != payload.decode():
+            raise RuntimeError("the guest did not echo")
+        return alternate(
+            lambda: guest.call_hook("act", payload),
+            lambda: stock(store, "act", payload),
+            times=(1000, 100) if size <= 1024 else (50, 3),
+            rounds=rounds,
+        )
 
 
 def host_call(engine: Engine, size: int, *, rounds: int) -> Sides:
@@ -95,19 +96,20 @@ def host_call(engine: Engine, size: int, *, rounds: int) -> Sides:
     imports = component_imports(component, engine)[KV]
     abi = {KV: (), **{f"{KV}#{name}": (text,) for name, text in imports.items()}}
     value = b"v" * size
-    guest = GuestLinker(engine, component, abi).instantiate(_store(engine), _ConstantHost(value))
+    ours = GuestLinker(engine, component, abi)
     linker, store = Linker(engine), _store(engine)
     with linker.root() as root, root.add_instance(KV) as instance:
         instance.add_func("kv-get", lambda _store, _key: value)
     stock = linker.instantiate(store, component).get_func(store, "astrid-install")
     if stock is None:
         raise RuntimeError("kv.wat does not export astrid-install")
-    return alternate(
-        lambda: guest.call_void("astrid-install"),
-        lambda: stock(store),
-        times=(5, 1),
-        rounds=rounds,
-    )
+    with closing(ours.instantiate(_store(engine), _ConstantHost(value))) as guest:
+        return alternate(
+            lambda: guest.call_void("astrid-install"),
+            lambda: stock(store),
+            times=(5, 1),
+            rounds=rounds,
+        )
 
 
 def run(*, quick: bool = False) -> list[Row]:
