@@ -47,10 +47,11 @@ def open_database(path: Path) -> sqlite3.Connection:
                 f"{path.name} is in use by another process", hint="stop the other one first"
             ) from error
         raise StoreError(f"{path.name} cannot be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # The second comes from the binding, for a message that quotes a damaged name.
         db.close()
         raise StoreError(
-            f"{path.name} is damaged: {error}", hint="move it away or restore a backup"
+            f"{path.name} is damaged: {str(error)!a}", hint="move it away or restore a backup"
         ) from error
     except StoreError:
         db.close()

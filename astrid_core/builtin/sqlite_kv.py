@@ -200,7 +200,7 @@ class SqliteKvStore:
                 raise StoreError(self._failure, hint="free disk space, then start again")
             try:
                 yield
-            except (sqlite3.Error, UnicodeEncodeError) as error:
+            except (sqlite3.Error, UnicodeError) as error:
                 raise StoreError(f"the key-value store failed: {error}") from error
 
     def _space(self, namespace: str) -> list[int] | None:
@@ -330,7 +330,7 @@ class SqliteKvStore:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
             self._durable = self._written
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             lost = self._written - self._durable
             self._failure = f"the last {lost} writes could not be stored: {error}"
             self._drop_memory()

@@ -159,7 +159,9 @@ def read_document(path: Path) -> Document | None:
     """
     try:
         descriptor = os.open(path, _NON_BLOCKING)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if os.path.lexists(path):  # what the operator wrote must not turn into the default
+            raise _unreadable(path, "it is a link to nothing") from error
         return None
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error

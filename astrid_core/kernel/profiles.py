@@ -39,7 +39,9 @@ class ProfileStore:
         path = f"{self._directory}/{principal}.toml"
         try:
             status = os.stat(path)  # noqa: PTH116 - on the path of every call
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if os.path.lexists(path):  # a link to nothing is no permission
+                raise _unreadable(principal, error) from error
             return DEFAULT_PROFILE
         except OSError as error:
             raise _unreadable(principal, error) from error
