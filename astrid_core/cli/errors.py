@@ -6,6 +6,7 @@ hint; the unforeseen becomes `internal` with a log id, and its traceback goes to
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sys
@@ -23,6 +24,16 @@ from astrid_hookspecs.errors import AstridError, ConfigError
 from astrid_hookspecs.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNTIME
 
 _MAX_CAUSES: Final = 5
+_REFUSALS: Final = {
+    errno.EACCES: "look at who owns it and who may write there",
+    errno.EDQUOT: "free some space, or move ASTRID_HOME to another disk",
+    errno.EMFILE: "raise the limit on open files: ulimit -n",
+    errno.ENFILE: "the whole machine has too many files open",
+    errno.ENOMEM: "close other programs, or raise the limit on memory",
+    errno.ENOSPC: "free some space, or move ASTRID_HOME to another disk",
+    errno.EPERM: "look at who owns it and who may write there",
+    errno.EROFS: "set ASTRID_HOME to a directory that can be written to",
+}
 
 
 def guarded(command: Callable[[], object], *, output: Output, arguments: Sequence[str]) -> int:
@@ -55,7 +66,19 @@ def _failed(error: Exception, *, output: Output, arguments: Sequence[str]) -> in
         return _report_usage(error, output=output, arguments=arguments)
     if isinstance(error, BrokenPipeError):
         return EXIT_RUNTIME  # nobody reads any more, so there is nobody to tell
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return report(_refused(error), output=output)
     return report(unforeseen(error, verbose=output.verbose), output=output)
+
+
+def _refused(error: OSError) -> AstridError:
+    """The machine's own refusal, which is no defect of the program."""
+    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    return AstridError(
+        f"the system refused: {error.strerror}{where}",
+        code="cli.system",
+        hint=_REFUSALS.get(error.errno or 0),
+    )
 
 
 def report(error: AstridError, *, output: Output) -> int:

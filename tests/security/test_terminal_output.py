@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from astrid_core.cli.errors import guarded
 from astrid_core.cli.output import Output, OutputError, clean_line
 from astrid_core.domain.manifest import parse_manifest
 from astrid_core.kernel.install.consent import Request, compare, requests_of
@@ -100,3 +102,16 @@ def test_json_stays_json_where_the_locale_cannot_show_it(tmp_path: Path) -> None
     )
     assert status == 1
     assert "ä-\u2713" in json.loads(out)["error"]["message"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EMFILE])
+def test_what_the_machine_refuses_is_no_defect(number: int) -> None:
+    def command() -> None:
+        raise OSError(number, os.strerror(number), "/some/\x1b[2Jplace")
+
+    out, err = io.StringIO(), io.StringIO()
+    assert guarded(command, output=Output(stdout=out, stderr=err), arguments=()) == 1
+    assert os.strerror(number) in err.getvalue()
+    assert "hint: " in err.getvalue()
+    assert "internal" not in err.getvalue()
+    assert "\x1b" not in err.getvalue()
