@@ -114,7 +114,9 @@ def store_component(
     engine: EngineSource,
     progress: Progress | None = None,
 ) -> StoredComponent | None:
-    """Check the component, move it into the content store and compile it ahead of time.
+    """Check the component, compile it ahead of time and move it into the content store.
+
+    In that order, because blobs stay: what the engine refuses leaves no trace.
 
     Returns:
         None for a capsule without a component.
@@ -145,12 +147,13 @@ def store_component(
             code="integrity.component",
             hint="build the capsule again, or correct `hash` in [[component]]",
         )
+    staged = staging / component.file
+    runtime = engine()
+    report = runtime.inspect(staged)
+    runtime.prepare(staged, progress=progress)
     path = home.component(digest)
     _store(path, data, digest)
-    runtime = engine()
-    report = runtime.inspect(path)
-    runtime.prepare(path, progress=progress)
-    (staging / component.file).unlink()
+    staged.unlink()
     return StoredComponent(path, digest, report)
 
 

@@ -1,0 +1,73 @@
+"""The engine's hostile test guests, also in variants, for tests of the whole kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import wasmtime
+
+GUESTS = Path(__file__).parents[2] / "plugins/astrid-engine-wasm/tests/engine_guests"
+
+WRITES_STATE = """
+(component
+  (import "astrid:kv/host@1.0.0" (instance $kv
+    (type $error' (variant (case "invalid-key") (case "too-large") (case "quota")
+      (case "cas-mismatch") (case "unknown" string)))
+    (export "error-code" (type $error (eq $error')))
+    (export "kv-set" (func (param "key" string) (param "value" (list u8))
+      (result (result (error $error)))))))
+  (core module $libc
+    (memory (export "memory") 1)
+    (data (i32.const 64) "made-by{value}")
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
+  (core instance $libc (instantiate $libc))
+  (core func $set (canon lower (func $kv "kv-set")
+    (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "kv" "set" (func $set (param i32 i32 i32 i32 i32)))
+    (func $write
+      (call $set (i32.const 64) (i32.const 7) (i32.const 71) (i32.const {size}) (i32.const 128))
+      (if (i32.load8_u (i32.const 128)) (then unreachable)))
+    (func (export "astrid-install") (call $write) {after_install})
+    (func (export "astrid-upgrade") (call $write) {after_upgrade}))
+  (core instance $i (instantiate $m
+    (with "libc" (instance $libc)) (with "kv" (instance (export "set" (func $set))))))
+  (func (export "astrid-install") (canon lift (core func $i "astrid-install")))
+  (func (export "astrid-upgrade") (canon lift (core func $i "astrid-upgrade"))))
+"""
+
+
+def engine_guest(name: str, *changes: tuple[str, str]) -> bytes:
+    """A guest of the engine's own tests, with pieces of its text replaced."""
+    text = (GUESTS / name).read_text()
+    for old, new in changes:
+        assert old in text, f"{name} has no {old!r}"
+        text = text.replace(old, new)
+    return bytes(wasmtime.wat2wasm(text))
+
+
+def refusing_acts() -> bytes:
+    """`acts.wat`, whose answers are refusals, so that callers of a tool see the data of each.
+
+    What a call does follows from the first letter of its action; see the file.
+    """
+    return engine_guest(
+        "acts.wat",
+        ('"continue"', '"deny"'),
+        ("(i32.store (i32.const 20) (i32.const 8))", "(i32.store (i32.const 20) (i32.const 4))"),
+    )
+
+
+def writing_state(value: str, *, after_install: str = "", after_upgrade: str = "") -> bytes:
+    """Both life-cycle hooks write `value` under the key `made-by`, then do what is given."""
+    return bytes(
+        wasmtime.wat2wasm(
+            WRITES_STATE.format(
+                value=value,
+                size=len(value),
+                after_install=after_install,
+                after_upgrade=after_upgrade,
+            )
+        )
+    )
