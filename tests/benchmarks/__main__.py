@@ -17,7 +17,9 @@ from tests.benchmarks.measure import Row
 def main() -> int:
     """Parse the command line and run what it asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument("--markdown", action="store_true", help="print the table of the docs")
     parser.add_argument("--only", action="append", choices=names(), metavar="NAME", default=[])
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, rougher figures")
@@ -44,7 +46,8 @@ def main() -> int:
         result = {"ok": not missed and not crashed, "machine": about, "results": rows}
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in table(about, rows))
+        lines = markdown(rows) if options.markdown else table(about, rows)
+        sys.stdout.writelines(f"{line}\n" for line in lines)
     return int(bool(crashed) or (options.strict and bool(missed)))
 
 
@@ -62,6 +65,24 @@ def table(about: dict[str, object], rows: list[Row]) -> list[str]:
             budget = "" if row["budget"] is None else f" (budget {row['bound']} {row['budget']:g})"
             lines.append(f"{mark:8} {row['name']}: {row['ratio']:g} {row['unit']}{budget}")
             lines += [f"         {detail}"] if detail else []
+    return lines
+
+
+def markdown(rows: list[Row]) -> list[str]:
+    """The results as `docs/performance.md` shows them."""
+    lines = ["| what | measured | budget | behind it | `--only` |", "|---|---|---|---|---|"]
+    for row in rows:
+        name = row.get("benchmark", "")
+        if "error" in row:
+            lines.append(f"| {row['name']} | crashed | | {row['error']} | |")
+        elif "skipped" in row:
+            lines.append(f"| {row['name']} | - | {row['budget']} | {row['skipped']} | `{name}` |")
+        else:
+            detail = ", ".join(f"{key} {value}" for key, value in row["detail"].items())
+            budget = "-" if row["budget"] is None else f"{row['bound']} {row['budget']:g}"
+            budget += "" if row["ok"] else " **missed**"
+            measured = f"{row['ratio']:g} {row['unit']}"
+            lines.append(f"| {row['name']} | {measured} | {budget} | {detail} | `{name}` |")
     return lines
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import collect, measure
-from tests.benchmarks.__main__ import table
+from tests.benchmarks.__main__ import markdown, table
 
 ROOT = Path(__file__).parents[3]
 
@@ -106,3 +106,5 @@ def test_the_table_marks_misses() -> None:
     ]
     marks = [line.split()[0] for line in table({"cpus": 2}, rows)[2:] if line[:1].strip()]
     assert marks == ["ok", "MISSED", "info", "skipped"]
+    cells = [line.split(" | ")[2] for line in markdown(rows)[2:]]
+    assert cells == [">= 8", ">= 8 **missed**", "-", ">= 8 x"]
