@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,6 +14,7 @@ import wasmtime
 
 from astrid_core import Kernel
 from astrid_core.kernel import capsules
+from astrid_core.kernel import kernel as kernel_module
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs import hookimpl
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
@@ -361,17 +363,32 @@ def test_arguments_beyond_reason_are_a_typed_error(run: Callable[..., None]) -> 
     run(work)
 
 
-def test_a_boot_that_is_cancelled_gives_the_home_back(tmp_path: Path) -> None:
+def test_a_boot_that_is_cancelled_gives_the_home_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = kernel_module.assemble
+    started, go_on = threading.Event(), threading.Event()
+
+    def assemble(path: Path, **options: Any) -> Any:
+        parts = real(path, **options)
+        started.set()
+        assert go_on.wait(10)
+        return parts
+
     async def main() -> None:
         async def boot() -> None:
             async with Kernel.open(home=tmp_path / "home"):
                 pytest.fail("it was cancelled before")
 
+        monkeypatch.setattr(kernel_module, "assemble", assemble)
         booting = asyncio.create_task(boot())
-        await asyncio.sleep(0)
+        assert await asyncio.to_thread(started.wait, 10)
         booting.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
         with pytest.raises(asyncio.CancelledError):
             await booting
+        go_on.set()
+        monkeypatch.setattr(kernel_module, "assemble", real)
         async with Kernel.open(home=tmp_path / "home") as kernel:
             assert kernel.problems == []
 
