@@ -13,7 +13,7 @@ import pytest
 import wasmtime
 
 from astrid_core import Kernel
-from astrid_core.kernel import capsules
+from astrid_core.kernel import assembly, capsules
 from astrid_core.kernel import kernel as kernel_module
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs import hookimpl
@@ -366,7 +366,7 @@ def test_arguments_beyond_reason_are_a_typed_error(run: Callable[..., None]) -> 
 def test_a_boot_that_is_cancelled_gives_the_home_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = kernel_module.assemble
+    real = assembly.assemble
     started, go_on = threading.Event(), threading.Event()
 
     def assemble(path: Path, **options: Any) -> Any:
