@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +43,8 @@ LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 LAG_PAUSE_S: Final = 10.0
 
 OnDone = Callable[[ChainReport], None]
+HandlerName = tuple[CapsuleId, str]
+"""A capsule and one of its actions."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class _Ticket:
     """What a caller of `Dispatcher.publish` wants for its own event, and the answer to it."""
 
     envelope: Envelope
-    only: CapsuleId | None
+    skip: Collection[HandlerName]
     on_done: OnDone | None
     cancel: CancelToken | None
     matches: int = 0
@@ -141,7 +143,7 @@ class Dispatcher:
         self,
         envelope: Envelope,
         *,
-        only: CapsuleId | None = None,
+        skip: Collection[HandlerName] = (),
         on_done: OnDone | None = None,
         cancel: CancelToken | None = None,
     ) -> int:
@@ -151,7 +153,7 @@ class Dispatcher:
         and errors otherwise as for `dispatch`; 0 also before `start`.
         """
         outer = getattr(self._local, "ticket", None)
-        ticket = self._local.ticket = _Ticket(envelope, only, on_done, cancel)
+        ticket = self._local.ticket = _Ticket(envelope, skip, on_done, cancel)
         try:
             # The bus calls `_on_event` in this thread before it returns.
             self._bus.publish(envelope)
@@ -163,7 +165,7 @@ class Dispatcher:
         self,
         envelope: Envelope,
         *,
-        only: CapsuleId | None = None,
+        skip: Collection[HandlerName] = (),
         on_done: OnDone | None = None,
         cancel: CancelToken | None = None,
     ) -> int:
@@ -173,7 +175,7 @@ class Dispatcher:
 
         Args:
             envelope: The event.
-            only: Ask no other capsule than this one.
+            skip: Handlers that are not asked, by capsule and action.
             on_done: Called once if anything matched: on a worker thread, or before this returns
                 when the event is dropped. It returns quickly and does not raise.
             cancel: Stops the chain, whether it waits or runs.
@@ -188,8 +190,8 @@ class Dispatcher:
         self._lag.publish_if_due()
         with self._lock:
             members = self._bindings.match(envelope.topic)
-            if only is not None:
-                members = tuple(member for member in members if member.capsule == only)
+            if skip:
+                members = tuple(one for one in members if (one.capsule, one.action) not in skip)
             if not members:
                 return 0
             self._counts["dispatched"] += 1
@@ -237,7 +239,7 @@ class Dispatcher:
             return
         self._local.ticket = None
         ticket.matches = self.dispatch(
-            envelope, only=ticket.only, on_done=ticket.on_done, cancel=ticket.cancel
+            envelope, skip=ticket.skip, on_done=ticket.on_done, cancel=ticket.cancel
         )
 
     def _handle(self, delivery: _Delivery) -> None:

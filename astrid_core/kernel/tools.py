@@ -32,7 +32,7 @@ from astrid_hookspecs.errors import (
     ToolError,
     ToolNotFoundError,
 )
-from astrid_hookspecs.values import Principal
+from astrid_hookspecs.values import CapsuleId, Principal
 
 TOOL_PREFIX: Final = "tool.v1.execute."
 RESULT_PATTERN: Final = "tool.v1.execute.*.result"
@@ -103,7 +103,7 @@ class StartedCall(NamedTuple):
 
 @dataclass(slots=True)
 class _Pending:
-    providers: frozenset[str]
+    provider: CapsuleId
     principal: Principal
     on_done: Callable[[Outcome], None]
     started: float
@@ -149,7 +149,7 @@ class ToolCalls:
             DeniedError, ConfigError: A run loop offers it and the principal may not use it; calls
                 of interceptors are refused through `on_done`.
         """
-        tool, providers = self._find(name)
+        tool, provider, others = self._find(name)
         call_id = secrets.token_hex(16)
         request = ToolExecuteRequest(call_id=call_id, tool_name=tool, arguments=dict(arguments))
         try:
@@ -165,12 +165,10 @@ class ToolCalls:
                 code="tool.arguments",
                 hint="pass a path or a key instead of the content",
             )
-        loops = [capsule for capsule in providers if not capsule.answers_hooks()]
-        timeouts = [_admit(capsule, principal, TOOL_PREFIX + tool) for capsule in loops]
-        is_hook = len(loops) < len(providers)
-        asked = frozenset(capsule.id for capsule in providers)
+        is_hook = provider.answers_hooks()
+        timeout_s = None if is_hook else _admit(provider, principal, TOOL_PREFIX + tool)
         with self._lock:
-            self._pending[call_id] = _Pending(asked, principal, on_done, time.perf_counter())
+            self._pending[call_id] = _Pending(provider.id, principal, on_done, time.perf_counter())
         envelope = Envelope(
             TOOL_PREFIX + tool,
             payload,
@@ -179,16 +177,15 @@ class ToolCalls:
             attribution=Attribution.VERIFIED,
             timestamp=format_timestamp(time.time_ns()),
         )
-        only = providers[0].id if len(providers) == 1 and "." in name else None
         matched = self._dispatcher.publish(
             envelope,
-            only=only,
+            skip=_handlers(others, TOOL_PREFIX + tool),
             cancel=cancel,
             on_done=lambda report: self._on_chain(call_id, tool, report, is_hook=is_hook),
         )
         if is_hook and not matched:
             self._finish(call_id, _not_found(tool, []))
-        return StartedCall(call_id, None if is_hook else max(timeouts, default=None))
+        return StartedCall(call_id, timeout_s)
 
     def forget(self, call_id: str) -> None:
         """Drop a call whose outcome nobody waits for any more."""
@@ -219,23 +216,25 @@ class ToolCalls:
         for call_id in waiting:
             self._finish(call_id, GuestCancelledError("the kernel is closing"))
 
-    def _find(self, name: str) -> tuple[str, list[Loaded]]:
+    def _find(self, name: str) -> tuple[str, Loaded, list[Loaded]]:
+        """The tool, the capsule to ask, and the others that offer a tool of that name."""
         capsule_id, _, tool = name.rpartition(".")
-        providers = [
-            capsule
-            for capsule in self._capsules.offering(tool)
-            if not capsule_id or capsule.id == capsule_id
-        ]
-        if not providers:
+        offering = self._capsules.offering(tool)
+        named = [capsule for capsule in offering if not capsule_id or capsule.id == capsule_id]
+        if not named:
             raise _not_found(name, _spellings(self._capsules.tools()))
-        if len(providers) > 1:
-            listed = ", ".join(f"{capsule.id}.{tool}" for capsule in providers)
+        others = [capsule for capsule in offering if capsule is not named[0]]
+        deaf = next((capsule for capsule in others if not capsule.answers_hooks()), None)
+        if len(named) > 1 or deaf is not None:
+            listed = ", ".join(f"{capsule.id}.{tool}" for capsule in offering)
             raise ToolNotFoundError(
                 f"several capsules offer a tool called {tool!r}",
                 code="tool.ambiguous",
-                hint=f"name one of: {listed}",
+                hint=f"name one of: {listed}"
+                if deaf is None
+                else f"remove one: {deaf.id!r} hears every call of {tool!r} in its run loop",
             )
-        return tool, providers
+        return tool, named[0], others
 
     def _on_result(self, envelope: Envelope) -> None:
         try:
@@ -248,7 +247,7 @@ class ToolCalls:
             call = self._pending.get(answer.call_id)
         # By capsule, not by load: the one that answers may have replaced the one that was asked.
         speaker = self._capsules.speaker(envelope.source_id)
-        if call is None or speaker not in call.providers or envelope.principal != call.principal:
+        if call is None or speaker != call.provider or envelope.principal != call.principal:
             return
         result = ToolResult(
             content=answer.result.content,
@@ -319,3 +318,13 @@ def _not_found(name: str, known: list[str]) -> ToolNotFoundError:
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see what there is: astrid capsule list"
     return ToolNotFoundError(f"no loaded capsule offers a tool called {name!r}", hint=hint)
+
+
+def _handlers(capsules: Iterable[Loaded], topic: str) -> frozenset[tuple[CapsuleId, str]]:
+    """What the capsules would answer a call on exactly this topic with; their guards stay."""
+    return frozenset(
+        (capsule.id, binding.action)
+        for capsule in capsules
+        for binding in capsule.spec.bindings
+        if binding.topic == topic
+    )

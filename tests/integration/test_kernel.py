@@ -187,6 +187,30 @@ def test_an_interceptor_with_a_lower_priority_can_deny_a_tool_call(
     run(work)
 
 
+@pytest.mark.parametrize("name", ["spin", "spinner.spin"])
+def test_naming_the_capsule_does_not_get_around_a_guard(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    guard = (
+        '[subscribe]\n"tool.v1.execute.*" = { wit = "opaque", handler = "guard", priority = 1 }\n'
+    )
+    if "." in name:  # the guard offers a tool of that name itself: only that handler is left out
+        guard += '"tool.v1.execute.spin" = { wit = "opaque", handler = "tool_execute_spin" }\n'
+    names = {"spinner": tool("spin"), "guard": guard}
+
+    async def work(kernel: Kernel) -> None:
+        for capsule, body in names.items():
+            answer = answering("deny", "guarded") if capsule == "guard" else answering("continue")
+            await install(
+                kernel, write_capsule(tmp_path / capsule, answer, manifest(capsule, body=body))
+            )
+        with pytest.raises(PolicyDeniedError) as caught:
+            await kernel.call_tool(name)
+        assert caught.value.rule == "interceptor:guard.guard"
+
+    run(work)
+
+
 def test_a_tool_that_publishes_no_answer_is_an_error(run: Run, tmp_path: Path) -> None:
     source = write_capsule(
         tmp_path / "q", answering("continue"), manifest("quiet", body=tool("hush"))
