@@ -123,7 +123,7 @@ def build_into(registry: Registry, project: Path, *, output: Output) -> Iterator
     if not project.is_dir():
         raise CapsuleError(f"{project} is not a directory", code="capsule.source")
     builder = find_builder(registry, project)
-    if builder is None and (project / MANIFEST).is_file():
+    if builder is None and _is_built(project):
         yield BuildResult(project, from_cache=False)
         return
     if builder is not None:
@@ -139,6 +139,22 @@ def build_into(registry: Registry, project: Path, *, output: Output) -> Iterator
         with output.progress() as progress:
             result = stack.enter_context(built(registry, project, progress=progress))
         yield result
+
+
+def _is_built(project: Path) -> bool:
+    """Whether the directory can be installed as it is: a manifest and what it says is executed.
+
+    Raises:
+        ManifestError: The manifest is refused.
+    """
+    path = project / MANIFEST
+    if not path.is_file():
+        return False
+    manifest = parse_manifest(path.read_bytes(), path=str(path))
+    is_source = (project / "pyproject.toml").is_file() or any(project.glob("*.wat"))
+    if manifest.component is None:
+        return not is_source
+    return (project / manifest.component.file).is_file()
 
 
 def _mib(size: int) -> str:

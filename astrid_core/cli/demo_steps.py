@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from astrid_core.cli.demo_files import TextFile, text_files
 from astrid_core.cli.output import Output
-from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.kernel import Kernel
 from astrid_hookspecs.errors import AstridError, GuestTimeoutError
 
@@ -64,7 +63,7 @@ async def _install(stage: Stage, name: str) -> list[str]:
         building = kernel.build(stage.capsules / name, progress=progress)
         built = await asyncio.to_thread(building.__enter__)
         try:
-            with kernel.stage(Source(built.directory, "directory")) as staged:
+            with kernel.stage(built.directory) as staged:
                 asks = [request.sentence for request in staged.consent.requests]
                 result = await kernel.install(staged, progress=progress)
         finally:

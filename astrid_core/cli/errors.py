@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -96,7 +93,9 @@ def report(error: AstridError, *, output: Output) -> int:
 
 def unforeseen(error: Exception, *, verbose: bool) -> AstridError:
     """The `internal` error that stands for a defect; its traceback goes to a log file."""
-    log_id = secrets.token_hex(4)
+    import traceback  # noqa: PLC0415 - only a defect needs it
+
+    log_id = os.urandom(4).hex()
     text = "".join(traceback.format_exception(error))
     if verbose:
         sys.stderr.write(text)
@@ -118,6 +117,8 @@ def _write_log(log_id: str, text: str) -> Path:
     except ConfigError:
         directory = Path()
     if not directory.is_absolute() or not directory.is_dir():
+        import tempfile  # noqa: PLC0415 - loads random numbers and hashes, for a rare case
+
         directory = Path(tempfile.gettempdir())
     path = directory / f"astrid-{log_id}.log"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

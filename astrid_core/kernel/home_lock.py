@@ -28,7 +28,7 @@ class HomeLockedError(AstridError):
         holder = f"process {pid}" if pid is not None else "another process"
         super().__init__(
             f"{holder} is using the runtime home {path}",
-            hint="stop it with `astrid stop`, or choose another home with ASTRID_HOME",
+            hint="wait until it is done, or choose another home with ASTRID_HOME",
         )
         self.pid = pid
 

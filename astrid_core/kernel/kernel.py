@@ -28,7 +28,7 @@ from astrid_core.kernel.install.installed import discover, load_installed
 from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
 from astrid_core.kernel.install.places import workspace_place
 from astrid_core.kernel.install.removal import Removed, remove_capsule
-from astrid_core.kernel.install.sources import Source
+from astrid_core.kernel.install.sources import Source, find_source
 from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
@@ -202,18 +202,23 @@ class Kernel:
         """
         return built(self._parts.plugins.registry, _absolute(project), progress=progress)
 
-    def stage(self, source: Source, *, in_workspace: bool = False) -> Staged:
+    def stage(
+        self, source: Source | str | os.PathLike[str], *, in_workspace: bool = False
+    ) -> Staged:
         """Unpack and read a capsule, without installing it: see what it asks for first.
 
         A context manager; leaving it without `install` leaves no trace.
 
         Args:
-            source: A directory or archive, from `find_source`.
+            source: Path of a directory or a `.capsule` archive; for text that a person typed, what
+                `find_source` makes of it.
             in_workspace: Install it for the workspace instead of the user.
 
         Raises:
             ArchiveError, ManifestError, CapsuleError: It cannot be installed.
         """
+        if not isinstance(source, Source):
+            source = find_source(os.fspath(_absolute(source)), cwd=Path())
         place = workspace_place(self._workspace) if in_workspace and self._workspace else None
         tools = Tools(
             engine=lambda: self._parts.engines.engine("component"),
@@ -237,7 +242,9 @@ class Kernel:
             progress: Hears about compiling.
 
         Raises:
-            CapsuleError, ComponentError, EngineError, IntegrityError: Nothing was changed.
+            CapsuleError, ComponentError, EngineError, IntegrityError: It was not installed and
+                nothing was changed; or, with `capsule.crashed`, it is installed but its new load
+                failed: what was loaded before goes on until the next start of the kernel.
         """
         async with self._changes:
             checked = staged.answers(answers or {})

@@ -112,7 +112,7 @@ class VoteCaller:
                     Vote(
                         Verdict.DENY,
                         f"{len(registered)} policies are registered but {len(votes)} voted",
-                        rule="policy:incomplete",
+                        rule="incomplete",
                     ),
                 )
             )

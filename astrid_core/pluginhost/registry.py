@@ -183,10 +183,16 @@ def _named(what: str, name: str, found: list[Registered[Any]]) -> Any:
     raise _missing(what, name, found)
 
 
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
+
+
 def _only(kind: str, what: str, found: list[Registered[Any]]) -> Any:
     if not found:
         raise PluginLoadError(
-            f"no plugin supplies a {what}", code="plugin.missing", hint=missing_plugin_hint(kind)
+            f"no plugin supplies {_article(what)} {what}",
+            code="plugin.missing",
+            hint=missing_plugin_hint(kind),
         )
     first = min(getattr(item.record, "priority", 0) for item in found)
     best = [item for item in found if getattr(item.record, "priority", 0) == first]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from astrid_core import Kernel
-from astrid_core.kernel.install.sources import Source
 from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
 from astrid_hookspecs.values import Principal
 from tests.support.capsules import EXAMPLES, eventually, install
@@ -36,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     async def main() -> None:
         async with Kernel.open(home=path) as kernel:
             with kernel.build(EXAMPLES / "heartbeat") as built:
-                await install(kernel, Source(built.directory, "directory"))
+                await install(kernel, built.directory)
             (capsule,) = kernel.capsules()
             assert not capsule.answers_hooks(), "a run loop answers through its own subscriptions"
             assert kernel.read_state("heartbeat", "installed") is not None

@@ -85,7 +85,7 @@ def tool(name: str, *, priority: int = 100) -> str:
     )
 
 
-async def install(kernel: Kernel, source: Source) -> InstallResult:
+async def install(kernel: Kernel, source: Source | Path) -> InstallResult:
     """Install and load."""
     with kernel.stage(source) as staged:
         return await kernel.install(staged)
@@ -94,7 +94,7 @@ async def install(kernel: Kernel, source: Source) -> InstallResult:
 async def install_example(kernel: Kernel, name: str) -> InstallResult:
     """Build one of the examples written as component text, and install it."""
     with kernel.build(EXAMPLES / name) as built:
-        return await install(kernel, Source(built.directory, "directory"))
+        return await install(kernel, built.directory)
 
 
 async def eventually(condition: Callable[[], bool], *, timeout_s: float = 5.0) -> None:

@@ -7,7 +7,7 @@ listed, and an upgrade is compared request by request. Pure. Spec: cli-and-ux 12
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from astrid_core.domain.manifest import Manifest
@@ -18,7 +18,7 @@ class Request(NamedTuple):
 
     Attributes:
         kind: `network`, `listen`, `read`, `write`, `process`, `identity`, `secret`, `publish`,
-            `subscribe`, `intercept`, `uplink`, `prompt` or `persistent`.
+            `subscribe`, `intercept`, `shadow`, `uplink`, `prompt` or `persistent`.
         value: What exactly; empty where the kind says it all.
     """
 
@@ -46,6 +46,7 @@ _SENTENCES: Final = {
     "publish": "publish events on {}",
     "subscribe": "receive events on {}",
     "intercept": "intercept events on {}",
+    "shadow": "answer calls of a tool that another capsule offers already: {}",
     "uplink": "speak for other users as a front end",
     "prompt": "put text into prompts",
     "persistent": "keep processes running",
@@ -89,10 +90,17 @@ def requests_of(manifest: Manifest) -> tuple[Request, ...]:
     return tuple(dict.fromkeys((*_rights(manifest), *_topics(manifest))))
 
 
-def compare(new: Manifest, old: Manifest | None) -> Consent:
-    """What to ask before `new` takes the place of `old`."""
-    requests = requests_of(new)
-    had = requests_of(old) if old is not None else ()
+def compare(new: Manifest, old: Manifest | None, *, others: Iterable[Manifest] = ()) -> Consent:
+    """What to ask before `new` takes the place of `old`.
+
+    Args:
+        new: About to be installed.
+        old: What it replaces, None for a first installation.
+        others: Every other installed capsule; a tool one of them offers is not the new one's own.
+    """
+    taken = {tool: other.name for other in others for tool in other.tool_names}
+    requests = (*requests_of(new), *_shadows(new, taken))
+    had = (*requests_of(old), *_shadows(old, taken)) if old is not None else ()
     return Consent(
         requests,
         added=tuple(request for request in requests if request not in had),
@@ -127,6 +135,12 @@ def _topics(manifest: Manifest) -> Iterator[Request]:
     for topic in manifest.effective_subscribe_acl:
         if topic not in own and topic not in bound:
             yield Request("subscribe", topic)
+
+
+def _shadows(manifest: Manifest, taken: Mapping[str, str]) -> Iterator[Request]:
+    for tool in manifest.tool_names:
+        if tool in taken:
+            yield Request("shadow", f"{tool} of {taken[tool]}")
 
 
 def _own_topics(manifest: Manifest) -> set[str]:

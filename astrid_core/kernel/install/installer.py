@@ -33,7 +33,12 @@ from astrid_core.kernel.install.content import (
     store_component,
     store_wit,
 )
-from astrid_core.kernel.install.installed import META, InstalledCapsule, read_capsule
+from astrid_core.kernel.install.installed import (
+    META,
+    InstalledCapsule,
+    discover,
+    read_capsule,
+)
 from astrid_core.kernel.install.journal import (
     apply_entry,
     clear_journal,
@@ -109,7 +114,9 @@ class Staged:
             discard(self._staging)
             raise
         self.consent: Consent = compare(
-            self.manifest, self.previous.manifest if self.previous is not None else None
+            self.manifest,
+            self.previous.manifest if self.previous is not None else None,
+            others=self._others(),
         )
         self._secrets = SecretChange(tools.secrets, f"{DEFAULT_PRINCIPAL}/{self.name}")
 
@@ -230,6 +237,12 @@ class Staged:
         except AstridError:
             # Absent or damaged: nothing of it is believed, everything is asked again (vector 124).
             return None
+
+    def _others(self) -> list[Manifest]:
+        """Manifests of the capsules that are installed beside this one."""
+        project = self._place.path.parent.parent if self._place.scope == "workspace" else None
+        found = discover(self._home, workspace=project, check_content=False).capsules
+        return [capsule.manifest for capsule in found if capsule.id != self.name]
 
     def _is_unchanged(self, meta: CapsuleMeta) -> bool:
         old = self.previous

@@ -165,6 +165,19 @@ def test_upgrade_asks_for_the_difference_only() -> None:
     assert compare(old, old).added == ()
 
 
+TOOL = '[subscribe]\n"tool.v1.execute.report" = { wit = "opaque", handler = "h" }\n'
+
+
+def test_a_tool_that_another_capsule_offers_is_a_request() -> None:
+    new = parse_manifest(HEADER + TOOL)
+    other = parse_manifest(HEADER.replace('"x"', '"other"') + TOOL)
+    assert compare(new, None).requests == ()
+    asked = compare(new, None, others=[other])
+    assert asked.added == (Request("shadow", f"report of {other.name}"),)
+    assert "another capsule offers already" in asked.added[0].sentence
+    assert compare(new, new, others=[other]).added == ()
+
+
 EXPORTS = '[exports.astrid]\nsession = "1.2.0"\n'
 IMPORTS = '[imports.astrid]\nsession = "^1"\n'
 
