@@ -15,7 +15,7 @@ from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.staged_kv import StagedKv
 from astrid_core.security.gate import Gate
-from astrid_hookspecs.engines import Call, Engine, Limits
+from astrid_hookspecs.engines import Call, Engine, Limits, LoadedCapsule
 
 LIFECYCLE_TIMEOUT_S = 600.0
 
@@ -43,6 +43,10 @@ class KernelLifecycle:
         self._gate = gate
         self._profiles = profiles
 
+    def check(self, request: LifecycleRequest) -> None:
+        """As `LifecycleRunner.check`."""
+        self._load(request, services=self._services).unload(grace_s=0)
+
     def run(self, request: LifecycleRequest) -> KvWrites:
         """As `LifecycleRunner.run`.
 
@@ -53,6 +57,20 @@ class KernelLifecycle:
         enabled = self._profiles.profile(principal).enabled
         self._gate.check_invoke(principal, request.manifest.name, request.phase, enabled=enabled)
         staged = StagedKv(self._services.kv)
+        loaded = self._load(request, services=replace(self._services, kv=staged))
+        try:
+            limits = Limits(timeout_s=LIFECYCLE_TIMEOUT_S)
+            loaded.lifecycle(request.phase, Call(request.principal, limits))
+            return staged.writes()
+        finally:
+            loaded.unload(grace_s=1.0)
+
+    def apply(self, writes: KvWrites) -> None:
+        """As `LifecycleRunner.apply`."""
+        for namespace, batch in writes.items():
+            self._services.kv.apply(namespace, batch)
+
+    def _load(self, request: LifecycleRequest, *, services: HostServices) -> LoadedCapsule:
         spec = capsule_spec(
             request.manifest,
             directory=request.directory,
@@ -66,16 +84,4 @@ class KernelLifecycle:
         context = capsule_context(
             request.manifest, spec, owner=request.principal, extra_config=extra
         )
-        services = replace(self._services, kv=staged)
-        loaded = self._engine().load(spec, CapsuleHost(context, services=services))
-        try:
-            limits = Limits(timeout_s=LIFECYCLE_TIMEOUT_S)
-            loaded.lifecycle(request.phase, Call(request.principal, limits))
-            return staged.writes()
-        finally:
-            loaded.unload(grace_s=1.0)
-
-    def apply(self, writes: KvWrites) -> None:
-        """As `LifecycleRunner.apply`."""
-        for namespace, batch in writes.items():
-            self._services.kv.apply(namespace, batch)
+        return self._engine().load(spec, CapsuleHost(context, services=services))

@@ -32,6 +32,7 @@ from astrid_hookspecs.engines import (
 )
 from astrid_hookspecs.errors import (
     CapabilityDeniedError,
+    CapsuleNotFoundError,
     ComponentError,
     EngineError,
     GuestTrapError,
@@ -163,17 +164,25 @@ def test_121_65_handlers_are_too_many_for_a_run_loop_only(run: Run, tmp_path: Pa
         loop = write_capsule(
             tmp_path / "loop",
             engine_guest("run_recv.wat"),
-            manifest("loop", body=handlers + ORDERS),
+            manifest("loop", version="2.0.0", body=handlers + ORDERS),
         )
         with pytest.raises(ComponentError, match="at most 64"):
             await install(kernel, loop)
-        assert [capsule.id for capsule in kernel.capsules() if capsule.state == "ready"] == []
+        assert kernel.capsules() == []
+        with pytest.raises(CapsuleNotFoundError):
+            await kernel.reload("loop")
+        small = write_capsule(tmp_path / "small", answering("continue"), manifest("loop"))
+        await install(kernel, small)
+        with pytest.raises(ComponentError, match="at most 64"):
+            await install(kernel, loop)
+        await kernel.reload("loop")
+        assert [capsule.spec.version for capsule in kernel.capsules()] == ["1.0.0"]
         plain = write_capsule(
             tmp_path / "plain", answering("continue"), manifest("plain", body=handlers)
         )
         await install(kernel, plain)
         kernel.publish(event("orders.n64"))
-        (capsule,) = [capsule for capsule in kernel.capsules() if capsule.state == "ready"]
+        (capsule,) = [capsule for capsule in kernel.capsules() if capsule.id == "plain"]
         await eventually(lambda: capsule.stats()["calls"] == 1)
 
     run(work)

@@ -267,10 +267,11 @@ class Staged:
     ) -> KvWrites:
         if component is None:
             return {}
-        report = component.report
-        if not (report.has_install if phase == "astrid-install" else report.has_upgrade):
-            return {}
-        if self._tools.lifecycle is None:
+        report, lifecycle = component.report, self._tools.lifecycle
+        has_hook = report.has_install if phase == "astrid-install" else report.has_upgrade
+        if lifecycle is None:
+            if not has_hook:
+                return {}
             raise CapsuleError(
                 f"capsule {self.name!r} wants to run its {phase} hook and no kernel is at hand",
                 code="capsule.lifecycle",
@@ -285,7 +286,8 @@ class Staged:
             environment={**read_settings(self._env_file), **answers.settings},
             progress=progress,
         )
-        return self._tools.lifecycle.run(request)
+        lifecycle.check(request)
+        return lifecycle.run(request) if has_hook else {}
 
     def _swap(self, meta: CapsuleMeta, answers: Answers, writes: KvWrites) -> None:
         settings = self._leftover_answers() | dict(answers.settings)

@@ -22,7 +22,7 @@ KvWrites = Mapping[str, Sequence[KvWrite]]
 
 @dataclass(frozen=True, slots=True)
 class LifecycleRequest:
-    """One hook to run.
+    """One hook to run, or a component to check before that.
 
     Attributes:
         phase: Which export.
@@ -49,6 +49,14 @@ class LifecycleRequest:
 
 class LifecycleRunner(Protocol):
     """Runs hooks on the capsule's real key-value namespace, without writing to it."""
+
+    def check(self, request: LifecycleRequest) -> None:
+        """Load the component as it will be loaded to serve, and let go of it; runs no guest code.
+
+        Raises:
+            ComponentError: It does not fit its manifest, so it would never load.
+        """
+        ...
 
     def run(self, request: LifecycleRequest) -> KvWrites:
         """Run one hook to its end and return what it wrote, staged.

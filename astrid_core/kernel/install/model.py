@@ -26,7 +26,8 @@ class Tools:
     Attributes:
         engine: Returns the engine for components.
         clock: Wall clock.
-        lifecycle: Runs hooks; None where no kernel is at hand: capsules with hooks are refused.
+        lifecycle: Tries components and runs hooks; None where no kernel is at hand: capsules with
+            hooks are refused.
         secrets: Where secret answers go; None refuses capsules that are given some.
         on_step: Hears about each step before it starts.
     """

@@ -78,6 +78,10 @@ class JsonHooks:
     def __init__(self, state: Path) -> None:
         self._state = state
 
+    def check(self, request: LifecycleRequest) -> None:
+        if "unfit" in json.loads(request.component.read_bytes()):
+            raise ComponentError("it does not fit its manifest")
+
     def run(self, request: LifecycleRequest) -> KvWrites:
         hook = json.loads(request.component.read_bytes())[request.phase.removeprefix("astrid-")]
         if hook == "trap":

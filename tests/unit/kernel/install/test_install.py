@@ -191,6 +191,7 @@ def test_hook_of_the_other_phase_does_not_run(workshop: Workshop) -> None:
 FAILURES: dict[str, tuple[dict[str, Any], type[AstridError], str]] = {
     "hook-traps": ({"component": {"upgrade": "trap", "install": "trap"}}, GuestTrapError, ""),
     "not-a-component": ({"component": b"\0asm"}, ComponentError, ""),
+    "unfit": ({"component": {"unfit": True}}, ComponentError, ""),
     "no-component": ({"manifest": '[[component]]\nfile = "x.wasm"\n'}, CapsuleError, "file"),
     "not-wasm": (
         {"manifest": '[[component]]\nfile = "Capsule.toml"\n'},
@@ -256,6 +257,7 @@ class FailingHooks:
     """Runs the hook, then cannot store what it wrote."""
 
     def __init__(self, inner: Any) -> None:
+        self.check = inner.check
         self.run = inner.run
 
     def apply(self, writes: object) -> None:
