@@ -28,7 +28,7 @@ import struct
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from wasmtime import Engine, Store, WasmtimeError
 from wasmtime.component import Component, Linker
@@ -38,12 +38,12 @@ from astrid_engine_wasm.failure import Cause, GuestFailure, parse_failure
 from astrid_engine_wasm.ffi import ENTRY_SIZE, ENTRY_VALUE, PAYLOAD, VALUE_SIZE, memory
 from astrid_engine_wasm.lower import BLOCK, borrow_block, return_block, write_bytes
 from astrid_engine_wasm.resources import type_number
-from astrid_engine_wasm.signature import check_exports, check_imports
+from astrid_engine_wasm.signature import Accepted, check_exports, check_imports
 from astrid_engine_wasm.trampoline import DESTRUCTOR, FRAMES, HostFault, HostFrame, trampoline
 from astrid_hookspecs.engines import GuestResult, HostInstance
 from astrid_hookspecs.errors import ComponentError, EngineError, UnsupportedActionError
 
-__all__ = ["Cause", "GuestFailure", "GuestInstance", "GuestLinker", "HostFault"]
+__all__ = ["Cause", "GuestFailure", "GuestInstance", "GuestLinker", "HostFault", "KnownShape"]
 
 HOOK: Final = "astrid-hook-trigger"
 
@@ -54,6 +54,13 @@ _capsule_result = struct.Struct(f"<{_ACTION}xQQ{ENTRY_SIZE - 16}xQ").unpack_from
 """From a record{action: string, data: option<string>}: size and address, address of the option."""
 
 
+class KnownShape(NamedTuple):
+    """Imports and root exports of a component, as checked when it was compiled."""
+
+    accepted: Accepted
+    exports: tuple[str, ...]
+
+
 class GuestLinker:
     """A component whose imports are checked and bound. Any thread may instantiate it.
 
@@ -61,6 +68,7 @@ class GuestLinker:
         engine: The engine that compiled the component.
         component: The component.
         abi: The ABI lock, as `EngineEnvironment.abi` describes it.
+        known: What an earlier check of this component against this ABI found; None checks now.
 
     Attributes:
         exports: Root exports of the ABI that the component has.
@@ -70,10 +78,18 @@ class GuestLinker:
     """
 
     def __init__(
-        self, engine: Engine, component: Component, abi: Mapping[str, tuple[str, ...]]
+        self,
+        engine: Engine,
+        component: Component,
+        abi: Mapping[str, tuple[str, ...]],
+        *,
+        known: KnownShape | None = None,
     ) -> None:
-        accepted = check_imports(component, engine, abi)
-        self.exports = check_exports(component, engine)
+        if known is None:
+            known = KnownShape(
+                check_imports(component, engine, abi), tuple(check_exports(component, engine))
+            )
+        accepted, self.exports = known.accepted, frozenset(known.exports)
         self._component = component
         self._indexes = {name: component.get_export_index(name) for name in self.exports}
         self._functions = accepted.functions

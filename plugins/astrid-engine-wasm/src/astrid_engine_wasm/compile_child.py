@@ -130,7 +130,7 @@ def describe_component(
     Raises:
         ComponentError: An import or export has another shape, or memories cannot be bounded.
     """
-    check_imports(component, engine, abi)
+    accepted = check_imports(component, engine, abi)
     names = check_exports(component, engine)
     report = ComponentReport(
         digest=blake3.blake3(wasm).hexdigest(),
@@ -142,7 +142,7 @@ def describe_component(
         has_install=scan.INSTALL in names and scan.has_export(wasm, scan.INSTALL),
         has_upgrade=scan.UPGRADE in names and scan.has_export(wasm, scan.UPGRADE),
     )
-    return ComponentFacts(report, _footprint(wasm))
+    return ComponentFacts(report, _footprint(wasm), accepted)
 
 
 def _footprint(wasm: bytes) -> Footprint:

@@ -18,7 +18,7 @@ from typing import Final
 
 from astrid_engine_wasm import runtime
 from astrid_engine_wasm.aot import ArtefactCache
-from astrid_engine_wasm.binding import GuestLinker
+from astrid_engine_wasm.binding import GuestLinker, KnownShape
 from astrid_engine_wasm.capsule import WasmCapsule
 from astrid_engine_wasm.compiler import Compiler
 from astrid_engine_wasm.instance import GuestRuntime
@@ -94,7 +94,8 @@ class WasmEngine:
             self._engine, spec.component, expected=spec.component_hash
         )
         _check_class(spec, facts.report)
-        linker = GuestLinker(self._engine, component, self._abi)
+        shape = KnownShape(facts.accepted, facts.report.exports)
+        linker = GuestLinker(self._engine, component, self._abi, known=shape)
         return WasmCapsule(
             spec,
             host,

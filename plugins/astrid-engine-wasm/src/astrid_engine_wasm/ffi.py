@@ -377,6 +377,7 @@ SWITCHES: Final[dict[str, bool]] = {
     "wasm_custom_page_sizes": False,
     "wasm_wide_arithmetic": False,
     "wasm_relaxed_simd": False,
+    "native_unwind_info": False,  # for native debuggers; registering it costs every load
     "wasm_component_model": True,
     "wasm_multi_memory": True,
 }

@@ -1,13 +1,15 @@
 """From a component file to its facts and its compiled form, through the cache.
 
 Trusted with identity: what is compiled, what is loaded and what the caller asked for have the same
-BLAKE3 hash, or an error says so. The component is opened once; the descriptor is hashed here and
-read by the compiling child, which reports the hash of what it read.
+BLAKE3 hash, or an error says so. A sealed artefact of the recorded hash is that component, so the
+file itself is read only when it has to be compiled. It is then opened once; the descriptor is
+hashed here and read by the compiling child, which reports the hash of what it read.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ from astrid_hookspecs.errors import ComponentError, IntegrityError
 MAX_COMPONENT_BYTES: Final = 256 * 1024 * 1024
 """Larger files are refused before anything reads them into memory."""
 
+_HASH: Final = re.compile(r"[0-9a-fA-F]{64}")
 _CHUNK: Final = 1 << 18
 _HEAD_BYTES: Final = 1024
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -77,15 +80,17 @@ class Preparer:
             IntegrityError: The file is not the one that was installed, or nothing was recorded.
             ComponentError: It cannot be loaded.
         """
-        with _opened(path) as source:
-            digest = _digest(source)
-            _check_expected(digest, expected, path.name)
-            with self._exclusive(digest):
-                for _ in range(2):
-                    found = self._cache.load(engine, digest)
-                    if found is not None:
-                        return found
-                    self._compile(source, digest, path.name, None)
+        digest = _recorded(expected, path.name)
+        with self._exclusive(digest):
+            found = self._cache.load(engine, digest)
+            if found is not None:
+                return found
+            with _opened(path) as source:
+                _check_expected(_digest(source), digest, path.name)
+                self._compile(source, digest, path.name, None)
+            found = self._cache.load(engine, digest)
+            if found is not None:
+                return found
         raise ComponentError(
             "the freshly compiled form of the component cannot be loaded",
             code="engine.component.cache",
@@ -168,15 +173,25 @@ def _digest(descriptor: int) -> str:
     return hasher.hexdigest()
 
 
-def _check_expected(digest: str, expected: str | None, name: str) -> None:
-    """Compare with what was recorded at install. Spec: capsules-and-bus 5.3 step 8."""
+def _recorded(expected: str | None, name: str) -> str:
+    """The hash recorded at install. Spec: capsules-and-bus 5.3 step 8."""
     if expected is None:
         raise IntegrityError(
             f"no BLAKE3 hash is recorded for {name}",
             code="integrity.no-hash",
             hint="install the capsule again",
         )
-    if digest != expected.lower():
+    if not _HASH.fullmatch(expected):
+        raise IntegrityError(
+            f"{expected[:80]!r} is not a BLAKE3 hash",
+            code="integrity.component",
+            hint="install the capsule again",
+        )
+    return expected.lower()
+
+
+def _check_expected(digest: str, expected: str, name: str) -> None:
+    if digest != expected:
         raise IntegrityError(
             f"{name} is not the component that was installed: its BLAKE3 hash is {digest}, "
             f"recorded is {expected[:64]}",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from astrid_engine_wasm.footprint import Footprint, Shape, Shapes
+from astrid_engine_wasm.signature import Accepted, Import
 from astrid_hookspecs.engines import ComponentReport
 from astrid_hookspecs.errors import ComponentError
 
@@ -23,10 +24,12 @@ class ComponentFacts:
     Attributes:
         report: As other parts see it.
         footprint: The memories and tables of one instance.
+        accepted: Its imports, compared with the ABI that the engine's fingerprint names.
     """
 
     report: ComponentReport
     footprint: Footprint
+    accepted: Accepted
 
     def to_json(self) -> dict[str, object]:
         """The form that `facts_from_json` reads."""
@@ -34,6 +37,8 @@ class ComponentFacts:
             **self.report._asdict(),
             "memories": _shapes_to_json(self.footprint.memories),
             "tables": _shapes_to_json(self.footprint.tables),
+            "functions": [list(item) for item in self.accepted.functions],
+            "resources": [list(item) for item in self.accepted.resources],
         }
 
 
@@ -71,7 +76,23 @@ def _parse(value: object) -> ComponentFacts:
         has_upgrade=has_upgrade,
     )
     footprint = Footprint(_shapes(value["memories"]), _shapes(value["tables"]))
-    return ComponentFacts(report, footprint)
+    return ComponentFacts(report, footprint, _accepted(value))
+
+
+def _accepted(value: dict[str, object]) -> Accepted:
+    functions, resources = value["functions"], value["resources"]
+    if not isinstance(functions, list) or not isinstance(resources, list):
+        raise TypeError("no list")
+    return Accepted(
+        tuple(Import(*_texts(item, count=len(Import._fields))) for item in functions),
+        tuple((a, b, c) for a, b, c in (_texts(item, count=3) for item in resources)),
+    )
+
+
+def _texts(value: object, *, count: int) -> list[str]:
+    if not isinstance(value, list) or len(value) != count:
+        raise TypeError("no list of texts")
+    return [_text(item) for item in value]
 
 
 def _shapes_to_json(shapes: Shapes) -> list[list[int | None]]:

@@ -295,6 +295,8 @@ GOOD = {
     "has_upgrade": False,
     "memories": [[65536, None, 1]],
     "tables": [],
+    "functions": [["astrid:kv/host@1.0.0", "kv-get", "astrid:kv/host@1.0.0", "func()"]],
+    "resources": [["astrid:io/poll@1.0.0", "pollable", "astrid:io/poll@1.0.0/pollable"]],
 }
 
 
@@ -319,6 +321,11 @@ def test_good_answer_is_understood() -> None:
         {**GOOD, "memories": [[65536, None]]},
         {**GOOD, "memories": [[65536, None, -1]]},
         {**GOOD, "tables": [["1", None, 1]]},
+        {**GOOD, "functions": "kv-get"},
+        {**GOOD, "functions": [["a", "b", "c"]]},
+        {**GOOD, "functions": [["a", "b", "c", 4]]},
+        {**GOOD, "resources": {}},
+        {**GOOD, "resources": [["a", "b"]]},
     ],
 )
 def test_answers_of_another_shape_are_refused(answer: object) -> None:

@@ -139,11 +139,24 @@ def test_huge_file_is_refused_before_it_is_read(bench: Any, tmp_path: Path) -> N
     assert caught.value.code == "engine.component.too-large"
 
 
-@pytest.mark.parametrize("recorded", ["0" * 64, None], ids=["116-other", "116-none"])
+@pytest.mark.parametrize(
+    "recorded",
+    ["0" * 64, None, "0" * 63, "../" + "0" * 61],
+    ids=["116-other", "116-none", "short", "path"],
+)
 def test_component_that_was_not_installed_is_refused(bench: Any, recorded: str | None) -> None:
     bench.load("acts.wat")
     with pytest.raises(IntegrityError):
         bench.load("acts.wat", component_hash=recorded)
+
+
+def test_what_runs_is_the_recorded_component_whatever_the_file_says(bench: Any) -> None:
+    """The sealed artefact of the recorded hash is the component; only compiling reads the file."""
+    changed = bench.component("run_recv.wat")
+    assert not bench.load("acts.wat", component=changed).is_run_loop()
+    never_compiled = blake3(b"something else").hexdigest()
+    with pytest.raises(IntegrityError):
+        bench.load("acts.wat", component=changed, component_hash=never_compiled)
 
 
 def test_capsule_without_component_is_refused(bench: Any) -> None:
