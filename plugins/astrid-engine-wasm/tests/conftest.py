@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from wasmtime import Config, Engine, Store
+from wasmtime.component import Component
+
 from astrid_engine_wasm import ffi
 from astrid_engine_wasm.binding import GuestInstance, GuestLinker
 from astrid_engine_wasm.signature import component_imports
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call
-from wasmtime import Config, Engine, Store
-from wasmtime.component import Component
 
 GUESTS = Path(__file__).parent / "guests"
 
