@@ -16,7 +16,7 @@ from astrid_core.domain.capability import BUILTIN_GROUPS, Group, is_universal, p
 from astrid_core.domain.toml_document import Document
 from astrid_core.domain.toml_table import Table
 from astrid_hookspecs.engines import MIB, Limits
-from astrid_hookspecs.errors import ConfigError
+from astrid_hookspecs.errors import ConfigError, DocumentError
 
 PROFILE_VERSION: Final = 1
 MAX_TIMEOUT_S: Final = 86_400
@@ -29,48 +29,15 @@ AuthMethod = Literal["keypair", "passkey", "system"]
 _AUTH_METHODS: Final[tuple[AuthMethod, ...]] = get_args(AuthMethod)
 
 
-class ProfileError(ConfigError):
+class ProfileError(DocumentError):
     """A profile or group file was refused; whoever asked for it is denied.
 
-    Args:
-        message: What is wrong.
-        rule: `E-TOML`, `E-SIZE`, `E-UNKNOWN` or `E-VALUE`.
-        path: File as the caller named it.
-        key: Dotted key path inside the file, or None.
-        line: 1-based line, or None when the key has no single place.
-        hint: A suggestion.
+    Rules: `E-TOML`, `E-SIZE`, `E-UNKNOWN`, `E-VALUE`.
     """
 
     default_code = "profile.invalid"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        rule: str,
-        path: str | None = None,
-        key: str | None = None,
-        line: int | None = None,
-        hint: str | None = None,
-    ) -> None:
-        super().__init__(message, code=f"profile.{rule.removeprefix('E-').lower()}", hint=hint)
-        self.rule = rule
-        self.path = path
-        self.key = key
-        self.line = line
-
-    def __str__(self) -> str:
-        place = self.path or "profile"
-        if self.line is not None:
-            place += f":{self.line}"
-        key = f" [{self.key}]" if self.key else ""
-        return f"{place}{key}: {self.message}"
-
-    def to_json(self) -> dict[str, object]:
-        """As the base class, with rule, path, key and line."""
-        out = super().to_json()
-        out.update(rule=self.rule, path=self.path, key=self.key, line=self.line)
-        return out
+    domain = "profile"
+    document = "profile"
 
 
 @dataclass(frozen=True, slots=True)

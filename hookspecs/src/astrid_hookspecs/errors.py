@@ -43,19 +43,21 @@ class ConfigError(AstridError):
     default_code = "config.invalid"
 
 
-class ManifestError(ConfigError):
-    """A `Capsule.toml` was refused.
+class DocumentError(ConfigError):
+    """A rule refused a document that somebody wrote by hand; the error says where.
 
     Args:
         message: What is wrong.
-        rule: Identifier of the rule, `E-...` (Spec: capsules-and-bus 1.10).
-        path: File as the user named it, or None for text without a file.
+        rule: Identifier of the rule, `E-...`.
+        path: File as the caller named it, or None for text without a file.
         key: Dotted key path inside the document, or None.
         line: 1-based line, or None when the key has no single place.
         hint: A suggestion.
     """
 
-    default_code = "manifest.invalid"
+    default_code = "document.invalid"
+    domain: ClassVar[str] = "document"
+    document: ClassVar[str] = "the document"
 
     def __init__(
         self,
@@ -67,14 +69,15 @@ class ManifestError(ConfigError):
         line: int | None = None,
         hint: str | None = None,
     ) -> None:
-        super().__init__(message, code=f"manifest.{rule.removeprefix('E-').lower()}", hint=hint)
+        code = f"{self.domain}.{rule.removeprefix('E-').lower()}"
+        super().__init__(message, code=code, hint=hint)
         self.rule = rule
         self.path = path
         self.key = key
         self.line = line
 
     def __str__(self) -> str:
-        place = self.path or "Capsule.toml"
+        place = self.path or self.document
         if self.line is not None:
             place += f":{self.line}"
         key = f" [{self.key}]" if self.key else ""
@@ -85,6 +88,14 @@ class ManifestError(ConfigError):
         out = super().to_json()
         out.update(rule=self.rule, path=self.path, key=self.key, line=self.line)
         return out
+
+
+class ManifestError(DocumentError):
+    """A `Capsule.toml` was refused. Spec: capsules-and-bus 1.10."""
+
+    default_code = "manifest.invalid"
+    domain = "manifest"
+    document = "Capsule.toml"
 
 
 class PluginError(AstridError):

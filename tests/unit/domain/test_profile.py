@@ -149,11 +149,11 @@ def test_vector_54_version_zero_is_kept():
     [
         (
             "quotas.max_timeout_secs = 0",
-            "p.toml:1 [quotas.max_timeout_secs]: 0 is out of bounds: from 1 to 86400",
+            "p.toml:1 [quotas.max_timeout_secs]: 0 is out of bounds: from 1 to 86400 (E-VALUE)",
         ),
         (
             "quotas.max_storage_bytes = 0",
-            "p.toml:1 [quotas.max_storage_bytes]: 0 is out of bounds: from 1",
+            "p.toml:1 [quotas.max_storage_bytes]: 0 is out of bounds: from 1 (E-VALUE)",
         ),
     ],
 )
@@ -166,7 +166,7 @@ def test_message_names_place_and_bounds(text: str, message: str):
 def test_vector_51_malformed_profile_is_an_error_and_not_a_default():
     with pytest.raises(ProfileError):
         parse_profile(b"\xff")
-    assert str(ProfileError("x", rule="E-VALUE")) == "profile: x"
+    assert str(ProfileError("x", rule="E-VALUE")) == "profile: x (E-VALUE)"
 
 
 def test_typo_is_suggested():
