@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import appdirs
 import typer
 
+from astrid_core.cli.demo_files import text_files
 from astrid_core.cli.demo_steps import STEPS, Stage
 from astrid_core.cli.output import Output, current, describe
 from astrid_core.kernel.home import Home
@@ -60,12 +61,18 @@ def demo(
 
 
 async def _run(folder: Path, *, output: Output) -> list[Report]:
+    log = _Log(output, [], time.perf_counter())
+    try:
+        files = await asyncio.to_thread(text_files, folder)
+    except AstridError as error:
+        log.fail("files", error)
+        return log.reports
+    log.succeed("files", f"{len(files)} text files to read", [])
     capsules = _capsule_sources()
     home = await asyncio.to_thread(_fresh_home)
-    log = _Log(output, [], time.perf_counter())
     async with Kernel.open(home=home) as kernel:
         log.succeed("boot", "an empty kernel runs", ["it can do nothing yet"])
-        stage = Stage(kernel, capsules, folder, home, output)
+        stage = Stage(kernel, capsules, files, home, output)
         for step in STEPS:
             try:
                 lines = await step.run(stage)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from astrid_core.cli.demo_files import TextFile, text_files
+from astrid_core.cli.demo_files import TextFile
 from astrid_core.cli.output import Output
 from astrid_core.kernel.kernel import Kernel
 from astrid_hookspecs.errors import AstridError, GuestTimeoutError
@@ -31,17 +31,16 @@ class Stage:
     Attributes:
         kernel: Running, on a home of its own.
         capsules: Directory with the sources of the demo's capsules.
-        folder: What the person wants read.
+        files: What the person wants read.
         home: The kernel's home.
         output: Shows progress while building and compiling.
     """
 
     kernel: Kernel
     capsules: Path
-    folder: Path
+    files: Sequence[TextFile]
     home: Path
     output: Output
-    files: list[TextFile] = field(default_factory=list)
 
 
 class Step(NamedTuple):
@@ -87,7 +86,6 @@ async def install_others(stage: Stage) -> Sequence[str]:
 
 async def read_files(stage: Stage) -> Sequence[str]:
     """Hand each text file to the capsule, which cannot open files itself."""
-    stage.files = await asyncio.to_thread(text_files, stage.folder)
     slowest = 0.0
     for file in stage.files:
         result = await stage.kernel.call_tool(
