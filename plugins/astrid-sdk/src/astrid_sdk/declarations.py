@@ -156,7 +156,7 @@ def tool(
 
     def declare(target: F) -> F:
         capsule = capsule_of(target.__module__)
-        made = _make_tool(target, name=name or target.__name__, mutable=mutable)
+        made = make_tool(target, name=name or target.__name__, mutable=mutable)
         _refuse_duplicate(capsule.tools.get(made.name), made.place, f"tool {made.name!r}")
         _refuse_other_state(capsule, made)
         capsule.tools[made.name] = made
@@ -275,7 +275,12 @@ def _without_parameters(function: F) -> F:
     return function
 
 
-def _make_tool(function: Handler, *, name: str, mutable: bool) -> Tool:
+def make_tool(function: Handler, *, name: str, mutable: bool) -> Tool:
+    """A tool from a function; belongs to no capsule yet.
+
+    Raises:
+        DeclarationError: The function can not be a tool; says why.
+    """
     place = place_of(function)
     if not _TOOL_NAME.fullmatch(name) or name == "result":
         raise DeclarationError(

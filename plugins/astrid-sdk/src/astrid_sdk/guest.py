@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from astrid_sdk import confine, dispatch, logs
 from astrid_sdk.bindings import ComponentBindings, bind, is_live
-from astrid_sdk.declarations import Capsule, capsule_of
+from astrid_sdk.declarations import Capsule, capsule_of, make_tool
 from astrid_sdk.loop import RunLoop
 
 _ALWAYS: Final = (
@@ -40,6 +40,8 @@ _LATE: Final = {
 }
 """What modules of the standard library import only when a function of theirs is called."""
 
+_WARM_CALLS: Final = 64
+
 confine.confine()
 bind(ComponentBindings())
 logs.install()
@@ -64,6 +66,23 @@ def start(package: str, *, late: Iterable[str] = ()) -> None:
         if name in python.modules:
             for other in needed:
                 _import(other)
+    _warm_up()
+
+
+def _warm_up() -> None:
+    """Run the way of a tool call often enough for the interpreter to adapt its code to it.
+
+    What the interpreter writes into its code objects then belongs to the component's image, instead
+    of being written again, page by page, in the first call of every instance.
+    """
+
+    def probe(text: str, limit: int = 1) -> str:
+        return text[:limit]
+
+    tool = make_tool(probe, name="probe", mutable=False)
+    request = b'{"type":"t","call_id":"c","tool_name":"probe","arguments":{"text":"x"}}'
+    for _ in range(_WARM_CALLS):
+        dispatch.rehearse(tool, request)
 
 
 def _import(name: str) -> None:
