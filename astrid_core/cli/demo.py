@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,16 +14,21 @@ from typing import Annotated, Final
 import appdirs
 import typer
 
-from astrid_core.cli.demo_files import text_files
+from astrid_core.cli.demo_files import TextFile, text_files
 from astrid_core.cli.demo_steps import STEPS, Stage
 from astrid_core.cli.output import Output, current, describe
+from astrid_core.kernel.build import built
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.kernel import Kernel
+from astrid_core.pluginhost import PluginHost
+from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.errors import AstridError, CapsuleError
 from astrid_hookspecs.exits import EXIT_OK, EXIT_RUNTIME
 
 _STATE: Final = ("home", "var", "etc", "log")
 """What the next demo starts without; keys, components and compiled code stay."""
+
+_STAGES: Final = ("files", "build", "boot", *(step.name for step in STEPS))
 
 _CLOSING: Final = """
 That was real: a component without ambient authority, on your files, under rules it could not bend.
@@ -54,33 +60,46 @@ def demo(
     The first run builds and compiles, which takes about half a minute.
     """
     output = current()
-    reports = asyncio.run(_run(path.absolute(), output=output))
-    ok = all(report.ok for report in reports)
-    output.result({"ok": ok, "steps": reports}, text=lambda: _CLOSING if ok else "")
+    log = _Log(output, [], time.perf_counter())
+    with ExitStack() as stack:
+        try:
+            files = text_files(path.absolute())
+            log.succeed("files", f"{len(files)} text files to read", [])
+            capsules = _built(stack, output=output)
+            origins = [f"{name}: {_origin(built)}" for name, built in capsules.items()]
+            log.succeed("build", "three capsules, one in Python, two by hand", origins)
+            asyncio.run(_run(files, capsules, log=log))
+        except AstridError as error:
+            log.fail(_STAGES[len(log.reports)], error)
+    ok = all(report.ok for report in log.reports)
+    output.result({"ok": ok, "steps": log.reports}, text=lambda: _CLOSING if ok else "")
     raise typer.Exit(EXIT_OK if ok else EXIT_RUNTIME)
 
 
-async def _run(folder: Path, *, output: Output) -> list[Report]:
-    log = _Log(output, [], time.perf_counter())
-    try:
-        files = await asyncio.to_thread(text_files, folder)
-    except AstridError as error:
-        log.fail("files", error)
-        return log.reports
-    log.succeed("files", f"{len(files)} text files to read", [])
-    capsules = _capsule_sources()
+def _built(stack: ExitStack, *, output: Output) -> dict[str, BuildResult]:
+    """Build the capsules, on the main thread, where an interrupt ends the tool chain at once."""
+    sources = _capsule_sources()
+    registry = PluginHost.open(boot=False).registry
+    with output.progress() as progress:
+        return {
+            name: stack.enter_context(built(registry, sources / name, progress=progress))
+            for name in ("field-notes", "tally", "spinner")
+        }
+
+
+def _origin(built: BuildResult) -> str:
+    return "from the build cache" if built.from_cache else "built now"
+
+
+async def _run(
+    files: Sequence[TextFile], capsules: Mapping[str, BuildResult], *, log: _Log
+) -> None:
     home = await asyncio.to_thread(_fresh_home)
     async with Kernel.open(home=home) as kernel:
         log.succeed("boot", "an empty kernel runs", ["it can do nothing yet"])
-        stage = Stage(kernel, capsules, files, home, output)
+        stage = Stage(kernel, capsules, files, home, log.output)
         for step in STEPS:
-            try:
-                lines = await step.run(stage)
-            except AstridError as error:
-                log.fail(step.name, error)
-                break
-            log.succeed(step.name, step.title, lines)
-    return log.reports
+            log.succeed(step.name, step.title, await step.run(stage))
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from astrid_core.cli.demo_files import TextFile
 from astrid_core.cli.output import Output
 from astrid_core.kernel.kernel import Kernel
+from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.errors import AstridError, GuestTimeoutError
 
 FORBIDDEN_TOPIC: Final = "astrid.v1.admin.agent.create"
@@ -30,14 +31,14 @@ class Stage:
 
     Attributes:
         kernel: Running, on a home of its own.
-        capsules: Directory with the sources of the demo's capsules.
+        capsules: The demo's capsules, built, by name.
         files: What the person wants read.
         home: The kernel's home.
         output: Shows progress while building and compiling.
     """
 
     kernel: Kernel
-    capsules: Path
+    capsules: Mapping[str, BuildResult]
     files: Sequence[TextFile]
     home: Path
     output: Output
@@ -58,24 +59,20 @@ def _expect(condition: object, problem: str) -> None:
 
 async def _install(stage: Stage, name: str) -> list[str]:
     kernel = stage.kernel
-    with stage.output.progress() as progress:
-        building = kernel.build(stage.capsules / name, progress=progress)
-        built = await asyncio.to_thread(building.__enter__)
-        try:
-            with kernel.stage(built.directory) as staged:
-                asks = [request.sentence for request in staged.consent.requests]
-                result = await kernel.install(staged, progress=progress)
-        finally:
-            building.__exit__(None, None, None)
+    with (
+        stage.output.progress() as progress,
+        kernel.stage(stage.capsules[name].directory) as staged,
+    ):
+        asks = [request.sentence for request in staged.consent.requests]
+        result = await kernel.install(staged, progress=progress)
     component = result.capsule.component
     size = component.stat().st_size if component is not None else 0
-    origin = "from the build cache" if built.from_cache else "built now"
     rights = _first(asks, 3) or ["- nothing at all"]
-    return [f"{name}: {_bytes(size)} of WebAssembly, {origin}; it asks for", *rights]
+    return [f"{name}: {_bytes(size)} of WebAssembly; it asks for", *rights]
 
 
 async def install_notes(stage: Stage) -> Sequence[str]:
-    """Build the Python capsule with the real tool chain and install it."""
+    """Compile and install the Python capsule."""
     return await _install(stage, "field-notes")
 
 
@@ -167,7 +164,7 @@ async def stop_runaway(stage: Stage) -> Sequence[str]:
 
 
 STEPS: Final = (
-    Step("install-notes", "a capsule written in Python is built and installed", install_notes),
+    Step("install-notes", "a capsule written in Python is compiled and installed", install_notes),
     Step("install-others", "two more, written by hand in WebAssembly text", install_others),
     Step("read", "your files are read", read_files),
     Step("ask", "and understood", summarise),

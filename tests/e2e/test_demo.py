@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 STEPS = [
-    "files", "boot", "install-notes", "install-others", "read", "ask", "intercept", "refuse",
-    "isolate", "stop",
+    "files", "build", "boot", "install-notes", "install-others", "read", "ask", "intercept",
+    "refuse", "isolate", "stop",
 ]  # fmt: skip
 
 
@@ -61,3 +64,36 @@ def test_a_folder_that_does_not_exist_is_a_clear_failure(tmp_path: Path) -> None
     assert report["ok"] is False
     assert [step["name"] for step in report["steps"]] == ["files"]
     assert "demo.path" in report["steps"][-1]["detail"]
+
+
+def processes_that_name(path: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(path) in line:
+                found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("moment", ["building field-notes.wasm", "compiling field-notes.wasm"])
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(tmp_path: Path, moment: str) -> None:
+    notes = tmp_path / "notes.md"
+    notes.write_text("tea")
+    cache = tmp_path / ".cache" if moment.startswith("building") else None
+    environ = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    if cache is not None:
+        environ["ASTRID_CACHE_DIR"] = str(cache)
+    with subprocess.Popen(
+        [sys.executable, "-m", "astrid_core", "demo", str(notes)],
+        env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        assert child.stderr is not None
+        assert any(moment in line for line in child.stderr)
+        child.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        rest = child.stderr.read()
+        assert child.wait(timeout=20) == 130, rest
+    assert time.monotonic() - started < 10
+    assert "Traceback" not in rest
+    assert processes_that_name(tmp_path) == []

@@ -149,8 +149,8 @@ def store_component(
         )
     staged = staging / component.file
     runtime = engine()
+    runtime.prepare(staged, progress=progress)  # first, because it is the one that takes long
     report = runtime.inspect(staged)
-    runtime.prepare(staged, progress=progress)
     path = home.component(digest)
     _store(path, data, digest)
     staged.unlink()

@@ -223,6 +223,12 @@ class Staged:
                 f"the runtime home lies inside {self._source.path}, so that is no capsule",
                 code="capsule.source",
             )
+        elif not (self._source.path / MANIFEST).exists():
+            raise CapsuleError(
+                f"there is no {MANIFEST} in {self._source.path}, so that is no capsule",
+                code="capsule.source",
+                hint="`astrid capsule new NAME` starts one",
+            )
         else:
             copy_source(self._source.path, self._staging)
         self._step("manifest")

@@ -274,3 +274,14 @@ def test_removal_names_its_place(workshop: Workshop) -> None:
 def test_removal_of_what_is_no_capsule_refused(workshop: Workshop, name: str) -> None:
     with pytest.raises(ConfigError):
         remove_capsule(workshop.home, name)
+
+
+def test_a_directory_without_a_manifest_is_refused_before_anything_is_copied(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    stuff = tmp_path / "stuff"
+    stuff.mkdir()
+    (stuff / "link").symlink_to("/etc/passwd")
+    with pytest.raises(CapsuleError, match=r"there is no Capsule\.toml") as caught:
+        workshop.install(stuff)
+    assert caught.value.code == "capsule.source"
