@@ -149,7 +149,7 @@ class WorkerPool:
         for _ in range(idle):
             self._handed.put(None)
         for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            _join(thread, deadline=deadline)
         return not any(thread.is_alive() for thread in threads)
 
     def stats(self) -> Mapping[str, int]:
@@ -260,3 +260,15 @@ class WorkerPool:
             with self._lock:
                 self._blocked -= 1
                 self._running += 1
+
+
+def _join(thread: threading.Thread, *, deadline: float) -> None:
+    while True:
+        try:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        except RuntimeError:  # somebody has made it and is about to start it
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(0.001)
+        else:
+            return

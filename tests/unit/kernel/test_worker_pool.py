@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from astrid_core.kernel.worker_pool import WorkerPool, default_size
+from astrid_core.kernel.worker_pool import WorkerPool, _join, default_size
 
 WAIT_S = 20.0
 
@@ -376,3 +377,16 @@ def test_many_jobs_under_load_run_each_task_once_with_waits_in_between():
     assert pool.stats()["threads"] <= 8
     assert pool.close(timeout_s=WAIT_S)
     assert pool.stats() == {"threads": 0, "running": 0, "blocked": 0, "idle": 0, "waiting": 0}
+
+
+def test_close_waits_for_a_thread_that_is_about_to_be_started() -> None:
+    thread = threading.Thread(target=lambda: None)
+    starter = threading.Timer(0.02, thread.start)
+    starter.start()
+    _join(thread, deadline=time.monotonic() + 5)
+    starter.join()
+    assert thread.ident is not None
+    assert not thread.is_alive()
+    never = threading.Thread(target=lambda: None)
+    _join(never, deadline=time.monotonic())
+    assert never.ident is None
