@@ -27,7 +27,16 @@ from astrid_hookspecs.errors import PluginError, PluginLoadError
 from astrid_hookspecs.kinds import HOOKS, HookKind
 
 BOOT_KINDS: Final = frozenset(
-    {"engine", "vfs-backend", "secret-store", "kv-store", "bus", "process-sandbox", "audit-sink"}
+    {
+        "engine",
+        "vfs-backend",
+        "vfs-overlay",
+        "secret-store",
+        "kv-store",
+        "bus",
+        "process-sandbox",
+        "audit-sink",
+    }
 )
 """Kinds that are collected while the kernel boots; the others when a command needs them."""
 

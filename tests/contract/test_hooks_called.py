@@ -23,7 +23,7 @@ from astrid_hookspecs.sandboxes import ProcessSandboxRecord
 from astrid_hookspecs.secrets import SecretStoreRecord
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import CapsuleId, Principal
-from astrid_hookspecs.vfs import VfsBackendRecord
+from astrid_hookspecs.vfs import VfsBackendRecord, VfsOverlayRecord
 
 
 def factory(*_: object) -> Any:
@@ -35,6 +35,7 @@ RECORDS: dict[str, object] = {
     "astrid_register_vfs_backends": VfsBackendRecord(
         "mine", frozenset({"mem"}), frozenset(), factory
     ),
+    "astrid_register_vfs_overlays": VfsOverlayRecord("mine", factory),
     "astrid_register_secret_stores": SecretStoreRecord("mine", 1, factory),
     "astrid_register_kv_stores": KvStoreRecord("mine", factory),
     "astrid_register_buses": BusRecord("mine", factory),

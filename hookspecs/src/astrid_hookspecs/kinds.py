@@ -51,6 +51,7 @@ _D = HookKind.DECLARE
 HOOKS: dict[str, HookInfo] = {
     "astrid_register_engines": HookInfo(_D, engines, engines.EngineRecord, "engine"),
     "astrid_register_vfs_backends": HookInfo(_D, vfs, vfs.VfsBackendRecord, "vfs-backend"),
+    "astrid_register_vfs_overlays": HookInfo(_D, vfs, vfs.VfsOverlayRecord, "vfs-overlay"),
     "astrid_register_secret_stores": HookInfo(
         _D, secrets, secrets.SecretStoreRecord, "secret-store"
     ),

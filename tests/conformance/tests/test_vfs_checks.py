@@ -14,7 +14,7 @@ from astrid_conformance.checks.vfs_backend import VFS_BACKEND, VfsSubject, vfs_s
 from astrid_conformance.fakes import DictDirectory, DictFile
 from astrid_conformance.suites import VfsBackendConformance
 from astrid_hookspecs.errors import VfsError, VfsNotFoundError
-from astrid_hookspecs.vfs import NodeStat, OpenMode, VfsFile
+from astrid_hookspecs.vfs import ContentCheck, NodeStat, OpenMode, VfsFile
 
 
 class Trusting:
@@ -32,8 +32,8 @@ class Trusting:
             raise VfsNotFoundError(path)
         return DictFile(data)
 
-    def stat(self, path: str, *, follow: bool) -> NodeStat:
-        status = (self.root / path).stat(follow_symlinks=follow)
+    def stat(self, path: str) -> NodeStat:
+        status = (self.root / path).stat()
         return NodeStat("regular", status.st_size, status.st_mode, None, None, None)
 
     def names(self, path: str, *, after: str | None, limit: int) -> list[str]:
@@ -81,9 +81,11 @@ class KeepsOldContent(DictDirectory):
 
 
 class AbsentIsAnyError(DictDirectory):
-    def unlink(self, path: str) -> None:
+    def unlink(
+        self, path: str, *, only_if: ContentCheck | None = None, token: str | None = None
+    ) -> None:
         try:
-            super().unlink(path)
+            super().unlink(path, only_if=only_if, token=token)
         except VfsNotFoundError as error:
             raise VfsError(path) from error
 

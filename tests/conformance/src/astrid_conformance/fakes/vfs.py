@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from astrid_hookspecs.errors import PathEscapeError, VfsError, VfsNotFoundError
-from astrid_hookspecs.vfs import NodeStat, OpenMode, VfsFile
+from astrid_hookspecs.errors import VfsError, VfsNotFoundError
+from astrid_hookspecs.vfs import ContentCheck, NodeStat, OpenMode, VfsFile
+from astrid_hookspecs.vfs_paths import path_parts
 
 
 class DictFile:
@@ -50,6 +51,7 @@ class DictDirectory:
 
     def __init__(self) -> None:
         self.nodes: dict[str, bytearray | None] = {"": None}
+        self._base = ""
 
     def open(self, path: str, mode: OpenMode) -> VfsFile:
         """As `VfsDirectory.open`."""
@@ -59,14 +61,13 @@ class DictDirectory:
             self.nodes[place] = bytearray()
         data = self._node(place)
         if data is None:
-            raise VfsError(f"{path} is a directory")
+            raise VfsError(f"{path} is a directory", code="vfs.is-directory")
         if mode == "write":
             data.clear()
         return DictFile(data)
 
-    def stat(self, path: str, *, follow: bool) -> NodeStat:
+    def stat(self, path: str) -> NodeStat:
         """As `VfsDirectory.stat`."""
-        del follow
         data = self._node(self._resolve(path))
         if data is None:
             return NodeStat("directory", 0, 0o700, None, None, None)
@@ -84,22 +85,29 @@ class DictDirectory:
         """As `VfsDirectory.mkdir`."""
         place = self._resolve(path)
         if place in self.nodes:
-            raise VfsError(f"{path} exists")
+            raise VfsError(f"{path} exists", code="vfs.already-exists")
         self._require_directory(place)
         self.nodes[place] = None
 
-    def unlink(self, path: str) -> None:
+    def unlink(
+        self, path: str, *, only_if: ContentCheck | None = None, token: str | None = None
+    ) -> None:
         """As `VfsDirectory.unlink`."""
+        del token
         place = self._resolve(path)
-        if self._node(place) is None:
-            raise VfsError(f"{path} is a directory")
+        data = self._node(place)
+        if data is None:
+            raise VfsError(f"{path} is a directory", code="vfs.is-directory")
+        self._ask(only_if, data, path)
         del self.nodes[place]
 
     def rmdir(self, path: str) -> None:
         """As `VfsDirectory.rmdir`."""
         place = self._resolve(path)
-        if self._node(place) is not None or self._children(place):
-            raise VfsError(f"{path} is not an empty directory")
+        if self._node(place) is not None:
+            raise VfsError(f"{path} is not a directory", code="vfs.not-directory")
+        if self._children(place):
+            raise VfsError(f"{path} is not empty", code="vfs.not-empty")
         del self.nodes[place]
 
     def rename(self, source: str, target: str) -> None:
@@ -118,16 +126,53 @@ class DictDirectory:
     def readlink(self, path: str) -> str:
         """As `VfsDirectory.readlink`; there are no links."""
         self._node(self._resolve(path))
-        raise VfsError(f"{path} is not a symbolic link")
+        raise VfsError(f"{path} is not a symbolic link", code="vfs.invalid-path")
+
+    def symlink(self, target: str, path: str) -> None:
+        """As `VfsDirectory.symlink`; there are no links."""
+        del target, path
+        raise VfsError("there are no symbolic links here", code="vfs.unsupported")
+
+    def replace(
+        self,
+        path: str,
+        content: Iterable[bytes],
+        *,
+        mode: int | None = None,
+        only_if: ContentCheck | None = None,
+        token: str | None = None,
+    ) -> NodeStat:
+        """As `VfsDirectory.replace`."""
+        del mode, token
+        place = self._resolve(path)
+        self._require_directory(place)
+        old = self.nodes.get(place)
+        if place in self.nodes and old is None:
+            raise VfsError(f"{path} is a directory", code="vfs.is-directory")
+        self._ask(only_if, old, path)
+        new = bytearray(b"".join(content))
+        self.nodes[place] = new
+        return DictFile(new).stat()
+
+    def open_directory(self, path: str) -> DictDirectory:
+        """As `VfsDirectory.open_directory`; a view of the same nodes."""
+        place = self._resolve(path)
+        if self._node(place) is not None:
+            raise VfsError(f"{path} is not a directory", code="vfs.not-directory")
+        below = DictDirectory()
+        below.nodes, below._base = self.nodes, place
+        return below
 
     def close(self) -> None:
         """As `VfsDirectory.close`."""
 
     def _resolve(self, path: str) -> str:
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        if path.startswith("/") or ".." in parts:
-            raise PathEscapeError(f"{path} leads outside", rule="path")
-        return "/".join(parts)
+        return "/".join(part for part in (self._base, *path_parts(path)) if part)
+
+    def _ask(self, only_if: ContentCheck | None, data: bytearray | None, path: str) -> None:
+        file = None if data is None else DictFile(data)
+        if only_if is not None and not only_if(file):
+            raise VfsError(f"{path} is not what was expected", code="vfs.conflict")
 
     def _node(self, place: str) -> bytearray | None:
         if place not in self.nodes:
@@ -142,7 +187,7 @@ class DictDirectory:
     def _require_directory(self, place: str) -> None:
         parent = place.rpartition("/")[0]
         if self._node(parent) is not None:
-            raise VfsError(f"{parent} is not a directory")
+            raise VfsError(f"{parent} is not a directory", code="vfs.not-directory")
 
 
 def dict_vfs() -> Callable[[str], DictDirectory]:
