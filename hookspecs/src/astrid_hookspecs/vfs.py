@@ -1,7 +1,7 @@
 """Virtual file systems: capability-style handles, and the records of backends and overlays.
 
-Paths that reach a backend are canonical: names joined by `/`, `""` for the directory itself, with no
-empty parts, `.` or `..`. A backend never follows a symbolic link, neither at the end of a path nor
+Paths that reach a backend are canonical: names joined by `/`, `""` for the directory itself,
+without empty parts, `.` or `..`. A backend never follows a symbolic link, neither at the end nor
 on the way: it answers `vfs.link`, and the kernel resolves the link, asks the gate about where it
 leads, and comes back with another canonical path. So what was checked is what is used, however the
 tree changes in between.
