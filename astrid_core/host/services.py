@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from astrid_core.domain.rate import RateLimiter
+from astrid_core.host.mount import Files, NoFiles
 from astrid_core.ports.clock import Clock
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.buses import Bus
@@ -127,6 +128,7 @@ class HostServices:
         capsules: For `check-capsule-capability`; None while there is no registry.
         rate: The publish budget.
         secrets: For secret-typed configuration; None while there is no secret store.
+        files: The mounts; without any, every file function is refused.
     """
 
     kv: KvStore
@@ -140,3 +142,4 @@ class HostServices:
     capsules: CapsuleDirectory | None = None
     rate: PublishBudget = field(default_factory=PublishBudget)
     secrets: SecretLookup | None = field(default=None, repr=False)
+    files: Files = field(default_factory=NoFiles)
