@@ -10,6 +10,7 @@ from typing import Protocol
 
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.host.mount import Files, NoFiles
+from astrid_core.ports.audit import AuditTrail, NoAudit
 from astrid_core.ports.clock import Clock
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.buses import Bus
@@ -129,6 +130,7 @@ class HostServices:
         rate: The publish budget.
         secrets: For secret-typed configuration; None while there is no secret store.
         files: The mounts; without any, every file function is refused.
+        audit: The audit log; without one, nothing that has to be recorded happens.
     """
 
     kv: KvStore
@@ -143,3 +145,4 @@ class HostServices:
     rate: PublishBudget = field(default_factory=PublishBudget)
     secrets: SecretLookup | None = field(default=None, repr=False)
     files: Files = field(default_factory=NoFiles)
+    audit: AuditTrail = field(default_factory=NoAudit)
