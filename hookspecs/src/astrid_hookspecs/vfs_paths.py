@@ -71,7 +71,7 @@ def path_parts(path: str) -> tuple[str, ...]:
     Raises:
         PathEscapeError: It is absolute or has a `..` part.
         VfsError: `vfs.invalid-path`: an empty part, `.`, a NUL, a name above 255 bytes, or more
-            than 4096 bytes in all, or a name that is kept for temporaries.
+            than 4096 bytes in all.
     """
     if not path:
         return ()
