@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from astrid_core.domain.file_pattern import FilePatternError, parse_file_pattern
 from astrid_core.domain.manifest_interfaces import check_identifiers
 from astrid_core.domain.manifest_lines import KeyPath
 from astrid_core.domain.manifest_model import Capabilities, Manifest, Package
@@ -248,6 +249,7 @@ def _remark_on_dead_entries(document: Document, manifest: Manifest, own: Capabil
         if ":" not in entry:
             message = "no port, grants nothing; write host:port or host:*"
             document.warn("W-VALUE", message, at=("capabilities", "net_connect", index))
+    _remark_on_file_entries(document, own)
     for table, legacy, grants in (
         ("publish", manifest.capabilities.ipc_publish, manifest.publish),
         ("subscribe", manifest.capabilities.ipc_subscribe, manifest.subscribe),
@@ -255,3 +257,14 @@ def _remark_on_dead_entries(document: Document, manifest: Manifest, own: Capabil
         if legacy and grants:
             message = f"ipc_{table} has no effect next to [{table}]"
             document.warn("W-LEGACY", message, at=("capabilities", f"ipc_{table}"))
+
+
+def _remark_on_file_entries(document: Document, own: Capabilities) -> None:
+    for key, entries in (("fs_read", own.fs_read), ("fs_write", own.fs_write)):
+        for index, entry in enumerate(entries):
+            try:
+                parse_file_pattern(entry)
+            except FilePatternError as error:
+                hint = f"; {error.hint}" if error.hint else ""
+                message = f"{error.message}, grants nothing{hint}"
+                document.warn("W-VALUE", message, at=("capabilities", key, index))

@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.host.mount import Files, NoFiles
 from astrid_core.ports.audit import AuditTrail, NoAudit
 from astrid_core.ports.clock import Clock
+from astrid_core.security.checked import CheckedPath, FileAccess
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.buses import Bus
 from astrid_hookspecs.stores import KvStore
@@ -37,6 +39,12 @@ class Gate(Protocol):
 
     def check_subscribe(self, grants: CapsuleGrants, principal: Principal, pattern: str) -> object:
         """May the capsule receive what matches the pattern?"""
+        ...
+
+    def check_file(
+        self, grants: CapsuleGrants, principal: Principal, access: FileAccess, place: FilePlace
+    ) -> CheckedPath:
+        """May the capsule read or change the place?"""
         ...
 
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from astrid_core.domain.environment import resolve_environment
+from astrid_core.domain.file_pattern import parse_file_patterns
 from astrid_core.domain.manifest import Manifest
 from astrid_core.host.context import CapsuleContext
 from astrid_core.security.grants import CapsuleGrants
@@ -64,6 +65,8 @@ def capsule_grants(manifest: Manifest) -> CapsuleGrants:
         publish=manifest.effective_publish_acl,
         subscribe=manifest.effective_subscribe_acl,
         uplink=manifest.capabilities.uplink,
+        fs_read=parse_file_patterns(manifest.capabilities.fs_read),
+        fs_write=parse_file_patterns(manifest.capabilities.fs_write),
         capabilities=frozenset(held),
     )
 

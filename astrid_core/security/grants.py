@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from astrid_core.domain.file_pattern import FilePattern
 from astrid_hookspecs.values import CapsuleId
 
 
@@ -16,6 +17,8 @@ class CapsuleGrants:
         publish: Effective publish ACL; patterns of matcher A. Spec: capsules-and-bus 1.6.
         subscribe: Effective subscribe ACL, likewise.
         uplink: `capabilities.uplink`: may publish as others and use reserved topics.
+        fs_read: What it may read. Spec: host-abi 5.2.
+        fs_write: What it may change; does not include reading.
         capabilities: Names of the capabilities that are not empty or false, for
             `check-capsule-capability`. Spec: host-abi 14.
     """
@@ -24,4 +27,6 @@ class CapsuleGrants:
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     uplink: bool = False
+    fs_read: tuple[FilePattern, ...] = ()
+    fs_write: tuple[FilePattern, ...] = ()
     capabilities: frozenset[str] = frozenset()

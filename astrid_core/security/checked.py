@@ -1,0 +1,62 @@
+"""Proof that the gate allowed a path: the only thing that file operations accept.
+
+Trusted with one property: nobody but the gate can make a `CheckedPath`. Python cannot enforce that
+against malice, so a key guards against mistakes and a test looks for other users of the key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass
+from typing import Final, Literal, TypeAlias
+
+from astrid_core.domain.file_pattern import FilePlace
+
+FileAccess: TypeAlias = Literal["read", "write", "read-write"]
+
+GATE_KEY: Final = object()
+"""Held by the gate alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPath:
+    """A place, and what may be done there.
+
+    Attributes:
+        place: Where; canonical.
+        access: What the gate was asked for and allowed.
+        rule: The rules that allowed it, joined by a blank.
+    """
+
+    place: FilePlace
+    access: FileAccess
+    rule: str
+    key: InitVar[object]
+
+    def __post_init__(self, key: object) -> None:
+        """Refuse everybody but the gate.
+
+        Raises:
+            TypeError: The caller does not hold the gate's key.
+        """
+        if key is not GATE_KEY:
+            raise TypeError("only the gate makes a CheckedPath")
+
+    @property
+    def path(self) -> str:
+        """What a backend takes: names joined by `/`, empty for the root."""
+        return "/".join(self.place.parts)
+
+    def allows(self, access: Literal["read", "write"]) -> bool:
+        """Whether the check was about this kind of access."""
+        return self.access in (access, "read-write")
+
+    def below(self, name: str) -> CheckedPath:
+        """The same proof for something directly below: patterns cover whole subtrees.
+
+        Raises:
+            TypeError: `name` is not one name, or leads to what the kernel keeps for itself.
+        """
+        inner = FilePlace(self.place.scheme, (*self.place.parts, name), self.place.root)
+        if name in ("", ".", "..") or "/" in name or inner.is_reserved:
+            raise TypeError("not a name below a checked path")
+        return CheckedPath(inner, self.access, self.rule, GATE_KEY)
