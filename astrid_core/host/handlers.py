@@ -57,6 +57,15 @@ class HostPackage:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
 
+    @classmethod
+    def foreseen(cls, error: Exception) -> WitError | None:
+        """The error case of an exception that the package knows besides denials; None for others.
+
+        Asked first, so that a package may tell denials apart.
+        """
+        del error
+        return None
+
 
 def handler_table(packages: Iterable[type[HostPackage]]) -> HandlerTable:
     """The handlers of the given packages by (interface, function)."""
@@ -87,13 +96,16 @@ def _guarded(
             return method(*arguments)
         except (WitError, HostTrap):
             raise
-        except DeniedError as error:
-            is_quota = isinstance(error, QuotaExceededError)
-            case = package.quota_case if is_quota else package.denied_case
-            if case is None:
-                return answer_failure(result, message="refused")
-            raise WitError(case) from error
-        except Exception as error:  # noqa: BLE001 - the host-call boundary
+        except Exception as error:
+            answer = package.foreseen(error)
+            if answer is not None:
+                raise answer from error
+            if isinstance(error, DeniedError):
+                is_quota = isinstance(error, QuotaExceededError)
+                case = package.quota_case if is_quota else package.denied_case
+                if case is None:
+                    return answer_failure(result, message="refused")
+                raise WitError(case) from error
             logger.error(
                 "host function {}#{} failed: {}", package.interface, function, failure_text(error)
             )

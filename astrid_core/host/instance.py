@@ -176,9 +176,7 @@ class Instance:
             CANCELLED also when the call's deadline passes first, so that an expired call comes back
             promptly. Cancellation wins over readiness.
         """
-        stops: tuple[CancelToken, ...] = (self.cancel,)
-        if self._call is not None and self._call.cancel is not None:
-            stops = (self.cancel, self._call.cancel)
+        stops = self._stops()
         budget = self._remaining()
         bound, bounded_by_deadline = timeout_s, False
         if budget is not None and (bound is None or budget < bound):
@@ -195,6 +193,15 @@ class Instance:
             if any(source.is_ready() for source in sources):
                 return Waited.READY
         return Waited.CANCELLED if bounded_by_deadline else Waited.TIMEOUT
+
+    def is_stopped(self) -> bool:
+        """Whether long work should give up: as `wait` answers CANCELLED, without waiting."""
+        return any(stop.is_fired for stop in self._stops()) or self._remaining() == 0
+
+    def _stops(self) -> tuple[CancelToken, ...]:
+        if self._call is not None and self._call.cancel is not None:
+            return (self.cancel, self._call.cancel)
+        return (self.cancel,)
 
     def _remaining(self) -> float | None:
         if self._deadline is None:

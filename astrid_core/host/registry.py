@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from astrid_core.host.elicit import ElicitHost
+from astrid_core.host.fs import FsHost
+from astrid_core.host.fs_open import FsHandleHost
 from astrid_core.host.handlers import HostPackage, handler_table
 from astrid_core.host.instance import HandlerTable
 from astrid_core.host.ipc import IpcHost
@@ -19,6 +21,8 @@ from astrid_core.host.unavailable import unavailable_handlers
 PACKAGES: Final[tuple[type[HostPackage], ...]] = (
     ElicitHost,
     ErrorHost,
+    FsHandleHost,
+    FsHost,
     IpcHost,
     KvHost,
     PollHost,

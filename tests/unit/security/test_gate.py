@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from astrid_core.domain.file_pattern import FilePlace, parse_file_patterns
+from astrid_core.security.checked import FileAccess
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import Ballot, tally
@@ -162,3 +164,97 @@ def test_a_policy_cannot_allow_what_the_manifest_does_not() -> None:
 )
 def test_tally(ballots: list[Ballot], expected: tuple[bool, str]) -> None:
     assert tally(ballots)[:2] == expected
+
+
+FILES = CapsuleGrants(
+    NOTES,
+    fs_read=parse_file_patterns(["*", "home://"]),
+    fs_write=parse_file_patterns(["cwd://d", "home://data"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("access", "at", "rule"),
+    [
+        ("read", ("workspace", "a.txt"), "fs_read:*"),
+        ("read", ("home", "x"), "fs_read:home://"),
+        ("write", ("workspace", "d", "n"), "fs_write:cwd://d"),
+        ("write", ("home", "data"), "fs_write:home://data"),
+        ("read-write", ("workspace", "d"), "fs_read:* fs_write:cwd://d"),
+    ],
+)
+def test_file_allowed_by_the_entry_that_covers_it(
+    access: FileAccess, at: tuple[str, ...], rule: str
+) -> None:
+    recorder = Recorder()
+    place = FilePlace(at[0], at[1:])
+    checked = recorder.gate().check_file(FILES, ALICE, access, place)
+    assert (checked.place, checked.access, checked.rule) == (place, access, rule)
+    assert recorder.decisions == []
+
+
+@pytest.mark.parametrize(
+    ("access", "at", "rule"),
+    [
+        ("write", ("workspace", "a.txt"), "fs_write"),
+        ("read-write", ("workspace", "a.txt"), "fs_write"),
+        ("read", ("docs", "x"), "fs_read"),
+        ("write", ("tmp", "t"), "fs_write"),
+        ("read", ("home", ".config", "x"), "home.reserved"),
+        ("read", ("home", ".local", "audit"), "home.reserved"),
+        ("read", ("workspace", "..", "x"), "fs_read"),
+    ],
+)
+def test_file_denied_when_no_entry_covers_it(
+    access: FileAccess, at: tuple[str, ...], rule: str
+) -> None:
+    recorder = Recorder()
+    place = FilePlace(at[0], at[1:], "/secret/host")
+    with pytest.raises(CapabilityDeniedError) as caught:
+        recorder.gate().check_file(FILES, ALICE, access, place)
+    assert caught.value.rule == rule
+    (decision,) = recorder.decisions
+    assert (decision.allowed, decision.rule, decision.resource) == (False, rule, place.text)
+    assert decision.action == ("fs.write" if rule == "fs_write" else "fs.read")
+    assert "secret" not in f"{caught.value} {caught.value.hint} {decision}"
+
+
+def test_a_file_denial_names_the_missing_line() -> None:
+    with pytest.raises(CapabilityDeniedError) as caught:
+        Recorder().gate().check_file(FILES, ALICE, "write", FilePlace("tmp", ("t",)))
+    assert caught.value.hint == (
+        'add "tmp://t" to fs_write below [capabilities] in its Capsule.toml'
+    )
+
+
+def test_file_denied_when_the_manifest_lists_nothing() -> None:
+    gate, nothing = Recorder().gate(), CapsuleGrants(NOTES)
+    for access in ("read", "write"):
+        with pytest.raises(CapabilityDeniedError):
+            gate.check_file(nothing, ALICE, access, FilePlace("workspace", ()))
+
+
+def test_file_denied_when_a_policy_refuses() -> None:
+    recorder = Recorder(("acme", Vote(Verdict.DENY, "not now", "night")))
+    with pytest.raises(PolicyDeniedError) as caught:
+        recorder.gate().check_file(FILES, ALICE, "read", FilePlace("workspace", ("a",)))
+    assert caught.value.rule == "policy:acme:night"
+    (request,) = recorder.asked
+    assert (request.action, request.resource, request.capsule) == (
+        "fs.read",
+        "workspace://a",
+        NOTES,
+    )
+
+
+def test_policies_are_asked_about_both_halves_of_read_and_write() -> None:
+    recorder = Recorder(("acme", Vote(Verdict.ALLOW, "fine")))
+    recorder.gate().check_file(FILES, ALICE, "read-write", FilePlace("workspace", ("d",)))
+    assert [request.action for request in recorder.asked] == ["fs.read", "fs.write"]
+
+
+def test_policies_are_not_asked_about_what_is_reserved() -> None:
+    recorder = Recorder(("acme", Vote(Verdict.ALLOW, "fine")))
+    with pytest.raises(CapabilityDeniedError):
+        recorder.gate().check_file(FILES, ALICE, "read", FilePlace("home", (".config",)))
+    assert recorder.asked == []
