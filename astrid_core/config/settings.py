@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,14 @@ _SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "engines": ("component", "mcp_server"),
     "limits": ("workers", "instances"),
     "logging": ("level",),
+    "files": ("overlay", "hard_links"),
 }
+_MOUNT_KEYS: Final = ("url", "access")
+HARD_LINKS: Final = ("refuse", "read")
+ACCESS: Final = ("read", "write")
+TAKEN_SCHEMES: Final = frozenset({"workspace", "cwd", "home", "tmp", "file"})
+"""Names that no mount can have: guests know them as something else."""
+_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://.*", re.DOTALL)
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _MAX_WORKERS: Final = 256
 _MAX_INSTANCES: Final = 100_000
@@ -61,6 +69,35 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MountSettings:
+    """One `[mounts.<name>]` table: a file system that guests see as `<name>://`.
+
+    Attributes:
+        scheme: Chooses the backend.
+        root: What the backend opens: the URL after `://`.
+        writable: Whether guests may change it; every principal shares it.
+    """
+
+    scheme: str
+    root: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileSettings:
+    """How workspaces are opened.
+
+    Attributes:
+        overlay: Name of the overlay record; None: the only one.
+        reads_hard_links: Whether workspace files with several names may be read, although nobody
+            can tell whether the other names are outside.
+    """
+
+    overlay: str | None = None
+    reads_hard_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `etc/config.toml` can say.
 
@@ -71,6 +108,8 @@ class Settings:
         engines: Engines by entry kind.
         limits: Limits of the whole kernel.
         log_level: One of `LOG_LEVELS`.
+        files: How workspaces are opened.
+        mounts: File systems besides the workspace and the homes, by name.
     """
 
     bus: str = "memory"
@@ -79,6 +118,8 @@ class Settings:
     engines: EngineSettings = EngineSettings()
     limits: LimitSettings = field(default_factory=LimitSettings)
     log_level: str = "info"
+    files: FileSettings = FileSettings()
+    mounts: Mapping[str, MountSettings] = field(default_factory=dict)
 
 
 def load_settings(path: Path) -> Settings:
@@ -99,7 +140,7 @@ def parse_settings(document: Document) -> Settings:
     Raises:
         ConfigError: As `load_settings`.
     """
-    document.refuse_unknown("", allowed=_SECTIONS)
+    document.refuse_unknown("", allowed=(*_SECTIONS, "mounts"))
     for section, keys in _SECTIONS.items():
         document.refuse_unknown(section, allowed=keys)
     default = Settings()
@@ -123,7 +164,35 @@ def parse_settings(document: Document) -> Settings:
             ),
         ),
         log_level=document.text("logging.level", default=default.log_level, choices=LOG_LEVELS),
+        files=FileSettings(
+            overlay=_name(document, "files.overlay"),
+            reads_hard_links=document.text(
+                "files.hard_links", default="refuse", choices=HARD_LINKS
+            )
+            == "read",
+        ),
+        mounts={name: _mount(document, name) for name in document.table("mounts")},
     )
+
+
+def _mount(document: Document, name: str) -> MountSettings:
+    key = f"mounts.{name}"
+    if name in TAKEN_SCHEMES or _NAME.fullmatch(name) is None:
+        raise document.refusal(
+            key,
+            "is no name for a mount",
+            hint="use lower-case words joined by hyphens; not workspace, cwd, home, tmp or file",
+        )
+    document.refuse_unknown(key, allowed=_MOUNT_KEYS)
+    url = document.text(f"{key}.url", default="")
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise document.refusal(
+            f"{key}.url", "has to be a URL", hint='for example url = "memory://notes"'
+        )
+    access = document.text(f"{key}.access", default="read", choices=ACCESS)
+    root = url.partition("://")[2]
+    return MountSettings(found.group(1), root, writable=access == "write")
 
 
 def _name(document: Document, key: str) -> str | None:

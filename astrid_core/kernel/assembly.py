@@ -25,17 +25,23 @@ from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import read_settings
 from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.logs import CapsuleLogs
+from astrid_core.kernel.mounts.changes import WorkspaceChanges
+from astrid_core.kernel.mounts.configured import configured_mounts
+from astrid_core.kernel.mounts.openers import MountOpeners
+from astrid_core.kernel.mounts.table import MountTable, environment_limit
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.schema_catalog import SchemaCatalog
 from astrid_core.kernel.tools import ToolCalls
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
 from astrid_core.pluginhost.host import PluginHost
+from astrid_core.pluginhost.registry import Registry
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.buses import Bus, BusRecord
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.stores import KvStoreRecord
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
+from astrid_hookspecs.vfs import VfsOverlayRecord
 
 CLOSE_TIMEOUT_S: Final = 5.0
 
@@ -57,6 +63,8 @@ class Parts:
     dispatcher: Dispatcher
     tools: ToolCalls
     decisions: DecisionLog
+    mounts: MountTable
+    openers: MountOpeners
     release: ExitStack
 
 
@@ -70,11 +78,28 @@ def lifecycle_of(parts: Parts) -> KernelLifecycle:
     )
 
 
-def assemble(path: Path, *, plugins: Mapping[str, object] | Iterable[object] = ()) -> Parts:
+def changes_of(parts: Parts, principal: Principal) -> WorkspaceChanges:
+    """What a principal changed in the workspace, for the person who decides about it."""
+    return WorkspaceChanges(
+        principal,
+        table=parts.mounts,
+        openers=parts.openers,
+        audit=parts.services.audit,
+        clock=parts.services.clock,
+    )
+
+
+def assemble(
+    path: Path,
+    *,
+    workspace: Path | None = None,
+    plugins: Mapping[str, object] | Iterable[object] = (),
+) -> Parts:
     """Open a home and make every part; no capsule is loaded yet.
 
     Args:
         path: The runtime home, absolute.
+        workspace: The project directory that guests see as `workspace://`; None for none.
         plugins: Plugin objects of an embedding program, besides the installed ones.
 
     Raises:
@@ -89,10 +114,17 @@ def assemble(path: Path, *, plugins: Mapping[str, object] | Iterable[object] = (
         home.create_principal(DEFAULT_PRINCIPAL)
         settings = load_settings(home.etc / "config.toml")
         host = PluginHost.open(load_allow_list(home.etc / "plugins.toml"), extra_plugins=plugins)
-        return _wire(home, settings, host, release)
+        return _wire(home, settings, host, release, workspace=workspace)
 
 
-def _wire(home: Home, settings: Settings, plugins: PluginHost, release: ExitStack) -> Parts:
+def _wire(
+    home: Home,
+    settings: Settings,
+    plugins: PluginHost,
+    release: ExitStack,
+    *,
+    workspace: Path | None,
+) -> Parts:
     """Make the parts; on success, `release` has passed what it holds on to them."""
     kv = plugins.registry.choose(KvStoreRecord, settings.storage).factory(home.var)
     release.callback(kv.close)
@@ -106,6 +138,11 @@ def _wire(home: Home, settings: Settings, plugins: PluginHost, release: ExitStac
     profiles = ProfileStore(home.etc / "profiles")
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
+    openers = _mount_openers(home, settings, plugins.registry, profiles, workspace=workspace)
+    mounts = MountTable(
+        openers.by_scheme(), shared=frozenset(settings.mounts), capacity=environment_limit()
+    )
+    release.callback(mounts.close)
     sources = SourceIndex()
     services = HostServices(
         kv=kv,
@@ -117,6 +154,7 @@ def _wire(home: Home, settings: Settings, plugins: PluginHost, release: ExitStac
         logs=logs,
         blocked=pool.blocked,
         capsules=sources,
+        files=mounts,
     )
     engines = EnginePool(
         choose=lambda kind: plugins.registry.choose_engine(kind, settings.engines.for_entry(kind)),
@@ -164,5 +202,29 @@ def _wire(home: Home, settings: Settings, plugins: PluginHost, release: ExitStac
         dispatcher=dispatcher,
         tools=tools,
         decisions=decisions,
+        mounts=mounts,
+        openers=openers,
         release=release.pop_all(),
+    )
+
+
+def _mount_openers(
+    home: Home,
+    settings: Settings,
+    registry: Registry,
+    profiles: ProfileStore,
+    *,
+    workspace: Path | None,
+) -> MountOpeners:
+    wanted = settings.files.overlay
+    overlay = None
+    if wanted is not None or registry.records(VfsOverlayRecord):
+        overlay = registry.choose(VfsOverlayRecord, wanted)
+    return MountOpeners(
+        home,
+        workspace=workspace,
+        overlay=overlay,
+        storage_limit=lambda principal: profiles.quotas(principal).max_storage_bytes,
+        mounts=configured_mounts(settings.mounts, registry),
+        multi_linked=settings.files.reads_hard_links,
     )

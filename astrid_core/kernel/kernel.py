@@ -19,7 +19,7 @@ from loguru import logger
 
 from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
-from astrid_core.kernel.assembly import Parts, assemble, lifecycle_of
+from astrid_core.kernel.assembly import Parts, assemble, changes_of, lifecycle_of
 from astrid_core.kernel.boot import BootProblem, load_capsules
 from astrid_core.kernel.build import built
 from astrid_core.kernel.capsules import READY_TIMEOUT_S
@@ -31,6 +31,7 @@ from astrid_core.kernel.install.removal import Removed, remove_capsule
 from astrid_core.kernel.install.sources import Source, find_source
 from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.loop_inbox import LoopInbox
+from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
 from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.buses import BusSubscription, Envelope
@@ -73,7 +74,8 @@ class Kernel:
 
         Args:
             home: The runtime home; None for `ASTRID_HOME`, else `~/.astrid`. Created if missing.
-            workspace: A project directory whose `.astrid/capsules` are loaded as well.
+            workspace: A project directory: guests see it as `workspace://`, their edits go to an
+                overlay per principal, and its `.astrid/capsules` are loaded as well.
             plugins: Plugin objects besides the installed ones, for instance observers.
 
         Raises:
@@ -83,7 +85,7 @@ class Kernel:
         """
         path = resolve_home(os.environ) if home is None else _absolute(home)
         project = None if workspace is None else _absolute(workspace)
-        parts = await _assembled(path, plugins)
+        parts = await _assembled(path, plugins, workspace=project)
         try:
             kernel = cls(parts, workspace=project)
             await asyncio.to_thread(kernel._boot)
@@ -192,6 +194,16 @@ class Kernel:
         namespace = kv_namespace(parse_principal(principal), parse_capsule_id(capsule))
         return self._parts.services.kv.get(namespace, key)
 
+    def changes(self, principal: str = DEFAULT_PRINCIPAL) -> WorkspaceChanges:
+        """What a principal's guests changed in the workspace: look, commit, or roll back.
+
+        Its methods may block on the disk; call them from a thread.
+
+        Raises:
+            ConfigError: `principal.invalid`.
+        """
+        return changes_of(self._parts, parse_principal(principal))
+
     def build(
         self, project: str | os.PathLike[str], *, progress: Progress | None = None
     ) -> AbstractContextManager[BuildResult]:
@@ -299,9 +311,13 @@ class Kernel:
         self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
 
 
-async def _assembled(path: Path, plugins: Mapping[str, object] | Iterable[object]) -> Parts:
+async def _assembled(
+    path: Path, plugins: Mapping[str, object] | Iterable[object], *, workspace: Path | None
+) -> Parts:
     """Assemble on a thread; what a cancelled caller no longer waits for is released again."""
-    work = asyncio.ensure_future(asyncio.to_thread(assemble, path, plugins=plugins))
+    work = asyncio.ensure_future(
+        asyncio.to_thread(assemble, path, workspace=workspace, plugins=plugins)
+    )
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from astrid_core.config import EngineSettings, Settings, load_settings
+from astrid_core.config.settings import MountSettings
 from astrid_hookspecs.errors import ConfigError
 
 
@@ -32,6 +33,9 @@ def test_everything_can_be_set(path: Path) -> None:
         '[kernel]\nbus = "fast"\n[storage]\nbackend = "memory"\n[secrets]\nbackend = "file"\n'
         '[engines]\ncomponent = "wasm"\nmcp_server = "mcp"\n'
         '[limits]\nworkers = 3\ninstances = 7\n[logging]\nlevel = "debug"\n'
+        '[files]\noverlay = "mine"\nhard_links = "read"\n'
+        '[mounts.notes]\nurl = "memory://shared/notes"\n'
+        '[mounts.team-wiki]\nurl = "zip:///w.zip"\naccess = "write"\n'
     )
     settings = load_settings(path)
     assert settings.bus == "fast"
@@ -42,6 +46,11 @@ def test_everything_can_be_set(path: Path) -> None:
     assert settings.engines.for_entry("other") is None
     assert (settings.limits.workers, settings.limits.instances) == (3, 7)
     assert settings.log_level == "debug"
+    assert (settings.files.overlay, settings.files.reads_hard_links) == ("mine", True)
+    assert settings.mounts == {
+        "notes": MountSettings("memory", "shared/notes", writable=False),
+        "team-wiki": MountSettings("zip", "/w.zip", writable=True),
+    }
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,23 @@ def test_everything_can_be_set(path: Path) -> None:
         ("[limits]\nworkers = 257\n", "config.value", ":2: limits.workers:"),
         ("[limits]\ninstances = true\n", "config.type", ":2: limits.instances:"),
         ('[logging]\nlevel = "loud"\n', "config.value", ":2: logging.level:"),
+        ('[files]\nhard_links = "follow"\n', "config.value", ":2: files.hard_links:"),
+        ('[mounts.home]\nurl = "memory://"\n', "config.value", ":1: mounts.home:"),
+        ('[mounts.cwd]\nurl = "memory://"\n', "config.value", ":1: mounts.cwd:"),
+        ('[mounts.Notes]\nurl = "memory://"\n', "config.value", ":1: mounts.Notes:"),
+        ("[mounts.notes]\n", "config.value", ": mounts.notes.url:"),
+        ('[mounts.notes]\nurl = "/etc"\n', "config.value", ":2: mounts.notes.url:"),
+        ("[mounts]\nnotes = 1\n", "config.type", ":2: mounts.notes:"),
+        (
+            '[mounts.notes]\nurl = "memory://"\naccess = "all"\n',
+            "config.value",
+            ":3: mounts.notes.access:",
+        ),
+        (
+            '[mounts.notes]\nurl = "memory://"\nmode = 1\n',
+            "config.unknown-key",
+            ":3: mounts.notes.mode:",
+        ),
     ],
 )
 def test_one_wrong_key_refuses_the_whole_file(path: Path, text: str, code: str, place: str) -> None:

@@ -1,0 +1,1 @@
+"""What guests see below `workspace://`, `home://`, `tmp://` and configured names."""
