@@ -49,6 +49,9 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "capsule": LazyCommand(
         "astrid_core.cli.capsule:app", "Create, check, build, install, run and remove capsules"
     ),
+    "overlay": LazyCommand(
+        "astrid_core.cli.overlay:app", "Show, commit or forget what agents changed in the workspace"
+    ),
     "plugins": LazyCommand(
         "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
     ),

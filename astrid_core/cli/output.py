@@ -14,7 +14,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeVar
 
 from astrid_hookspecs.errors import AstridError
@@ -138,6 +138,20 @@ class Output:
         """An indented line on stdout below a `✓` line; nothing under JSON."""
         if not self.is_json:
             self._write(self._out, f"    {clean(message)}".replace("\n", " "))
+
+    def styled(self, lines: Iterable[tuple[str, str | None]]) -> None:
+        """Lines on stdout, each in a colour where the terminal shows colours; nothing under JSON.
+
+        Args:
+            lines: Text without a line end, and the colour's number (`31`) or None.
+        """
+        if self.is_json:
+            return
+        colours = self.uses_colour(self._out)
+        for text, colour in lines:
+            shown = clean(text).replace("\n", " ")
+            paint = colour is not None and colours
+            self._write(self._out, f"\x1b[{colour}m{shown}\x1b[0m" if paint else shown)
 
     def info(self, message: str) -> None:
         """An `i` line on stderr; nothing under JSON."""

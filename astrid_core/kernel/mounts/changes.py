@@ -134,7 +134,7 @@ class WorkspaceChanges:
     def _record(self, action: str, path: str, outcome: str, detail: dict[str, str]) -> None:
         self._audit.append(
             AuditEntry(
-                timestamp=self._clock.now_rfc3339(),
+                timestamp=rfc3339(self._clock.now()),
                 principal=self._principal,
                 capsule=None,
                 action=action,
