@@ -156,7 +156,12 @@ def _table(found: Sequence[OverlayChange], output: Output) -> str:
     if not found:
         return "no changes"
     rows = [
-        (change.change, change.path, "-" if change.kind != "regular" else change.size, _note(change))
+        (
+            change.change,
+            change.path,
+            "-" if change.kind != "regular" else change.size,
+            _note(change),
+        )
         for change in found
     ]
     return output.table(_HEADERS, rows)

@@ -166,9 +166,7 @@ def parse_settings(document: Document) -> Settings:
         log_level=document.text("logging.level", default=default.log_level, choices=LOG_LEVELS),
         files=FileSettings(
             overlay=_name(document, "files.overlay"),
-            reads_hard_links=document.text(
-                "files.hard_links", default="refuse", choices=HARD_LINKS
-            )
+            reads_hard_links=document.text("files.hard_links", default="refuse", choices=HARD_LINKS)
             == "read",
         ),
         mounts={name: _mount(document, name) for name in document.table("mounts")},

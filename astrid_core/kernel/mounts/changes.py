@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.kernel.mounts.openers import WORKSPACE, MountOpeners
 from astrid_core.kernel.mounts.table import MountTable
 from astrid_core.ports.audit import AuditTrail
@@ -134,7 +135,7 @@ class WorkspaceChanges:
     def _record(self, action: str, path: str, outcome: str, detail: dict[str, str]) -> None:
         self._audit.append(
             AuditEntry(
-                timestamp=rfc3339(self._clock.now()),
+                timestamp=format_timestamp(int(self._clock.now() * 1e9)),
                 principal=self._principal,
                 capsule=None,
                 action=action,

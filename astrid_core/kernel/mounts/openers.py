@@ -1,8 +1,8 @@
 """How each mount is opened: the workspace under its overlay, the home, the temporary directory.
 
-Trusted with what guests can reach at all. The runtime home is never part of a workspace, and without
-an overlay a workspace accepts no changes: a guest's edits reach the disk only when a person commits
-them. Spec: kernel-and-security 10.5, 16 D-08, D-66; host-abi 5.1.
+Trusted with what guests can reach at all. The runtime home is never part of a workspace, and
+without an overlay a workspace accepts no changes: a guest's edits reach the disk only when a person
+commits them. Spec: kernel-and-security 10.5, 16 D-08, D-66; host-abi 5.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from astrid_core.host.mount import Mount
 from astrid_core.kernel.home import Home, create_exclusive
 from astrid_core.kernel.mounts.configured import ConfiguredMount
 from astrid_core.kernel.mounts.metering import ENTRY_BYTES, MeteredDirectory, StorageMeter
-from astrid_core.kernel.mounts.table import MountKey, OpenMount, Opener
+from astrid_core.kernel.mounts.table import MountKey, Opener, OpenMount
 from astrid_core.kernel.mounts.views import RestrictedDirectory
 from astrid_hookspecs.errors import CapabilityDeniedError, ConfigError
 from astrid_hookspecs.values import Principal
@@ -128,9 +128,9 @@ class MountOpeners:
         lower = self.lower_of_workspace()
         if self._overlay is None:
             return _opened(key, RestrictedDirectory(lower, writable=False), self._workspace)
-        return self._open_overlay(key, key.principal, lower)
+        return self._open_overlay(key.principal, lower)
 
-    def _open_overlay(self, key: MountKey, principal: Principal, lower: VfsDirectory) -> OpenMount:
+    def _open_overlay(self, principal: Principal, lower: VfsDirectory) -> OpenMount:
         if self._overlay is None or self._workspace is None:
             raise CapabilityDeniedError("there is no overlay", rule="mount.no-overlay")
         with ExitStack() as release:

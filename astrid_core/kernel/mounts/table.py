@@ -1,8 +1,8 @@
 """Opens mounts when a guest first needs them and keeps a bounded number of them open.
 
-Trusted with isolation: a mount is looked up by the effective principal, which no argument of a guest
-changes, and a principal without a home gets none. Evicting an overlay closes it; what is in it stays
-on the disk. Spec: kernel-and-security 10.4.
+Trusted with isolation: a mount is looked up by the effective principal, which no argument of a
+guest changes, and a principal without a home gets none. Evicting an overlay closes it; what is in
+it stays on the disk. Spec: kernel-and-security 10.4.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from astrid_core.host.mount import Mount
 from astrid_hookspecs.errors import CapabilityDeniedError, ConfigError
@@ -70,7 +70,7 @@ class Lease:
         if give_back is not None:
             give_back()
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -76,7 +76,7 @@ class RestrictedDirectory:
         self._check(source, changes=True)
         self._check(target, changes=True)
         for path in self._hidden:
-            if path.startswith(f"{source}/") or path.startswith(f"{target}/"):
+            if path.startswith((f"{source}/", f"{target}/")):
                 raise self._refusal()
         self._inner.rename(source, target)
 

@@ -1,0 +1,141 @@
+"""The storage limit: charged before anything grows, given back when it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from astrid_conformance.fakes import DictDirectory
+from astrid_core.kernel.mounts.metering import ENTRY_BYTES, MeteredDirectory, StorageMeter
+from astrid_hookspecs.errors import QuotaExceededError, VfsError
+
+LIMIT = 10 * ENTRY_BYTES
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.times = 0
+
+    def __call__(self) -> int:
+        self.times += 1
+        return self.bytes
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def meter(counted: Counted) -> StorageMeter:
+    return StorageMeter(limit=lambda: LIMIT, count=counted)
+
+
+@pytest.fixture
+def inner() -> DictDirectory:
+    return DictDirectory()
+
+
+@pytest.fixture
+def root(inner: DictDirectory, meter: StorageMeter) -> MeteredDirectory:
+    return MeteredDirectory(inner, meter)
+
+
+def test_every_way_to_grow_is_charged_and_given_back(
+    root: MeteredDirectory, meter: StorageMeter
+) -> None:
+    file = root.open("a", "write")
+    file.write_at(0, b"x" * 100)
+    file.write_at(50, b"y" * 100)
+    assert meter.used_bytes() == ENTRY_BYTES + 150
+    file.truncate(400)
+    assert meter.used_bytes() == ENTRY_BYTES + 400
+    file.truncate(10)
+    appended = root.open("a", "append")
+    appended.write_at(10, b"z" * 5)
+    assert meter.used_bytes() == ENTRY_BYTES + 15
+    root.replace("b", [b"1" * 20, b"2" * 30])
+    root.mkdir("d")
+    root.link("a", "c")
+    assert meter.used_bytes() == 4 * ENTRY_BYTES + 15 + 50
+    root.rename("b", "a")
+    assert meter.used_bytes() == 3 * ENTRY_BYTES + 50
+    root.rename("a", "a")
+    root.open("a", "write")
+    assert meter.used_bytes() == 3 * ENTRY_BYTES
+    root.rmdir("d")
+    root.unlink("a")
+    root.open_directory("").replace("c", [])
+    assert meter.used_bytes() == ENTRY_BYTES - 15
+
+
+def test_growth_refused_when_over_the_limit(
+    root: MeteredDirectory, inner: DictDirectory, meter: StorageMeter
+) -> None:
+    file = root.open("a", "write")
+    file.write_at(0, b"x" * (LIMIT - ENTRY_BYTES))
+    used = meter.used_bytes()
+    for grow in (
+        lambda: file.write_at(LIMIT - ENTRY_BYTES, b"x"),
+        lambda: file.truncate(LIMIT),
+        lambda: root.open("b", "write"),
+        lambda: root.mkdir("d"),
+        lambda: root.replace("a", [b"x" * LIMIT]),
+        lambda: root.link("a", "b"),
+    ):
+        with pytest.raises(QuotaExceededError) as caught:
+            grow()
+        assert caught.value.rule == "quotas.max_storage_bytes"
+        assert meter.used_bytes() == used
+    assert list(inner.nodes) == ["", "a"]
+    assert file.stat().size == LIMIT - ENTRY_BYTES
+    file.write_at(0, b"in place")
+
+
+def test_what_fails_costs_nothing(root: MeteredDirectory, meter: StorageMeter) -> None:
+    root.mkdir("d")
+
+    def broken() -> Iterator[bytes]:
+        yield b"x" * 100
+        raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011 - raised above
+        root.replace("a", broken())
+    with pytest.raises(VfsError):
+        root.mkdir("d")
+    with pytest.raises(VfsError):
+        root.symlink("target", "s")
+    assert meter.used_bytes() == ENTRY_BYTES
+
+
+def test_the_home_is_counted_again_before_anybody_is_refused(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    counted.bytes = LIMIT
+    meter = StorageMeter(limit=lambda: LIMIT, count=counted)
+    counted.bytes = 0  # somebody deleted files by hand
+    with pytest.raises(QuotaExceededError):
+        meter.charge(1)
+    assert counted.times == 1
+    now = 2.0
+    meter.charge(1)
+    assert (counted.times, meter.used_bytes()) == (2, 1)
+
+
+def test_accounts_share_the_limit_and_end_with_their_store(meter: StorageMeter) -> None:
+    account = meter.account()
+    account.charge(LIMIT + 5)  # what a store holds when it is opened is a fact
+    account.enforce()
+    with pytest.raises(QuotaExceededError):
+        account.charge(1)
+    with pytest.raises(QuotaExceededError):
+        meter.charge(1)
+    account.charge(-10)
+    meter.charge(5)
+    account.close()
+    account.close()
+    assert meter.used_bytes() == 5
