@@ -168,7 +168,7 @@ def _table(found: Sequence[OverlayChange], output: Output) -> str:
 
 
 def _note(change: OverlayChange) -> str:
-    notes = [] if change.kind == "regular" else [change.kind]
+    notes: list[str] = [] if change.kind == "regular" else [change.kind]
     if change.conflict:
         notes.append("changed on the disk as well")
     if _is_sensitive(change.path):
