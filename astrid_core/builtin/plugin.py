@@ -7,6 +7,7 @@ from pathlib import Path
 from astrid_hookspecs import hookimpl
 from astrid_hookspecs.buses import Bus, BusRecord
 from astrid_hookspecs.stores import KvStore, KvStoreRecord
+from astrid_hookspecs.vfs import VfsBackendRecord, VfsDirectory
 
 
 def _make_kv_store(directory: Path) -> KvStore:
@@ -21,6 +22,12 @@ def _make_bus() -> Bus:
     return MemoryBus()
 
 
+def _open_host_root(root: str) -> VfsDirectory:
+    from astrid_core.builtin.host_vfs import open_host_url  # noqa: PLC0415 - on first need
+
+    return open_host_url(root)
+
+
 @hookimpl
 def astrid_register_kv_stores() -> list[KvStoreRecord]:
     """Declare the `sqlite` store."""
@@ -31,3 +38,16 @@ def astrid_register_kv_stores() -> list[KvStoreRecord]:
 def astrid_register_buses() -> list[BusRecord]:
     """Declare the `memory` bus."""
     return [BusRecord(name="memory", factory=_make_bus)]
+
+
+@hookimpl
+def astrid_register_vfs_backends() -> list[VfsBackendRecord]:
+    """Declare the `host` backend."""
+    return [
+        VfsBackendRecord(
+            name="host",
+            schemes=frozenset({"file"}),
+            capabilities=frozenset({"hard-link", "symlink", "modes", "atomic-replace"}),
+            factory=_open_host_root,
+        )
+    ]

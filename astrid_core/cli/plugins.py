@@ -134,6 +134,8 @@ def _is_chosen(item: Supplied, usable: list[Supplied], *, settings: Settings) ->
         return item.name == settings.storage
     if item.kind == "bus":
         return item.name == settings.bus
+    if item.kind == "vfs-overlay":
+        return settings.files.overlay in (None, item.name)
     if item.kind == "secret-store":
         first = min(
             (other.priority or 0, other.name) for other in usable if other.kind == item.kind
