@@ -1,51 +1,61 @@
-"""Opens roots on the host's disk."""
+"""Opens roots on the host's disk, for the kernel and for mounts that an operator configures."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from astrid_core.builtin.host_vfs.beneath import DIRECTORY_FLAGS, Beneath, best_beneath
+from astrid_core.builtin.host_vfs.admission import AdmissionRules
+from astrid_core.builtin.host_vfs.beneath import DIRECTORY, Beneath, best_beneath
 from astrid_core.builtin.host_vfs.directory import HostDirectory
-from astrid_core.builtin.host_vfs.nodes import TreePolicy, translated
+from astrid_core.builtin.host_vfs.file import Descriptor
+from astrid_core.builtin.host_vfs.tree import Tree
 from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.vfs import VfsDirectory
+from astrid_hookspecs.vfs_paths import vfs_error
 
 
 def open_host_directory(
     path: Path, *, foreign: bool, multi_linked: bool = False, beneath: Beneath | None = None
 ) -> VfsDirectory:
-    """Open a directory as a root. The path itself is the operator's and may go through links.
+    """Open a directory of the disk as a root.
 
     Args:
-        path: Absolute.
-        foreign: Others write to the tree, so files with several names and sparse files are refused.
-        multi_linked: Allow files with several names all the same.
-        beneath: How paths are opened; None for the best way this system has.
+        path: Chosen by the operator or the kernel; may lead through links. Used once: whatever
+            happens to it later, the root stays the directory that was opened.
+        foreign: Others create names in it (a workspace). Then a file with several names is refused,
+            because one of them may lie outside, and so is a file that is sparse beyond reason.
+        multi_linked: Admits files with several names all the same.
+        beneath: How paths are opened; None takes the best that works here.
 
     Raises:
-        VfsNotFoundError, VfsError: It cannot be opened, or is no directory.
+        VfsError: It is missing, no directory, or not accessible.
     """
-    with translated():
-        descriptor = os.open(path.resolve(), DIRECTORY_FLAGS)
-    policy = TreePolicy(multi_linked=multi_linked or not foreign, sparse=not foreign)
-    return HostDirectory(descriptor, beneath=beneath or best_beneath(), policy=policy)
+    try:
+        descriptor = Descriptor(os.open(path, DIRECTORY))
+    except OSError as error:
+        raise vfs_error(error) from error
+    rules = AdmissionRules(foreign=foreign, multi_linked=multi_linked)
+    return HostDirectory(descriptor, Tree(beneath or best_beneath(), rules))
 
 
-def open_host_url(root: str) -> VfsDirectory:
-    """Open the root of a `file://` URL.
+def open_host_url(text: str) -> VfsDirectory:
+    """Open the directory that a `file://` URL names.
+
+    Others create names there, but the operator who configured it vouches for what is in it: files
+    with several names are admitted.
 
     Args:
-        root: What follows `file://`: an absolute path.
+        text: What follows `file://`: an absolute path, taken as it is written.
 
     Raises:
         ConfigError: `vfs.root`: it is no absolute path.
-        VfsNotFoundError, VfsError: As `open_host_directory`.
+        VfsError: As `open_host_directory`.
     """
-    if not root.startswith("/") or "\0" in root:
+    if not text.startswith("/") or "\0" in text:
         raise ConfigError(
-            f"file://{root[:80]} has no absolute path",
+            f"file://{text[:80]} has no absolute path",
             code="vfs.root",
             hint="write three slashes: file:///srv/data",
         )
-    return open_host_directory(Path(root), foreign=True)
+    return open_host_directory(Path(text), foreign=True, multi_linked=True)

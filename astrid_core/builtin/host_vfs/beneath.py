@@ -1,7 +1,9 @@
-"""Opens canonical paths below a directory, following no symbolic link, in either of two ways.
+"""Opening a path below a directory without following a single link: two strategies.
 
-Trusted with confinement. `KernelWalk` leaves the whole walk to one `openat2`; `StepWalk` opens one
-name after the other with `O_NOFOLLOW`. Neither looks at a path first and uses it afterwards.
+Trusted with confinement: every path of a guest that reaches the disk goes through `Beneath.open`.
+Both strategies resolve and open in one go, on descriptors; neither looks at a path first and uses
+it later. `KernelWalk` leaves the whole path to `openat2`. `StepWalk` opens component by component,
+each relative to the descriptor before it and none through a link, for systems without that call.
 """
 
 from __future__ import annotations
@@ -12,99 +14,105 @@ import os
 import stat
 from typing import Final, Protocol
 
-from astrid_core.builtin.host_vfs import syscalls
-
-_RESOLVE: Final = (
-    syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
+from astrid_core.builtin.host_vfs.syscalls import (
+    O_PATH,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    OpenHow,
+    openat2,
 )
-_PATH_ONLY: Final = getattr(os, "O_PATH", os.O_RDONLY)
-DIRECTORY_FLAGS: Final = _PATH_ONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_TRIES: Final = 64
+
+DIRECTORY: Final = O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+"""Flags for a descriptor that only serves to name what is in a directory."""
+
+_ATTEMPTS: Final = 64
+_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 
 
 class Beneath(Protocol):
-    """A way to open a path below a directory."""
+    """How paths are opened. Safe from any thread."""
 
-    def open(self, root: int, path: str, flags: int, mode: int = 0) -> int:
-        """Open a canonical path; the empty one is the directory itself.
+    def open(self, directory: int, path: bytes, flags: int, mode: int = 0) -> int:
+        """Open a path below `directory`.
 
         Args:
-            root: Descriptor of the directory.
-            path: As `astrid_hookspecs.vfs_paths.path_parts` accepts it.
-            flags: `O_*`; `O_NOFOLLOW` and `O_CLOEXEC` are added.
-            mode: Permission bits of a file that is created.
+            directory: Descriptor.
+            path: Canonical (`astrid_hookspecs.vfs_paths`), or `.` for the directory itself.
+            flags: Of `os.open`; always with `O_CLOEXEC`.
+            mode: Permission bits of a file that `O_CREAT` makes, before the umask.
+
+        Returns:
+            A descriptor that the caller closes.
 
         Raises:
-            OSError: As the system answers; `ELOOP` when a part of the path is a symbolic link.
+            OSError: `ELOOP` when any part of the path, the last one included, is a symbolic link.
         """
         ...
 
 
 class KernelWalk:
-    """Implements `Beneath` with one system call."""
+    """Implements `Beneath` with `openat2`: one system call, whatever the depth."""
 
-    def open(self, root: int, path: str, flags: int, mode: int = 0) -> int:
+    def __init__(self) -> None:
+        self._hows: dict[tuple[int, int], OpenHow] = {}
+
+    def open(self, directory: int, path: bytes, flags: int, mode: int = 0) -> int:
         """As `Beneath.open`."""
-        name = os.fsencode(path) or b"."
-        wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC
-        mode = mode if flags & os.O_CREAT else 0  # anything else is EINVAL
-        for _ in range(_MAX_TRIES):
+        how = self._hows.get((flags, mode))
+        if how is None:
+            how = self._hows.setdefault((flags, mode), OpenHow(flags, mode, _RESOLVE))
+        for _ in range(_ATTEMPTS):
             try:
-                return syscalls.openat2(root, name, flags=wanted, mode=mode, resolve=_RESOLVE)
-            except OSError as error:
-                # EAGAIN: something was renamed during the walk, so the answer would be a guess.
-                if error.errno != errno.EAGAIN:
-                    raise
+                return openat2(directory, path, how)
+            except BlockingIOError:  # the tree changed during the walk; the kernel says: again
+                continue
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 class StepWalk:
-    """Implements `Beneath` with one `openat` per name."""
+    """Implements `Beneath` with one `openat` per component, none of which follows a link."""
 
-    def open(self, root: int, path: str, flags: int, mode: int = 0) -> int:
+    def open(self, directory: int, path: bytes, flags: int, mode: int = 0) -> int:
         """As `Beneath.open`."""
-        wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC
-        *above, last = path.split("/")
-        directory = root
+        *parents, name = path.split(b"/")
+        current = directory
         try:
-            for name in above:
-                found = _open_step(directory, name, DIRECTORY_FLAGS, 0)
-                if directory != root:
-                    os.close(directory)
-                directory = found
-            return _open_step(directory, last or ".", wanted, mode)
+            for parent in parents:
+                below = _step(current, parent, DIRECTORY, 0)
+                if current != directory:
+                    os.close(current)
+                current = below
+            return _step(current, name, flags, mode)
         finally:
-            if directory != root:
-                os.close(directory)
+            if current != directory:
+                os.close(current)
 
 
-def _open_step(directory: int, name: str, flags: int, mode: int) -> int:
+def _step(directory: int, name: bytes, flags: int, mode: int) -> int:
     try:
-        return os.open(name, flags, mode, dir_fd=directory)
-    except OSError as error:
-        # Systems answer ENOTDIR or EMLINK for a link where a directory or no link was asked for.
-        if error.errno in (errno.ENOTDIR, errno.EMLINK) and _is_link(directory, name):
+        return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=directory)
+    except NotADirectoryError as error:
+        # With O_DIRECTORY a link is refused as "not a directory". Look only to word the refusal.
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
         raise
 
 
-def _is_link(directory: int, name: str) -> bool:
-    """Only words the refusal: whatever the answer, nothing was opened."""
-    try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
-    except OSError:
-        return False
-
-
 @functools.cache
 def best_beneath() -> Beneath:
-    """The single system call where it works; some kernels and some sandboxes refuse it."""
-    walk = KernelWalk()
-    root = os.open("/", DIRECTORY_FLAGS)
+    """The best strategy that works here, found out once by trying it.
+
+    A kernel before 5.6 lacks the call, and an old seccomp filter may forbid it; any failure to open
+    the file system's root with it means that it cannot be relied on.
+    """
+    strategy = KernelWalk()
+    root = os.open("/", DIRECTORY)
     try:
-        os.close(walk.open(root, "", os.O_RDONLY | os.O_DIRECTORY))
+        os.close(strategy.open(root, b".", DIRECTORY))
     except OSError:
         return StepWalk()
     finally:
         os.close(root)
-    return walk
+    return strategy

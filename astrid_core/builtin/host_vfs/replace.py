@@ -1,12 +1,17 @@
-"""Takes files away and puts files in their place, and loses nothing that others write meanwhile.
+"""Replacing and removing whole files so that neither a crash nor a concurrent change loses content.
 
-A condition is asked twice: before, so that the usual refusal disturbs nobody, and about exactly the
-file that came out, under a name of its own, while it can still be put back.
+Trusted with never destroying a file that nobody looked at. The new content is complete and durable
+under a temporary name before it gets its own; the old file leaves by an exchange of the two names,
+so it can still be looked at, and be put back, after it was taken away. Whatever goes wrong, a file
+is under its own name or under the temporary one.
+
+Where the file system knows no exchange (`renameat2` since Linux 3.15, most local file systems), the
+old file is looked at and then replaced by a plain rename: still one step for readers and crashes,
+but a change in the instant between the two is lost.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import secrets
@@ -14,183 +19,241 @@ import stat
 from collections.abc import Iterable
 from typing import Final
 
-from astrid_core.builtin.host_vfs import syscalls
-from astrid_core.builtin.host_vfs.file import HostFile
-from astrid_core.builtin.host_vfs.nodes import check_regular, node_stat
+from astrid_core.builtin.host_vfs.admission import wrong_kind
+from astrid_core.builtin.host_vfs.file import node_stat, write_all
+from astrid_core.builtin.host_vfs.naming import Place
+from astrid_core.builtin.host_vfs.syscalls import (
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    RawStat,
+    renameat2,
+    stat_at,
+    stat_descriptor,
+)
+from astrid_core.builtin.host_vfs.tree import FILE_MODE, Tree
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import ContentCheck, NodeStat
 from astrid_hookspecs.vfs_paths import temporary_name
 
+_ATTEMPTS: Final = 16
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_PRIVATE: Final = 0o600
-_DEFAULT_MODE: Final = 0o644
-_NOT_SUPPORTED: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+_SYNC: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 
 
-def replace_file(
-    directory: int,
-    name: str,
-    content: Iterable[bytes],
-    *,
-    mode: int | None,
-    only_if: ContentCheck | None,
-    token: str | None,
-) -> NodeStat:
-    """As `VfsDirectory.replace`, in one directory.
+class Swap:
+    """One operation on a file and on the temporary beside it.
 
     Args:
-        directory: Descriptor of it, open for reading.
-        name: Of the file.
-        content: In pieces.
-        mode: As there.
-        only_if: As there.
-        token: As there.
-
-    Raises:
-        VfsError: As there.
-        OSError: As the system answers.
+        tree: Opens the file for whoever wants to look at it.
+        place: The file; stays open meanwhile.
+        only_if: As in `VfsDirectory.replace`.
+        token: As in `VfsDirectory.replace`.
     """
-    temporary = temporary_name(token or secrets.token_hex(12))
-    old = lstat(directory, name)
-    if old is not None:
-        check_regular(old)
-    _ask(only_if, directory, None if old is None else name)
-    descriptor = os.open(temporary, _CREATE, _PRIVATE, dir_fd=directory)
-    try:
+
+    def __init__(
+        self, tree: Tree, place: Place, *, only_if: ContentCheck | None, token: str | None
+    ) -> None:
+        self._tree = tree
+        self._directory = place.directory
+        self._name = place.name
+        self._temporary = temporary_name(token or secrets.token_hex(8)).encode()
+        self._only_if = only_if
+
+    def replace(self, content: Iterable[bytes], *, mode: int | None) -> NodeStat:
+        """As `VfsDirectory.replace`."""
+        old = self._present()
+        if mode is None:
+            mode = FILE_MODE if old is None else old.mode
+        directory = os.open(b".", _SYNC, dir_fd=self._directory)
+        try:
+            new = os.open(self._temporary, _CREATE, 0o600, dir_fd=self._directory)
+            try:
+                self._fill(new, content, mode & 0o777)
+                sync_directory(directory)
+                return node_stat(stat_descriptor(new))
+            finally:
+                os.close(new)
+        finally:
+            os.close(directory)
+
+    def unlink(self) -> None:
+        """As `VfsDirectory.unlink` with a condition; durable on return."""
+        node = stat_at(self._directory, self._name)
+        if stat.S_ISDIR(node.mode):
+            raise wrong_kind(node.mode)
+        self._ask(self._name, node)
+        directory = os.open(b".", _SYNC, dir_fd=self._directory)
+        try:
+            self._set_aside()
+            try:
+                self._look_at_taken(only_regular=False)
+            except BaseException as error:
+                if not move_to_free_name(self._directory, self._temporary, self._name):
+                    raise self._kept_aside() from error
+                raise
+            os.unlink(self._temporary, dir_fd=self._directory)
+            sync_directory(directory)
+        finally:
+            os.close(directory)
+
+    def _fill(self, new: int, content: Iterable[bytes], mode: int) -> None:
+        """Write the temporary and give it its name; without success it is gone afterwards."""
+        identity = stat_descriptor(new).identity
         try:
             for piece in content:
-                _write(descriptor, piece)
-            kept = _DEFAULT_MODE if old is None else stat.S_IMODE(old.st_mode)
-            os.fchmod(descriptor, kept if mode is None else mode)
-            os.fsync(descriptor)
-            _put(directory, temporary, name, only_if=only_if, is_new=old is None)
+                write_all(new, piece)
+            os.fchmod(new, mode)
+            os.fsync(new)
+            self._install(identity)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=directory)
+            self._discard(identity)
             raise
-        os.fsync(directory)
-        return node_stat(os.fstat(descriptor), created_ns=None)
-    finally:
-        os.close(descriptor)
 
+    def _install(self, identity: tuple[int, int]) -> None:
+        for _ in range(_ATTEMPTS):
+            old = self._present()
+            self._ask(self._name, old)
+            if old is None:
+                if move_to_free_name(self._directory, self._temporary, self._name):
+                    return
+            elif self._exchange(identity):
+                return
+        raise VfsError("the file comes and goes all the time", code="vfs.conflict")
 
-def unlink_file(
-    directory: int, name: str, *, only_if: ContentCheck | None, token: str | None
-) -> None:
-    """As `VfsDirectory.unlink`, in one directory.
-
-    Args:
-        directory: Descriptor of it.
-        name: Of the file or link.
-        only_if: As there.
-        token: As there.
-
-    Raises:
-        VfsError: As there.
-        OSError: As the system answers.
-    """
-    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if stat.S_ISDIR(found.st_mode):
-        raise VfsError("it is a directory", code="vfs.is-directory")
-    if only_if is None:
-        os.unlink(name, dir_fd=directory)
-        return
-    _ask(only_if, directory, name)
-    temporary = temporary_name(token or secrets.token_hex(12))
-    _rename_new(directory, name, temporary)
-    try:
-        _ask(only_if, directory, temporary)
-    except BaseException:
-        _rename_new(directory, temporary, name)
-        raise
-    os.unlink(temporary, dir_fd=directory)
-
-
-def lstat(directory: int, name: str) -> os.stat_result | None:
-    """What a name stands for, None for nothing."""
-    try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _put(
-    directory: int, temporary: str, name: str, *, only_if: ContentCheck | None, is_new: bool
-) -> None:
-    if only_if is None:
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        return
-    if is_new:
+    def _exchange(self, identity: tuple[int, int]) -> bool:
+        """Take the old file away; False when there is none any more."""
         try:
-            _rename_new(directory, temporary, name)
-        except FileExistsError as error:
-            raise _conflict() from error
-        return
-    try:
-        syscalls.renameat2(directory, temporary, name, flags=syscalls.RENAME_EXCHANGE)
-    except FileNotFoundError as error:
-        raise _conflict() from error
-    except OSError as error:
-        if error.errno not in _NOT_SUPPORTED:
+            renameat2(self._directory, self._temporary, self._name, RENAME_EXCHANGE)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            self._rename(self._temporary, self._name)
+            return True
+        try:
+            self._look_at_taken(only_regular=True)
+        except BaseException as error:
+            if not self._put_back(identity):
+                raise self._kept_aside() from error
             raise
-        # Without an exchange, a change between the first question and here is lost: the record
-        # of this backend claims `atomic-replace` for systems that have it.
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        return
-    try:
-        _ask(only_if, directory, temporary, must_be_file=True)
-    except BaseException:
-        syscalls.renameat2(directory, temporary, name, flags=syscalls.RENAME_EXCHANGE)
-        raise
-    os.unlink(temporary, dir_fd=directory)
+        os.unlink(self._temporary, dir_fd=self._directory)
+        return True
+
+    def _look_at_taken(self, *, only_regular: bool) -> None:
+        """Refuse when what was taken away is of a kind, or content, that should have stayed."""
+        taken = stat_at(self._directory, self._temporary)
+        if stat.S_ISDIR(taken.mode) or (only_regular and not taken.is_regular):
+            raise wrong_kind(taken.mode)
+        self._ask(self._temporary, taken)
+
+    def _put_back(self, identity: tuple[int, int]) -> bool:
+        """Give the old file its name again; False when it had to stay under the temporary one."""
+        try:
+            renameat2(self._directory, self._temporary, self._name, RENAME_EXCHANGE)
+        except FileNotFoundError:  # somebody has removed the new file
+            return move_to_free_name(self._directory, self._temporary, self._name)
+        if stat_at(self._directory, self._temporary).identity == identity:
+            return True
+        # Somebody has replaced the new file by yet another one, which must not be lost either.
+        renameat2(self._directory, self._temporary, self._name, RENAME_EXCHANGE)
+        return False
+
+    def _set_aside(self) -> None:
+        try:
+            renameat2(self._directory, self._name, self._temporary, RENAME_NOREPLACE)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            if _stat_or_none(self._directory, self._temporary) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+            self._rename(self._name, self._temporary)
+
+    def _rename(self, source: bytes, target: bytes) -> None:
+        os.rename(source, target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+    def _present(self) -> RawStat | None:
+        """The file under the name, None without one; an error for anything but a file."""
+        found = _stat_or_none(self._directory, self._name)
+        if found is not None and not found.is_regular:
+            raise wrong_kind(found.mode)
+        return found
+
+    def _ask(self, name: bytes, node: RawStat | None) -> None:
+        """Refuse with `vfs.conflict` when the caller does not want the node under `name` gone."""
+        if self._only_if is None:
+            return
+        if node is None or not node.is_regular:
+            is_wanted = self._only_if(None)
+        else:
+            file = self._tree.open_file(self._directory, name, "read")
+            try:
+                is_wanted = self._only_if(file)
+            finally:
+                file.close()
+        if not is_wanted:
+            raise VfsError("the file has changed in the meantime", code="vfs.conflict")
+
+    def _kept_aside(self) -> VfsError:
+        return VfsError(
+            "the file changed twice in the meantime; one version has its name, the other one is "
+            f"beside it as {self._temporary.decode()}",
+            code="vfs.conflict",
+            hint="compare the two and remove one",
+        )
+
+    def _discard(self, identity: tuple[int, int]) -> None:
+        """Remove the temporary, unless something else has that name by now."""
+        found = _stat_or_none(self._directory, self._temporary)
+        if found is not None and found.identity == identity:
+            os.unlink(self._temporary, dir_fd=self._directory)
 
 
-def _rename_new(directory: int, source: str, target: str) -> None:
-    """Rename without replacing; `FileExistsError` when the target is there."""
+def move_to_free_name(directory: int, source: bytes, target: bytes) -> bool:
+    """Rename inside a directory; False, with nothing changed, when the target name is taken.
+
+    Where `renameat2` is missing the target becomes a second name before the first one goes. Where
+    hard links are missing too, a name that is taken in the instant of the rename is replaced.
+    """
     try:
-        syscalls.renameat2(directory, source, target, flags=syscalls.RENAME_NOREPLACE)
+        renameat2(directory, source, target, RENAME_NOREPLACE)
+    except FileExistsError:
+        return False
     except OSError as error:
-        if error.errno not in _NOT_SUPPORTED:
+        if error.errno != errno.ENOSYS:
             raise
+        return _link_then_unlink(directory, source, target)
+    return True
+
+
+def sync_directory(descriptor: int) -> None:
+    """Make the names in a directory durable, where its file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def _link_then_unlink(directory: int, source: bytes, target: bytes) -> bool:
+    try:
         os.link(source, target, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-        os.unlink(source, dir_fd=directory)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if _stat_or_none(directory, target) is not None:
+            return False
+        os.rename(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+        return True
+    os.unlink(source, dir_fd=directory)
+    return True
 
 
-def _ask(
-    only_if: ContentCheck | None, directory: int, name: str | None, *, must_be_file: bool = False
-) -> None:
-    """Ask the condition about a file; links and special files count as no file."""
-    if only_if is None:
-        return
-    file = None if name is None else _open_regular(directory, name)
+def _stat_or_none(directory: int, name: bytes) -> RawStat | None:
     try:
-        if (must_be_file and file is None) or not only_if(file):
-            raise _conflict()
-    finally:
-        if file is not None:
-            file.close()
-
-
-def _open_regular(directory: int, name: str) -> HostFile | None:
-    found = lstat(directory, name)
-    if found is None or not stat.S_ISREG(found.st_mode):
-        return None
-    try:
-        descriptor = os.open(name, _READ, dir_fd=directory)
+        return stat_at(directory, name)
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    return HostFile(descriptor, "read", closed=lambda: None)
-
-
-def _write(descriptor: int, piece: bytes) -> None:
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _conflict() -> VfsError:
-    return VfsError("somebody else changed the file", code="vfs.conflict")

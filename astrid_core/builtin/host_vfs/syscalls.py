@@ -1,36 +1,55 @@
-"""System calls that the standard library lacks: `openat2`, `renameat2`, and birth times.
+"""System calls that the standard library lacks: `openat2`, `renameat2`, `statx`.
 
-Linux only; elsewhere the functions raise `ENOSYS` and their callers do without.
+Trusted with the layouts of the structures it passes. Calls are made through ctypes, which gives up
+the interpreter lock meanwhile and keeps `errno` per thread. What a system lacks is reported as
+absent, never imitated here.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import functools
 import os
+import stat
 import struct
 import sys
-from typing import Any, Final
+from typing import Final, NamedTuple
+
+O_PATH: Final[int] = getattr(os, "O_PATH", os.O_RDONLY)
+"""Opens a directory to name things in it; where the flag is unknown, reading must be allowed."""
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
+
 RENAME_NOREPLACE: Final = 1
 RENAME_EXCHANGE: Final = 2
 
 _IS_LINUX: Final = sys.platform == "linux"
-_OPENAT2: Final = 437  # the same number on every architecture
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_OPENAT2: Final = ctypes.c_long(437)
+"""One number on every architecture that Python runs on."""
+_HOW_SIZE: Final = ctypes.c_size_t(24)
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
+_AT_NO_AUTOMOUNT: Final = 0x800
 _AT_EMPTY_PATH: Final = 0x1000
+_STATX_BASIC_AND_BIRTH: Final = 0xFFF
 _STATX_BTIME: Final = 0x800
-_STATX_BYTES: Final = 256
-_BTIME: Final = struct.Struct("=qI")
-_BTIME_AT: Final = 80
-_NS: Final = 1_000_000_000
+_STATX_SIZE: Final = 256
+_STATX: Final = struct.Struct("=IIQIIIHxxQQQQqIxxxxqIxxxxqIxxxxqIxxxxIIII")
+"""`struct statx` of linux/stat.h up to the device of the file."""
+_ABSENT: Final = frozenset({errno.ENOSYS, errno.EPERM})
+"""How a kernel without the call answers, and a seccomp filter that does not know it."""
+
+_syscall: Final = _LIBC.syscall
+_syscall.restype = ctypes.c_long
+_renameat2: Final = getattr(_LIBC, "renameat2", None)
+_statx: Final = getattr(_LIBC, "statx", None)
 
 
-class _OpenHow(ctypes.Structure):
+class OpenHow(ctypes.Structure):
+    """`struct open_how` of linux/openat2.h. The kernel only reads it, so threads may share one."""
+
     _fields_ = (
         ("flags", ctypes.c_uint64),
         ("mode", ctypes.c_uint64),
@@ -38,80 +57,123 @@ class _OpenHow(ctypes.Structure):
     )
 
 
-_HOW_BYTES: Final = ctypes.sizeof(_OpenHow)
+class RawStat(NamedTuple):
+    """What the system knows about a node; times in nanoseconds.
+
+    Attributes:
+        mode: Kind and permission bits.
+        links: How many names the node has.
+        device: Of the file system.
+        inode: Within the device.
+        size: Apparent size in bytes.
+        modified: Last change of the content.
+        changed: Last change of content or metadata; cannot be set by programs.
+        accessed: Last access.
+        created: Creation, None where the file system does not say.
+    """
+
+    mode: int
+    links: int
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+    accessed: int
+    created: int | None
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: the same for all names of one node."""
+        return self.device, self.inode
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is a file with content."""
+        return stat.S_ISREG(self.mode)
 
 
-@functools.cache
-def _function(name: str, *arguments: Any) -> Any:
-    """A function of the C library, None where it is not there."""
-    found = getattr(ctypes.CDLL(None, use_errno=True), name, None) if _IS_LINUX else None
-    if found is not None:
-        found.argtypes, found.restype = list(arguments), ctypes.c_long
-    return found
-
-
-@functools.cache
-def _open_how(flags: int, mode: int, resolve: int) -> Any:
-    # The kernel only reads it, so threads can share one per combination.
-    return ctypes.byref(_OpenHow(flags, mode, resolve))
-
-
-_syscall: Final = _function(
-    "syscall", ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t
-)
-
-
-def openat2(directory: int, path: bytes, *, flags: int, mode: int, resolve: int) -> int:
-    """Open a path below a directory under `RESOLVE_*` rules.
-
-    Returns:
-        The descriptor; pass `O_CLOEXEC`.
+def openat2(directory: int, path: bytes, how: OpenHow) -> int:
+    """Open `path` relative to a directory descriptor.
 
     Raises:
-        OSError: As the system answers; `ENOSYS` where there is no such call.
+        OSError: Whatever the kernel answers; `ENOSYS` where there is no such call.
     """
-    if _syscall is None:
+    if not _IS_LINUX:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    found: int = _syscall(_OPENAT2, directory, path, _open_how(flags, mode, resolve), _HOW_BYTES)
-    if found < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return found
+    descriptor: int = _syscall(_OPENAT2, directory, path, ctypes.byref(how), _HOW_SIZE)
+    if descriptor < 0:
+        raise _last_error()
+    return descriptor
 
 
-def renameat2(directory: int, source: str, target: str, *, flags: int) -> None:
-    """Rename within a directory without replacing, or exchange two names.
+def renameat2(directory: int, source: bytes, target: bytes, flags: int) -> None:
+    """Rename inside one directory, without replacing (`RENAME_NOREPLACE`) or by exchanging.
 
     Raises:
-        OSError: As the system answers; `EINVAL` or `ENOSYS` where the flags are not supported.
+        OSError: `ENOSYS` where there is no such call or the file system cannot do it.
     """
-    call = _function(
-        "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
-    )
-    if call is None:
+    if not _IS_LINUX or _renameat2 is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if call(directory, os.fsencode(source), directory, os.fsencode(target), flags) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    if _renameat2(directory, source, directory, target, flags) != 0:
+        error = _last_error()
+        if error.errno in {errno.EINVAL, errno.ENOTSUP}:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+        raise error
 
 
-def birth_ns(directory: int, name: str) -> int | None:
-    """When a node was created, in nanoseconds since 1970; None where nobody knows.
+def stat_at(directory: int, name: bytes) -> RawStat:
+    """Metadata of a name in a directory, of the link itself where it is one."""
+    found = _extended(directory, name, _AT_SYMLINK_NOFOLLOW | _AT_NO_AUTOMOUNT)
+    return found or _plain(os.stat(name, dir_fd=directory, follow_symlinks=False))
 
-    Args:
-        directory: Descriptor of a directory, or of the node itself with an empty name.
-        name: Of the node; a link is not followed.
-    """
-    call = _function(
-        "statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p
+
+def stat_descriptor(descriptor: int) -> RawStat:
+    """Metadata of an open node."""
+    return _extended(descriptor, b"", _AT_EMPTY_PATH) or _plain(os.fstat(descriptor))
+
+
+def _extended(directory: int, name: bytes, flags: int) -> RawStat | None:
+    if not _IS_LINUX or _statx is None:
+        return None
+    buffer = ctypes.create_string_buffer(_STATX_SIZE)
+    if _statx(directory, name, flags, _STATX_BASIC_AND_BIRTH, buffer) != 0:
+        error = _last_error()
+        if error.errno in _ABSENT:
+            return None
+        raise error
+    found = _STATX.unpack_from(buffer)
+    mask, _, _, links, _, _, mode, inode, size, _, _ = found[:11]
+    times = [found[at] * 1_000_000_000 + found[at + 1] for at in range(11, 19, 2)]
+    accessed, created, changed, modified = times
+    return RawStat(
+        mode=mode,
+        links=links,
+        device=os.makedev(found[21], found[22]),
+        inode=inode,
+        size=size,
+        modified=modified,
+        changed=changed,
+        accessed=accessed,
+        created=created if mask & _STATX_BTIME else None,
     )
-    if call is None:
-        return None
-    buffer = ctypes.create_string_buffer(_STATX_BYTES)
-    flags = _AT_SYMLINK_NOFOLLOW | (0 if name else _AT_EMPTY_PATH)
-    if call(directory, os.fsencode(name), flags, _STATX_BTIME, buffer) != 0:
-        return None
-    if not int.from_bytes(buffer.raw[:4], sys.byteorder) & _STATX_BTIME:
-        return None
-    seconds, rest = _BTIME.unpack_from(buffer, _BTIME_AT)
-    return int(seconds) * _NS + int(rest)
+
+
+def _plain(found: os.stat_result) -> RawStat:
+    birth: float | None = getattr(found, "st_birthtime", None)
+    return RawStat(
+        mode=found.st_mode,
+        links=found.st_nlink,
+        device=found.st_dev,
+        inode=found.st_ino,
+        size=found.st_size,
+        modified=found.st_mtime_ns,
+        changed=found.st_ctime_ns,
+        accessed=found.st_atime_ns,
+        created=None if birth is None else int(birth * 1_000_000_000),
+    )
+
+
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

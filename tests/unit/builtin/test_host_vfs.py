@@ -13,8 +13,8 @@ import pytest
 from astrid_conformance.checks.vfs_backend import VfsSubject, vfs_subject
 from astrid_conformance.suites import VfsBackendConformance
 from astrid_core.builtin.host_vfs import open_host_directory, open_host_url
+from astrid_core.builtin.host_vfs.admission import MAX_OPEN_FILES
 from astrid_core.builtin.host_vfs.beneath import Beneath, KernelWalk, StepWalk
-from astrid_core.builtin.host_vfs.directory import MAX_OPEN_FILES
 from astrid_hookspecs.errors import ConfigError, PathEscapeError, VfsError, VfsNotFoundError
 from astrid_hookspecs.vfs import VfsDirectory, VfsFile
 
