@@ -14,16 +14,20 @@ import pytest
 
 from astrid_core.builtin.memory_bus import MemoryBus
 from astrid_core.builtin.sqlite_kv import SqliteKvStore
+from astrid_core.domain.file_pattern import parse_file_patterns
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.instance import Instance, Purpose
+from astrid_core.host.mount import Files, NoFiles
 from astrid_core.host.services import HostServices
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
+from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.authz import Vote
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call, Caller, CapsuleSpec, InterceptorBinding, Limits, WitError
+from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -71,6 +75,9 @@ class World:
     blocked: list[str] = field(default_factory=list)
     votes: list[Vote] | None = None
     opened: list[Instance] = field(default_factory=list)
+    files: Files = field(default_factory=NoFiles)
+    audited: list[AuditEntry] = field(default_factory=list)
+    audit_fails: bool = False
 
     def services(self) -> HostServices:
         world = self
@@ -87,6 +94,13 @@ class World:
         class Directory:
             def capabilities(self, source_id: str) -> frozenset[str] | None:
                 return world.known.get(source_id)
+
+        class Audit:
+            def append(self, entry: AuditEntry, *, durable: bool = False) -> None:
+                del durable
+                if world.audit_fails:
+                    raise AuditError("the disk is full")
+                world.audited.append(entry)
 
         @contextlib.contextmanager
         def blocked() -> Iterator[None]:
@@ -110,6 +124,8 @@ class World:
             logs=Logs(),
             blocked=blocked,
             capsules=Directory(),
+            files=self.files,
+            audit=Audit(),
         )
 
     def open(
@@ -122,6 +138,8 @@ class World:
         subscribe: tuple[str, ...] = (),
         uplink: bool = False,
         capabilities: frozenset[str] = frozenset(),
+        fs_read: tuple[str, ...] = (),
+        fs_write: tuple[str, ...] = (),
         bindings: tuple[InterceptorBinding, ...] = (),
         caller: Caller | None = None,
         cancel: CancelToken | None = None,
@@ -145,6 +163,8 @@ class World:
                 subscribe=subscribe,
                 uplink=uplink,
                 capabilities=capabilities,
+                fs_read=parse_file_patterns(fs_read),
+                fs_write=parse_file_patterns(fs_write),
             ),
             owner=Principal("default"),
             **context,
