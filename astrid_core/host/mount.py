@@ -94,5 +94,5 @@ class NoFiles:
         """As `Files.lease`; always refuses."""
         del install_directory
         raise CapabilityDeniedError(
-            f"principal {principal!r} has no {scheme}:// here", rule=f"mount:{scheme}"
+            f"principal {principal!r} has no {scheme}:// here", rule="mount.none"
         )

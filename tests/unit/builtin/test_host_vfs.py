@@ -57,6 +57,24 @@ def code(caught: pytest.ExceptionInfo[VfsError]) -> str:
     return caught.value.code
 
 
+def test_a_link_to_a_directory_is_a_link_and_no_missing_directory(
+    root: VfsDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "root" / "d").mkdir()
+    (tmp_path / "root" / "l").symlink_to("d")
+    for work in (
+        lambda: root.stat("l/f"),
+        lambda: root.replace("l/f", [b""]),
+        lambda: root.mkdir("l/f"),
+        lambda: root.names("l", after=None, limit=1),
+        lambda: root.open_directory("l"),
+        lambda: root.open("l", "read"),
+    ):
+        with pytest.raises(VfsError) as caught:
+            work()
+        assert code(caught) == "vfs.link"
+
+
 def test_open_denied_when_the_file_has_another_name(root: VfsDirectory, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"outside")
     (tmp_path / "root" / "f").hardlink_to(tmp_path / "secret")

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_core.host.mount import Mount
 from astrid_hookspecs.errors import CapabilityDeniedError
 from astrid_hookspecs.values import Principal
 from astrid_hookspecs.vfs import VfsDirectory
-from tests.support.disk_vfs import DiskDirectory
 
 MIB = 1024 * 1024
 
@@ -91,7 +91,7 @@ class DiskFiles:
         is_workspace = scheme == "workspace"
         mount = Mount(
             scheme=scheme,
-            root=self.wrap(DiskDirectory(places[scheme])),
+            root=self.wrap(open_host_directory(places[scheme], foreign=False)),
             physical=self.physical if is_workspace else str(places[scheme]),
             creates_parents=is_workspace,
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -236,7 +239,7 @@ def test_20_readdir(fs: Fs) -> None:
 
 @pytest.mark.parametrize(
     ("count", "case"),
-    [pytest.param(4096, "ok", id="20"), pytest.param(4097, "too-large", id="20-")],
+    [pytest.param(4096, "ok", id="20-4096"), pytest.param(4097, "too-large", id="20-4097")],
 )
 def test_readdir_limit(fs: Fs, count: int, case: str) -> None:
     for number in range(count):
@@ -416,3 +419,40 @@ def test_what_opening_needs(
     fs: Fs, mode: str, fs_read: tuple[str, ...], fs_write: tuple[str, ...], case: str
 ) -> None:
     assert fs.guest(fs_read=fs_read, fs_write=fs_write)("fs-open", "a.txt", mode)[0] == case
+
+
+def test_34_a_path_swapped_under_way_leads_nowhere_else(fs: Fs, tmp_path: Path) -> None:
+    outside, graveyard = tmp_path / "outside", tmp_path / "graveyard"
+    outside.mkdir()
+    graveyard.mkdir()
+    place = fs.files.workspace / "d" / "s"
+    place.mkdir()
+    done = threading.Event()
+
+    def swap() -> None:
+        """The guest may have made the directory again, so each step may fail."""
+        for number in itertools.count():
+            if done.is_set():
+                return
+            with contextlib.suppress(OSError):
+                place.rename(graveyard / str(number))
+            with contextlib.suppress(OSError):
+                place.symlink_to(outside)
+            with contextlib.suppress(OSError):
+                place.unlink()
+            with contextlib.suppress(OSError):
+                place.mkdir()
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    guest = fs.guest()
+    try:
+        seen = {guest("write-file", f"d/s/{number}", b"x")[0] for number in range(300)}
+        seen |= {guest("fs-append", f"d/s/{number}", b"x")[0] for number in range(300)}
+        seen |= {guest("fs-mkdir", f"d/s/m{number}")[0] for number in range(300)}
+    finally:
+        done.set()
+        swapper.join()
+    assert list(outside.iterdir()) == []
+    assert seen <= {"ok", "boundary-escape", "not-found", "invalid-path", "already-exists"}
+    assert fs.files.open_leases == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_core.domain.file_pattern import FilePlace, parse_file_patterns
 from astrid_core.host.fs_access import MAX_ATTEMPTS
 from astrid_core.host.fs_errors import error_answer
@@ -33,8 +33,8 @@ from astrid_hookspecs.errors import (
     VfsNotFoundError,
 )
 from astrid_hookspecs.values import CapsuleId, Principal
+from astrid_hookspecs.vfs import VfsDirectory
 from astrid_hookspecs.vfs_paths import VFS_CODES
-from tests.support.disk_vfs import DiskDirectory
 from tests.unit.host.conftest import World
 from tests.unit.host.disk_files import DiskFiles
 
@@ -168,7 +168,7 @@ def test_a_resolved_path_is_canonical_and_inside_as_the_system_sees_it(
         place = root.joinpath(*names)
         if place.parent.is_dir() and not place.is_symlink() and not place.exists():
             place.symlink_to(target)
-    resolver = Resolver(DiskDirectory(root), physical=str(root))
+    resolver = Resolver(open_host_directory(root, foreign=False), physical=str(root))
     try:
         found = resolver.resolve(tuple(path), follow=follow)
     except PathEscapeError:
@@ -186,24 +186,21 @@ def test_a_resolved_path_is_canonical_and_inside_as_the_system_sees_it(
 # Races --------------------------------------------------------------------------------------------
 
 
-class Interfering(DiskDirectory):
+class Interfering:
     """Does something right before an operation, as another process would."""
 
-    def __init__(self, root: Path, before: Callable[[str], None]) -> None:
-        super().__init__(root)
+    def __init__(self, inner: VfsDirectory, before: Callable[[str], None]) -> None:
+        self.inner = inner
         self.before = before
 
-    def open(self, path: str, mode: Any) -> Any:
-        self.before("open")
-        return super().open(path, mode)
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self.inner, name)
 
-    def replace(self, path: str, content: Any, **more: Any) -> Any:
-        self.before("replace")
-        return super().replace(path, content, **more)
+        def work(*arguments: Any, **more: Any) -> Any:
+            self.before(name)
+            return operation(*arguments, **more)
 
-    def readlink(self, path: str) -> str:
-        self.before("readlink")
-        return super().readlink(path)
+        return work
 
 
 def test_a_link_that_appears_after_the_check_is_checked(
@@ -216,7 +213,7 @@ def test_a_link_that_appears_after_the_check_is_checked(
             (files.workspace / "d/f").unlink()
             (files.workspace / "d/f").symlink_to("../a.txt")
 
-    files.wrap = lambda root: Interfering(root.root, swap)  # type: ignore[attr-defined]
+    files.wrap = lambda root: Interfering(root, swap)
     guest = guest_of(world, call, fs_read=("cwd://d",))
     assert guest("read-file", "d/f") == ("capability-denied", None)
     assert [event.resource for event in world.decisions] == ["workspace://a.txt"]
@@ -230,24 +227,18 @@ def test_a_tree_that_keeps_changing_is_given_up(world: World, call: Any, files: 
     attempts = []
     (files.workspace / "s").mkdir()
 
+    place = files.workspace / "s"
+
     def swap(operation: str) -> None:
+        if operation == "stat" and place.is_symlink():
+            place.unlink()
+            place.mkdir()
         if operation == "replace":
             attempts.append(operation)
-            (files.workspace / "s").rmdir()
-            (files.workspace / "s").symlink_to("/")
-            threading.Timer(0, lambda: None)
+            place.rmdir()
+            place.symlink_to("/")
 
-    def swap_back(operation: str) -> None:
-        swap(operation)
-
-    class Flapping(Interfering):
-        def stat(self, path: str) -> Any:
-            if (files.workspace / "s").is_symlink():
-                (files.workspace / "s").unlink()
-                (files.workspace / "s").mkdir()
-            return super().stat(path)
-
-    files.wrap = lambda root: Flapping(root.root, swap_back)  # type: ignore[attr-defined]
+    files.wrap = lambda root: Interfering(root, swap)
     guest = guest_of(world, call)
     assert guest("write-file", "s/f", b"x") == ("invalid-path", None)
     assert len(attempts) == MAX_ATTEMPTS
@@ -263,7 +254,7 @@ def test_a_link_that_vanishes_while_it_is_read_is_resolved_again(
             (files.workspace / "in").unlink()
             (files.workspace / "in").write_bytes(b"now a file")
 
-    files.wrap = lambda root: Interfering(root.root, swap)  # type: ignore[attr-defined]
+    files.wrap = lambda root: Interfering(root, swap)
     assert guest_of(world, call)("read-file", "in") == ("ok", b"now a file")
 
 
@@ -551,16 +542,14 @@ def test_an_error_nobody_foresees_stays_one() -> None:
     assert error_answer(RuntimeError("/secret")) is None
 
 
-class Broken(DiskDirectory):
-    def open(self, path: str, mode: Any) -> Any:
-        del path, mode
-        raise RuntimeError(f"cannot open {self.root}")
-
-
 def test_a_broken_backend_tells_the_guest_nothing(
     world: World, call: Any, files: DiskFiles
 ) -> None:
-    files.wrap = lambda root: Broken(root.root)  # type: ignore[attr-defined]
+    def fail(operation: str) -> None:
+        if operation == "open":
+            raise RuntimeError(f"cannot open {files.workspace}")
+
+    files.wrap = lambda root: Interfering(root, fail)
     assert guest_of(world, call)("read-file", "a.txt") == ("unknown", "internal error")
     assert world.audited[1].detail["error"] == "unknown"
 
@@ -573,7 +562,10 @@ def target(root: Path, access: Any, *, scheme: str = "workspace") -> Target:
     grants = CapsuleGrants(CapsuleId("c"), fs_read=entries, fs_write=entries)
     gate = Gate(votes=None, decided=lambda _event: None)
     checked = gate.check_file(grants, Principal("p"), access, FilePlace("workspace", ("f",)))
-    return Target(Mount(scheme, DiskDirectory(root), None, creates_parents=False), checked)
+    return Target(
+        Mount(scheme, open_host_directory(root, foreign=False), None, creates_parents=False),
+        checked,
+    )
 
 
 @pytest.mark.parametrize(
