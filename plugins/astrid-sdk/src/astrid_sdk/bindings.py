@@ -20,6 +20,7 @@ MAX_LIST_BYTES: Final = 2_600_000
 """Longest `bytes` handed to one host call; a longer one traps. Spec: host-abi 22.2."""
 
 INTERFACES: Final[dict[str, str]] = {
+    "fs": "astrid:fs/host@1.0.0",
     "ipc": "astrid:ipc/host@1.0.0",
     "kv": "astrid:kv/host@1.0.0",
     "poll": "astrid:io/poll@1.0.0",

@@ -160,6 +160,10 @@ _LEAVES: dict[tuple[str, str], type[HostError]] = {}
 def host_error(interface: str, function: str, case: str, *, detail: str | None = None) -> HostError:
     """The exception for one error case: a subclass of its interface's and its kind's class."""
     leaf = _LEAVES.get((interface, case))
+    if leaf is None and interface == "fs":
+        from astrid_sdk.fs_errors import FS_ERRORS, FsError  # noqa: PLC0415 - built on this module
+
+        leaf = _LEAVES[interface, case] = FS_ERRORS.get(case, FsError)
     if leaf is None:
         base = _INTERFACES.get(interface, HostError)
         kind = _CASES.get(case)

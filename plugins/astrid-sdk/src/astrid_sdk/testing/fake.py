@@ -26,7 +26,9 @@ from astrid_sdk.testing.bus import (
     Published,
 )
 from astrid_sdk.testing.cases import require
+from astrid_sdk.testing.files import FakeFiles
 from astrid_sdk.testing.store import FakeKv
+from astrid_sdk.testing.tree import FileTree
 
 LONGEST_SLEEP_NS: Final = 60_000_000_000
 MAX_ENTROPY: Final = 4096
@@ -85,6 +87,9 @@ class FakeHost:
         bindings: (topic, action) pairs a run loop serves.
         source_id: UUID text of the capsule instance.
         stores: Key-value stores by principal.
+        files: The workspace, the home and the temporary directory.
+        fs_read: Entries of the manifest's `fs_read`.
+        fs_write: Entries of its `fs_write`.
         logs: What it logged.
         is_ready: Whether it signalled readiness.
         now_ns: The clock.
@@ -100,6 +105,9 @@ class FakeHost:
     bindings: list[tuple[str, str]] = field(default_factory=list)
     source_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     stores: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    files: FileTree = field(default_factory=FileTree)
+    fs_read: list[str] = field(default_factory=list)
+    fs_write: list[str] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
     is_ready: bool = False
     now_ns: int = 0
@@ -110,6 +118,7 @@ class FakeHost:
         self._timers: list[tuple[int, Item]] = []
         self._bus = FakeBus(self)
         self._modules = {
+            "fs": FakeFiles(self),
             "kv": FakeKv(lambda: self.kv),
             "ipc": self._bus,
             "poll": self._bus,

@@ -26,6 +26,7 @@ from astrid_sdk.loop import RunLoop
 from astrid_sdk.routes import execute_topic, result_topic, routes_of
 from astrid_sdk.testing.bus import NIL_UUID, Item, PrincipalAttribution_Verified, Published
 from astrid_sdk.testing.fake import FakeHost, LogLine
+from astrid_sdk.testing.tree import FileTree
 from astrid_sdk.topics import matches_entry
 
 
@@ -62,6 +63,8 @@ class CapsuleHarness:
             + _grants(tables, "subscribe", "ipc_subscribe"),
             config={key: _setting(value) for key, value in settings.items()},
             capabilities=_capabilities(tables),
+            fs_read=_listed(tables, "fs_read"),
+            fs_write=_listed(tables, "fs_write"),
         )
         if "run" in self._capsule.hooks:
             self.host.bindings = [(route.topic, route.action) for route in routes.subscribe]
@@ -81,6 +84,11 @@ class CapsuleHarness:
     def kv(self) -> dict[str, bytes]:
         """The capsule's store, of the current principal."""
         return self.host.kv
+
+    @property
+    def files(self) -> FileTree:
+        """The files it sees, by path: `harness.files["notes/a.txt"] = b"..."`."""
+        return self.host.files
 
     @property
     def logs(self) -> list[LogLine]:
@@ -231,8 +239,13 @@ def _grants(tables: Mapping[str, object], table: str, legacy: str) -> list[str]:
     entries = tables.get(table)
     if isinstance(entries, Mapping) and entries:
         return list(entries)
+    return _listed(tables, legacy)
+
+
+def _listed(tables: Mapping[str, object], name: str) -> list[str]:
+    """A list of `[capabilities]`."""
     capabilities = tables.get("capabilities")
-    listed = capabilities.get(legacy, []) if isinstance(capabilities, Mapping) else []
+    listed = capabilities.get(name, []) if isinstance(capabilities, Mapping) else []
     return [str(item) for item in listed] if isinstance(listed, list) else []
 
 
