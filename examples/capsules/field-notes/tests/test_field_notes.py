@@ -92,3 +92,51 @@ def test_forget_drops_everything(harness: CapsuleHarness) -> None:
 
     assert harness.call_tool("forget").content == "forgot 1 files"
     assert harness.kv == {}
+
+
+def test_a_folder_is_surveyed_prose_first(harness: CapsuleHarness) -> None:
+    harness.files["src/code.py"] = b"print('wolf')\n"
+    harness.files["notes/plan.md"] = PLAN.encode()
+    harness.files[".git/config.txt"] = b"hidden"
+    harness.files["node_modules/x/readme.md"] = b"generated"
+    harness.files["logo.png"] = b"no text"
+    harness.files["bad.txt"] = b"\xff\xfe"
+    harness.files["large.txt"] = b"x" * (256 * 1024 + 1)
+
+    assert call(harness, "survey") == ["notes/plan.md", "src/code.py"]
+    assert call(harness, "survey", limit=1) == ["notes/plan.md"]
+    assert call(harness, "survey", folder="src") == ["src/code.py"]
+    assert call(harness, "summary")["files"] == 2
+
+
+def test_the_report_goes_into_the_workspace(harness: CapsuleHarness) -> None:
+    harness.files["plan.md"] = PLAN.encode()
+    call(harness, "survey")
+
+    assert harness.call_tool("write_report").content == "wrote FIELD-NOTES.md"
+
+    text = harness.files["FIELD-NOTES.md"].decode()
+    assert text.startswith("# Field notes\n\n1 text files, 13 words")
+    assert "- `plan.md`: 13 words, 6 lines" in text
+    assert "- `plan.md:3` TODO buy milk" in text
+
+
+def test_tidy_changes_only_what_needs_it(harness: CapsuleHarness) -> None:
+    harness.files["a.md"] = b"one  \ntwo\t\n\n\n"
+    harness.files["b.md"] = b"fine\n"
+
+    assert call(harness, "tidy", path="a.md") is True
+    assert call(harness, "tidy", path="b.md") is False
+    assert harness.files["a.md"] == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "case"),
+    [
+        ("../secret", "boundary-escape"),
+        ("home://.config/env", "capability-denied"),
+        ("absent", "not-found"),
+    ],
+)
+def test_peek_is_refused(harness: CapsuleHarness, path: str, case: str) -> None:
+    assert harness.call_tool("peek", {"path": path}).content == f"refused: read-file: {case}"

@@ -1,4 +1,4 @@
-"""Reads text files it is handed, remembers what is in them, and finds it again."""
+"""Reads the text files of a folder, remembers what is in them, and writes about them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from astrid_sdk import HostError, ToolError, interceptor, ipc, kv, sys, tool
+from astrid_sdk import HostError, ToolError, fs, interceptor, ipc, kv, sys, tool
 from astrid_sdk.errors import CapabilityDeniedError
-from field_notes.text import Stats, analyse, snippet, terms
+from field_notes.folder import report, text_files, tidied
+from field_notes.text import Marker, Stats, analyse, snippet, terms
 
 log = logging.getLogger(__name__)
 
@@ -64,23 +65,58 @@ def ingest(
 
 
 @tool
+def survey(
+    folder: Annotated[str, "A folder of the workspace"] = "",
+    limit: Annotated[int, "At most so many files"] = 40,
+) -> list[str]:
+    """Read the text files of a folder, prose first; the names of those that were read."""
+    names = []
+    for name, text in text_files(folder, limit=limit):
+        if len(name) <= LONGEST_NAME:
+            ingest(name, text)
+            names.append(name)
+    return names
+
+
+@tool
+def write_report(path: Annotated[str, "Where to write it"] = "FIELD-NOTES.md") -> str:
+    """Write what is known about all files into a Markdown file of the workspace."""
+    stats = [_stats(kv.get_json(key)) for key in kv.keys("stats:")]
+    fs.write_text(path, report(stats, _totals().most_common(8)))
+    return f"wrote {path}"
+
+
+@tool
+def tidy(path: Annotated[str, "A text file of the workspace"]) -> bool:
+    """Remove blanks at the ends of lines and end the file with one line end; whether it changed."""
+    text = fs.read_text(path)
+    better = tidied(text)
+    if better == text:
+        return False
+    fs.write_text(path, better)
+    return True
+
+
+@tool
+def peek(path: Annotated[str, "Any path"]) -> str:
+    """Try to read a file, also one that must not be read. The kernel decides."""
+    try:
+        return f"read {len(fs.read_bytes(path))} bytes, which should never happen"
+    except HostError as error:
+        return f"refused: {error.function}: {error.case}"
+
+
+@tool
 def summary() -> Summary:
     """Say what is in all files together."""
     files: list[dict[str, Any]] = [kv.get_json(key) for key in kv.keys("stats:")]
-    totals = Counter(
-        {
-            word: sum(counts.values())
-            for shard in kv.keys("index:")
-            for word, counts in kv.get_json(shard).items()
-        }
-    )
     return Summary(
         files=len(files),
         lines=sum(item["lines"] for item in files),
         words=sum(item["words"] for item in files),
         reading_minutes=round(sum(item["reading_minutes"] for item in files), 1),
         open_markers=sum(len(item["markers"]) for item in files),
-        top_terms=totals.most_common(10),
+        top_terms=_totals().most_common(10),
     )
 
 
@@ -126,6 +162,21 @@ def leak(topic: Annotated[str, "Where to send it"]) -> str:
 def on_requested(event: dict[str, Any]) -> dict[str, Any]:
     """Add what is known about a file to an event that names it."""
     return {**event, "stats": kv.get_json(_key("stats", str(event.get("name", ""))))}
+
+
+def _totals() -> Counter[str]:
+    """How often each word occurs in all files."""
+    return Counter(
+        {
+            word: sum(counts.values())
+            for shard in kv.keys("index:")
+            for word, counts in kv.get_json(shard).items()
+        }
+    )
+
+
+def _stats(stored: dict[str, Any]) -> Stats:
+    return Stats(**{**stored, "markers": [Marker(**marker) for marker in stored["markers"]]})
 
 
 def _key(kind: str, name: str) -> str:
