@@ -1,0 +1,1 @@
+"""Copy-on-write overlay of file systems for the Astrid kernel."""

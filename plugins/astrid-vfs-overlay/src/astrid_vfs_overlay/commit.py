@@ -1,0 +1,95 @@
+"""Planning a commit: which paths belong together, what stands in the way, in which order to go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.vfs import CommitReport
+from astrid_vfs_overlay.apply import Applier, Plan, needed_sources
+from astrid_vfs_overlay.copy_up import fill
+from astrid_vfs_overlay.diff import Diff, Item
+from astrid_vfs_overlay.edit import Edit
+from astrid_vfs_overlay.layers import Layers
+from astrid_vfs_overlay.nodes import ancestors, is_within, redirects
+from astrid_vfs_overlay.unfold import unfold_within
+
+
+def commit(layers: Layers, paths: Sequence[str], *, overwrite: bool) -> CommitReport:
+    """As `VfsOverlay.commit`. The lock is held."""
+    selection = Selection(layers, paths)
+    conflicts = [item.path for item in selection.items if item.conflict]
+    if conflicts and not overwrite:
+        return CommitReport((), conflicts, ())
+    if not selection.items:
+        return CommitReport((), (), ())
+    with Edit(layers) as edit:
+        unfold_within(edit, selection.tops)
+    selection.look_again()
+    plan = Plan(selection.items, overwrite=overwrite)
+    applier = Applier(layers, plan)
+    for item in plan.to_stage(needed_sources(layers)):
+        try:
+            fill(layers, item.place)
+        except AstridError as error:
+            applier.fail(item, error)
+    applier.run()
+    return applier.report()
+
+
+class Selection:
+    """The changes that a commit is about, and those that it cannot do without.
+
+    Args:
+        layers: The lock is held.
+        paths: What was asked for.
+
+    Attributes:
+        items: The changes, in byte order.
+        tops: Paths that are selected with all below them, and directories above those.
+    """
+
+    def __init__(self, layers: Layers, paths: Iterable[str]) -> None:
+        self._layers = layers
+        self._diff = Diff(layers)
+        self._whole = set(paths)
+        self._single: set[str] = set()
+        self.items: list[Item] = []
+        self.tops: set[str] = set()
+        while True:
+            self.look_again()
+            new_whole, new_single = self._moved_along(), self._directories_above()
+            if new_whole <= self._whole and new_single <= self._single:
+                break
+            self._whole |= new_whole
+            self._single |= new_single
+        self.tops = self._whole | self._single
+
+    def look_again(self) -> None:
+        """Find the changes of the selection anew."""
+        items = {item.path: item for item in self._diff.items(self._whole)}
+        for path in self._single:
+            item = self._diff.item(path)
+            if item is not None:
+                items[path] = item
+        self.items = [items[path] for path in sorted(items, key=str.encode)]
+
+    def _moved_along(self) -> set[str]:
+        """Places that show something of the lower paths that are about to change."""
+        changing = [item.path for item in self.items if item.below is not None]
+        return {
+            place
+            for place, source in redirects(self._layers.root)
+            if any(is_within(path, source) for path in changing)
+        }
+
+    def _directories_above(self) -> set[str]:
+        """Directories that have to be made before something in them can be."""
+        return {
+            above
+            for item in self.items
+            if item.shown is not None
+            for above in ancestors(item.path)
+            if not any(is_within(above, top) for top in self._whole)
+            and (above in self._single or self._diff.item(above) is not None)
+        }

@@ -1,0 +1,184 @@
+"""Changes of the upper layer that happen together or not at all, in memory and in the database."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from astrid_hookspecs.vfs import NodeKind
+from astrid_vfs_overlay.database import typed_errors
+from astrid_vfs_overlay.layers import Layers
+from astrid_vfs_overlay.nodes import WHITEOUT, Node
+
+
+class Edit:
+    """One transaction. A context manager: leaving it by an error takes everything back.
+
+    Args:
+        layers: Their lock is held.
+        durable: Whether leaving it waits for the disk.
+        revokes: Whether open files that lose a name are closed, instead of living on.
+    """
+
+    def __init__(self, layers: Layers, *, durable: bool = False, revokes: bool = False) -> None:
+        self.layers = layers
+        self._durable = durable
+        self._revokes = revokes
+        self._undo: list[Callable[[], None]] = []
+        self._unlinked: list[Node] = []
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        with typed_errors():
+            self.layers.db.begin(durable=self._durable)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Commit, or take everything back."""
+        if error is None:
+            try:
+                with typed_errors():
+                    self.layers.db.commit()
+            except BaseException:
+                self._take_back()
+                raise
+            self._clean_up()
+            return
+        self._take_back()
+        if isinstance(error, sqlite3.Error):
+            with typed_errors():
+                raise error
+
+    def make(
+        self,
+        kind: NodeKind,
+        *,
+        mode: int,
+        lower: str | None = None,
+        target: str = "",
+        number: int | None = None,
+    ) -> Node:
+        """A new node, which nothing names yet.
+
+        Args:
+            kind: What it is.
+            mode: Permission bits.
+            lower: As `Node.lower`.
+            target: As `Node.target`.
+            number: That of its content, when there already is one.
+        """
+        node = Node(
+            next(self.layers.ids) if number is None else number,
+            kind,
+            mode=mode,
+            lower=lower,
+            target=target,
+        )
+        if kind != "regular":
+            node.modified_ns = time.time_ns()
+        self._run(
+            "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?)",
+            node.id,
+            kind,
+            mode,
+            lower,
+            target,
+            node.modified_ns,
+        )
+        return node
+
+    def put(self, parent: Node, name: str, node: Node) -> None:
+        """Let a name lead to a node, or with `WHITEOUT` to nothing."""
+        self._run(
+            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)",
+            parent.id,
+            name,
+            None if node is WHITEOUT else node.id,
+        )
+        node.links += 1
+        self._change(parent, name, node)
+        if node is not WHITEOUT:
+            old_home, node.home = node.home, (parent, name)
+            self._undo.append(lambda: setattr(node, "home", old_home))
+
+    def cut(self, parent: Node, name: str) -> None:
+        """Let a name show the lower layer again."""
+        self._run("DELETE FROM entries WHERE parent = ? AND name = ?", parent.id, name)
+        self._change(parent, name, None)
+
+    def set_lower(self, node: Node, lower: str | None) -> None:
+        """Change `Node.lower`."""
+        self._run("UPDATE nodes SET lower = ? WHERE id = ?", lower, node.id)
+        old, node.lower = node.lower, lower
+        self._undo.append(lambda: setattr(node, "lower", old))
+
+    def _change(self, parent: Node, name: str, node: Node | None) -> None:
+        old = parent.entries.get(name)
+        if node is None:
+            parent.entries.pop(name, None)
+        else:
+            parent.entries[name] = node
+        parent.order = None
+
+        def undo() -> None:
+            parent.order = None
+            if node is not None:
+                node.links -= 1
+            if old is None:
+                parent.entries.pop(name, None)
+            else:
+                parent.entries[name] = old
+
+        self._undo.append(undo)
+        if old is not None:
+            self._unlink(old)
+
+    def _unlink(self, node: Node) -> None:
+        """One entry less; the last one takes the node, and all below it, along."""
+        stack = [node]
+        while stack:
+            gone = stack.pop()
+            gone.links -= 1
+            self._unlinked.append(gone)
+            self._undo.append(lambda gone=gone: setattr(gone, "links", gone.links + 1))  # type: ignore[misc]
+            if gone is WHITEOUT or gone.links > 0:
+                continue
+            stack += gone.entries.values()
+            self._run("DELETE FROM entries WHERE parent = ?", gone.id)
+            self._run("DELETE FROM nodes WHERE id = ?", gone.id)
+
+    def _run(self, sql: str, *values: object) -> None:
+        self.layers.db.execute(sql, *values)
+
+    def _take_back(self) -> None:
+        try:
+            self.layers.db.abort()
+        finally:
+            for undo in reversed(self._undo):
+                undo()
+
+    def _clean_up(self) -> None:
+        for node in self._unlinked:
+            if self._revokes:
+                for handle in list(node.handles):
+                    handle.revoke()
+            if node.links == 0 and not node.handles:
+                drop_content(self.layers, node)
+
+
+def drop_content(layers: Layers, node: Node) -> None:
+    """Delete the content of a node that nothing names and nobody has open."""
+    if node.has_content and node.size >= 0:
+        # What cannot be deleted now is collected when the store is opened the next time.
+        with contextlib.suppress(OSError):
+            layers.blobs.remove(node.id, node.size)
+        node.size = -1

@@ -1,0 +1,87 @@
+"""Forgetting changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from astrid_vfs_overlay.bases import forget_within
+from astrid_vfs_overlay.copy_up import PERMISSIONS
+from astrid_vfs_overlay.diff import Diff, outermost
+from astrid_vfs_overlay.edit import Edit
+from astrid_vfs_overlay.layers import Layers
+from astrid_vfs_overlay.lower import all_names, lower_stat
+from astrid_vfs_overlay.nodes import WHITEOUT, Node, is_within, join, names_of, redirects
+from astrid_vfs_overlay.settle import prune
+from astrid_vfs_overlay.unfold import unfold
+
+
+def roll_back(layers: Layers, paths: Iterable[str]) -> list[str]:
+    """As `VfsOverlay.rollback`. The lock is held."""
+    tops = outermost(paths)
+    before = {item.change() for item in Diff(layers).items(("",))}
+    with Edit(layers, revokes=True) as edit:
+        for top in outermost(_consistent(layers, tops)):
+            _restore(edit, top)
+    after = {item.change() for item in Diff(layers).items(("",))}
+    return sorted({change.path for change in before ^ after}, key=str.encode)
+
+
+def _consistent(layers: Layers, tops: Iterable[str]) -> set[str]:
+    """The paths and all that have to go back with them.
+
+    A lower path shows at one place only. So a directory that shows another lower path than its own
+    goes back together with that path.
+    """
+    selected = set(tops)
+    moves = list(redirects(layers.root))
+    while True:
+        more = {
+            path
+            for place, source in moves
+            if any(
+                is_within(top, end) or is_within(end, top)
+                for top in selected
+                for end in (place, source)
+            )
+            for path in (place, source)
+        }
+        if more <= selected:
+            return selected
+        selected |= more
+
+
+def _restore(edit: Edit, path: str) -> None:
+    """Let a path show the lower layer again."""
+    names = names_of(path)
+    if not names:
+        for name in list(edit.layers.root.entries):
+            edit.cut(edit.layers.root, name)
+        forget_within(edit.layers.db, "")
+        return
+    node, at = edit.layers.root, ""
+    for name in names[:-1]:
+        child = node.entries.get(name)
+        if child is None:
+            return
+        at = join(at, name)
+        if child.kind != "directory":
+            child = _reopen(edit, node, name, at)
+            if child is None:
+                return
+        unfold(edit, child, at)
+        node = child
+    edit.cut(node, names[-1])
+    forget_within(edit.layers.db, path)
+    prune(edit, node)
+
+
+def _reopen(edit: Edit, parent: Node, name: str, path: str) -> Node | None:
+    """A directory in place of what hides one, with all its names hidden; None: there is none."""
+    found = lower_stat(edit.layers.lower, path)
+    if found is None or found.kind != "directory":
+        return None
+    node = edit.make("directory", mode=found.mode & PERMISSIONS, lower=path)
+    edit.put(parent, name, node)
+    for below in all_names(edit.layers.lower, path):
+        edit.put(node, below, WHITEOUT)
+    return node
