@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from astrid_core.domain.file_pattern import FilePlace
-from astrid_core.domain.guest_path import GuestPath, parse_guest_path
+from astrid_core.domain.guest_path import WORKSPACE, GuestPath, parse_guest_path
 from astrid_core.host.fs_audit import Deed, FsAudit
 from astrid_core.host.fs_errors import error_answer
 from astrid_core.host.fs_resolve import Resolver
@@ -64,7 +64,7 @@ class Leases:
     def lease(self, scheme: str) -> MountLease:
         """One more lease, which the caller closes."""
         instance = self._instance
-        hook = instance.purpose == "lifecycle"
+        hook = instance.purpose == "lifecycle" and scheme == WORKSPACE
         return instance.services.files.lease(
             instance.principal,
             scheme,
