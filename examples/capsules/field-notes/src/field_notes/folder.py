@@ -1,6 +1,4 @@
-"""Chooses the text files of a folder, and what is written about them. Reads and writes the
-workspace.
-"""
+"""Chooses the text files of a folder in the workspace, and words the report about them."""
 
 from __future__ import annotations
 
