@@ -103,6 +103,19 @@ class Document:
             )
         return found
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """True or false, or the default.
+
+        Raises:
+            ConfigError: `config.type`.
+        """
+        found = self.value(key)
+        if found is None:
+            return default
+        if not isinstance(found, bool):
+            raise self.refusal(key, "has to be true or false", code="config.type")
+        return found
+
     def integer(self, key: str, *, default: int, minimum: int, maximum: int) -> int:
         """A whole number within bounds, or the default.
 

@@ -26,6 +26,7 @@ _SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "limits": ("workers", "instances"),
     "logging": ("level",),
     "files": ("overlay", "hard_links"),
+    "audit": ("strict", "max_mib", "max_age_days"),
 }
 _MOUNT_KEYS: Final = ("url", "access")
 HARD_LINKS: Final = ("refuse", "read")
@@ -98,6 +99,21 @@ class FileSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """How much of the audit log is kept, and what happens when it is not as it was written.
+
+    Attributes:
+        strict: Refuse to start on a log that does not verify, instead of saying so.
+        max_mib: Size of all of it.
+        max_age_days: Age of the oldest part.
+    """
+
+    strict: bool = False
+    max_mib: int = 100
+    max_age_days: int = 90
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `etc/config.toml` can say.
 
@@ -110,6 +126,7 @@ class Settings:
         log_level: One of `LOG_LEVELS`.
         files: How workspaces are opened.
         mounts: File systems besides the workspace and the homes, by name.
+        audit: Bounds of the audit log.
     """
 
     bus: str = "memory"
@@ -120,6 +137,7 @@ class Settings:
     log_level: str = "info"
     files: FileSettings = FileSettings()
     mounts: Mapping[str, MountSettings] = field(default_factory=dict)
+    audit: AuditSettings = AuditSettings()
 
 
 def load_settings(path: Path) -> Settings:
@@ -170,6 +188,19 @@ def parse_settings(document: Document) -> Settings:
             == "read",
         ),
         mounts={name: _mount(document, name) for name in document.table("mounts")},
+        audit=_audit(document, default.audit),
+    )
+
+
+def _audit(document: Document, default: AuditSettings) -> AuditSettings:
+    return AuditSettings(
+        strict=document.flag("audit.strict", default=default.strict),
+        max_mib=document.integer(
+            "audit.max_mib", default=default.max_mib, minimum=4, maximum=1_000_000
+        ),
+        max_age_days=document.integer(
+            "audit.max_age_days", default=default.max_age_days, minimum=1, maximum=36_500
+        ),
     )
 
 

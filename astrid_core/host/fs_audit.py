@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.host.instance import Instance
-from astrid_hookspecs.audit import AuditEntry
+from astrid_hookspecs.audit import AuditEntry, Severity
 from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.values import Principal
 
@@ -78,7 +78,7 @@ class FsAudit:
     def transferred(self, deed: Deed, *, principal: Principal) -> None:
         """Record what an open file gave away altogether; opening it was recorded before."""
         with contextlib.suppress(AuditError):
-            self._append(deed, "allowed", {"severity": "low"}, principal=principal)
+            self._append(deed, "allowed", {}, principal=principal, severity="low")
 
     def failed(self, deed: Deed, case: str) -> None:
         """Record that it failed, with the guest's error case."""
@@ -91,7 +91,7 @@ class FsAudit:
         Raises:
             AuditError: It was not recorded.
         """
-        self._append(deed, "denied", {"severity": "high"})
+        self._append(deed, "denied", {}, severity="high")
 
     def glanced(self, deed: Deed) -> None:
         """Record looking around, now or together with what follows.
@@ -118,8 +118,8 @@ class FsAudit:
 
     def _record_sample(self, principal: Principal, sample: _Sample) -> None:
         if sample.last is not None and sample.unrecorded:
-            extra = {"severity": "low", "calls": str(sample.unrecorded)}
-            self._append(sample.last, "allowed", extra, principal=principal)
+            extra = {"calls": str(sample.unrecorded)}
+            self._append(sample.last, "allowed", extra, principal=principal, severity="low")
             sample.unrecorded = 0
 
     def _append(
@@ -129,6 +129,7 @@ class FsAudit:
         extra: Mapping[str, str],
         *,
         principal: Principal | None = None,
+        severity: Severity = "normal",
     ) -> None:
         services = self._instance.services
         detail = {key: text[:_SHOWN] for key, text in deed.detail.items()}
@@ -142,5 +143,6 @@ class FsAudit:
                 outcome=outcome,
                 rule=deed.rule,
                 detail={**detail, **extra},
+                severity=severity,
             )
         )

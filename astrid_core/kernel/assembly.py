@@ -15,8 +15,13 @@ from typing import Final
 
 from astrid_core.builtin.system_clock import SystemClock
 from astrid_core.config import Settings, load_settings
+from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
 from astrid_core.host.services import HostServices
+from astrid_core.kernel.audit.denials import DenialRecorder
+from astrid_core.kernel.audit.log import AuditLog, record_change
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.retention import DAY_S, MIB, Retention
 from astrid_core.kernel.capsules import CapsuleTable, SourceIndex
 from astrid_core.kernel.decisions import DecisionLog
 from astrid_core.kernel.dispatcher import Dispatcher
@@ -37,7 +42,9 @@ from astrid_core.pluginhost.allowlist import load_allow_list
 from astrid_core.pluginhost.host import PluginHost
 from astrid_core.pluginhost.registry import Registry
 from astrid_core.security.gate import Gate
+from astrid_hookspecs.audit import AuditSinkRecord
 from astrid_hookspecs.buses import Bus, BusRecord
+from astrid_hookspecs.errors import ChainBrokenError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
@@ -64,6 +71,7 @@ class Parts:
     tools: ToolCalls
     decisions: DecisionLog
     mounts: MountTable
+    audit: AuditLog
     openers: MountOpeners
     release: ExitStack
 
@@ -113,8 +121,10 @@ def assemble(
         release.callback(home.lock().close)
         home.create_principal(DEFAULT_PRINCIPAL)
         settings = load_settings(home.etc / "config.toml")
-        host = PluginHost.open(load_allow_list(home.etc / "plugins.toml"), extra_plugins=plugins)
-        return _wire(home, settings, host, release, workspace=workspace)
+        plugin_host = PluginHost.open(
+            load_allow_list(home.etc / "plugins.toml"), extra_plugins=plugins
+        )
+        return _wire(home, settings, plugin_host, release, workspace=workspace)
 
 
 def _wire(
@@ -133,7 +143,11 @@ def _wire(
     clock = SystemClock()
     logs = CapsuleLogs(home.path / "home", clock=clock)
     release.callback(logs.close)
-    decisions = DecisionLog(plugins.observe)
+    audit = _open_audit(home, settings, plugins.registry)
+    release.callback(audit.close)
+    denials = DenialRecorder(audit)
+    release.callback(denials.close)
+    decisions = DecisionLog(plugins.observe, denied=denials.record)
     gate = Gate(votes=plugins.votes, decided=decisions.record)
     profiles = ProfileStore(home.etc / "profiles")
     pool = WorkerPool(size=settings.limits.workers)
@@ -155,6 +169,7 @@ def _wire(
         blocked=pool.blocked,
         capsules=sources,
         files=mounts,
+        audit=audit,
     )
     engines = EnginePool(
         choose=lambda kind: plugins.registry.choose_engine(kind, settings.engines.for_entry(kind)),
@@ -167,6 +182,7 @@ def _wire(
     catalog = SchemaCatalog()
 
     def changed(event: CapsuleEvent) -> None:
+        record_change(audit, event)
         plugins.observe("astrid_capsule_changed", event)
 
     def answers(capsule: CapsuleId) -> Mapping[str, str]:
@@ -203,9 +219,27 @@ def _wire(
         tools=tools,
         decisions=decisions,
         mounts=mounts,
+        audit=audit,
         openers=openers,
         release=release.pop_all(),
     )
+
+
+def _open_audit(home: Home, settings: Settings, registry: Registry) -> AuditLog:
+    bounds = Retention(settings.audit.max_mib * MIB, settings.audit.max_age_days * DAY_S)
+    audit = AuditLog(
+        AuditPlaces(home.audit),
+        key=LogKey(home.runtime_key()),
+        retention=bounds,
+        sinks=[record.factory() for record in registry.records(AuditSinkRecord)],
+    )
+    if settings.audit.strict:
+        try:
+            audit.require_sound()
+        except ChainBrokenError:
+            audit.close()
+            raise
+    return audit
 
 
 def _mount_openers(

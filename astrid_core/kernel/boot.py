@@ -29,7 +29,7 @@ class BootProblem:
     """Something that did not load; the kernel runs without it.
 
     Attributes:
-        capsule: Its name, or the name of its directory.
+        capsule: Its name, or the name of its directory; `audit` for the audit log.
         error: Why.
     """
 

@@ -24,6 +24,7 @@ class DecisionLog:
 
     Args:
         observe: Calls the observers of a hook with an event.
+        denied: Told of each refusal, for the audit log; must not raise.
         clock: Monotonic seconds.
     """
 
@@ -31,9 +32,11 @@ class DecisionLog:
         self,
         observe: Callable[[str, object], None],
         *,
+        denied: Callable[[DecisionEvent], None] = lambda _event: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._observe = observe
+        self._denied = denied
         self._clock = clock
         self._lock = threading.Lock()
         self._budget = LogBudget()
@@ -42,6 +45,7 @@ class DecisionLog:
     def record(self, event: DecisionEvent) -> None:
         """Take one decision."""
         self._recent.append(event)
+        self._denied(event)
         with self._lock:
             admitted, dropped = self._budget.admit(now=self._clock())
         if dropped:

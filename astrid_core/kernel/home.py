@@ -44,6 +44,7 @@ _DIRECTORIES: Final = (
     "etc/hooks",
     "etc/profiles",
     "var",
+    "var/audit",
     "log",
     "keys",
     "bin",
@@ -205,6 +206,11 @@ class Home:
     def var(self) -> Path:
         """State of the kernel."""
         return self.path / "var"
+
+    @property
+    def audit(self) -> Path:
+        """The audit log."""
+        return self.var / "audit"
 
     @property
     def log(self) -> Path:

@@ -49,7 +49,8 @@ class Kernel:
     from any thread. Blocking work runs on worker threads, never on the loop.
 
     Attributes:
-        problems: Installed capsules that did not load, and why.
+        problems: Installed capsules that did not load, and why; as `audit`, a log that is not as
+            it was written.
     """
 
     def __init__(self, parts: Parts, *, workspace: Path | None) -> None:
@@ -304,6 +305,7 @@ class Kernel:
         self.problems = [
             BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable
         ]
+        self.problems += [BootProblem("audit", error) for error in parts.audit.errors()]
         self.problems += load_capsules(found.capsules, table=parts.capsules, bus=parts.bus)
 
     def _load(self, name: str) -> None:

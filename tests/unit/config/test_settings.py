@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from astrid_core.config import EngineSettings, Settings, load_settings
-from astrid_core.config.settings import MountSettings
+from astrid_core.config.settings import AuditSettings, MountSettings
 from astrid_hookspecs.errors import ConfigError
 
 
@@ -34,6 +34,7 @@ def test_everything_can_be_set(path: Path) -> None:
         '[engines]\ncomponent = "wasm"\nmcp_server = "mcp"\n'
         '[limits]\nworkers = 3\ninstances = 7\n[logging]\nlevel = "debug"\n'
         '[files]\noverlay = "mine"\nhard_links = "read"\n'
+        "[audit]\nstrict = true\nmax_mib = 8\nmax_age_days = 2\n"
         '[mounts.notes]\nurl = "memory://shared/notes"\n'
         '[mounts.team-wiki]\nurl = "zip:///w.zip"\naccess = "write"\n'
     )
@@ -47,6 +48,7 @@ def test_everything_can_be_set(path: Path) -> None:
     assert (settings.limits.workers, settings.limits.instances) == (3, 7)
     assert settings.log_level == "debug"
     assert (settings.files.overlay, settings.files.reads_hard_links) == ("mine", True)
+    assert settings.audit == AuditSettings(strict=True, max_mib=8, max_age_days=2)
     assert settings.mounts == {
         "notes": MountSettings("memory", "shared/notes", writable=False),
         "team-wiki": MountSettings("zip", "/w.zip", writable=True),
@@ -69,6 +71,8 @@ def test_everything_can_be_set(path: Path) -> None:
         ("[limits]\nworkers = 257\n", "config.value", ":2: limits.workers:"),
         ("[limits]\ninstances = true\n", "config.type", ":2: limits.instances:"),
         ('[logging]\nlevel = "loud"\n', "config.value", ":2: logging.level:"),
+        ("[audit]\nstrict = 1\n", "config.type", ":2: audit.strict:"),
+        ("[audit]\nmax_mib = 1\n", "config.value", ":2: audit.max_mib:"),
         ('[files]\nhard_links = "follow"\n', "config.value", ":2: files.hard_links:"),
         ('[mounts.home]\nurl = "memory://"\n', "config.value", ":1: mounts.home:"),
         ('[mounts.cwd]\nurl = "memory://"\n', "config.value", ":1: mounts.cwd:"),

@@ -1,0 +1,76 @@
+"""Verification of chains as they lie on disk: all of a chain, or its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from astrid_core.domain.audit_chain import ChainCheck, ChainVerdict
+from astrid_core.domain.audit_commit import Head
+from astrid_core.domain.audit_entry import ChainId
+from astrid_core.domain.audit_segment import Segment
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_hookspecs.errors import AuditError
+
+_ATTEMPTS: Final = 5
+
+
+def verify_chain(
+    places: AuditPlaces, chain: ChainId, *, keys: Sequence[bytes], head: Head | None
+) -> ChainVerdict:
+    """Verify every entry and every signature of a chain, while it may be written to.
+
+    Args:
+        places: Where it lies.
+        chain: Which one.
+        keys: Public keys that may have signed.
+        head: From a checkpoint that was read before; None when that does not know the chain.
+
+    Raises:
+        AuditError: It cannot be read, or retention removes segments faster than they are read.
+    """
+    for _ in range(_ATTEMPTS):
+        firsts = places.segments(chain)
+        check = ChainCheck(chain, keys=keys, head=head)
+        try:
+            for first in firsts:
+                check.add(places.read(chain, first), is_last=first == firsts[-1])
+        except FileNotFoundError:
+            continue  # pruned since it was listed
+        return check.verdict()
+    raise AuditError(f"segments of the audit log of {chain} keep disappearing")
+
+
+def verify_end(
+    places: AuditPlaces, chain: ChainId, *, keys: Sequence[bytes], head: Head | None
+) -> ChainVerdict:
+    """Verify the last segment of a chain that holds a commit, and what follows it.
+
+    Nobody else writes: the caller holds the lock of the home.
+
+    Raises:
+        AuditError: It cannot be read.
+    """
+    firsts = places.segments(chain)
+    loaded: list[Segment] = []
+    for first in reversed(firsts):
+        loaded.insert(0, places.read(chain, first))
+        verdict = _verdict(chain, loaded, keys, head=None, from_start=first == firsts[0])
+        if verdict.head is not None or verdict.findings:
+            break
+    is_all = len(loaded) == len(firsts)
+    return _verdict(chain, loaded, keys, head=head, from_start=is_all)
+
+
+def _verdict(
+    chain: ChainId,
+    segments: Sequence[Segment],
+    keys: Sequence[bytes],
+    *,
+    head: Head | None,
+    from_start: bool,
+) -> ChainVerdict:
+    check = ChainCheck(chain, keys=keys, head=head, from_start=from_start, every_signature=False)
+    for segment in segments:
+        check.add(segment, is_last=segment is segments[-1])
+    return check.verdict()

@@ -1,0 +1,230 @@
+"""The audit log of a home: every chain, its checkpoint, its bounds, and the copies for sinks.
+
+Trusted with failing closed: `append` returns when the entry is signed and written, or raises. One
+thread makes what was written durable, signs checkpoints and prunes; it decides about no entry.
+Spec: kernel-and-security 8, 16 D-03, D-56.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from loguru import logger
+
+from astrid_core.domain.audit_chain import ChainVerdict
+from astrid_core.domain.audit_commit import Head, LogKey
+from astrid_core.domain.audit_entry import ChainId
+from astrid_core.domain.payload_message import format_timestamp
+from astrid_core.kernel.audit.chain_writer import ChainWriter
+from astrid_core.kernel.audit.checkpoint import read_checkpoint, write_checkpoint
+from astrid_core.kernel.audit.inspect import verify_end
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.retention import OldSegment, Retention
+from astrid_core.kernel.audit.sinks import SinkFeeder
+from astrid_core.ports.audit import AuditTrail
+from astrid_hookspecs.audit import AuditEntry, AuditSink
+from astrid_hookspecs.errors import AuditError, ChainBrokenError
+from astrid_hookspecs.events import CapsuleEvent
+
+FLUSH_S: Final = 0.5
+CHECKPOINT_S: Final = 30.0
+MAX_OPEN_CHAINS: Final = 256
+MAX_LOOKED_AT: Final = 64
+"""Chains whose end is verified at boot, the latest first; the others when they are continued."""
+
+
+class AuditLog:
+    """Implements `astrid_core.ports.audit.AuditTrail`. Safe from any thread; one per home.
+
+    Args:
+        places: Where it lies; the directory exists.
+        key: Signs.
+        retention: Its bounds.
+        sinks: Get a copy of each entry; owned.
+
+    Attributes:
+        problems: What was found wrong at boot; nothing of it was changed.
+    """
+
+    def __init__(
+        self,
+        places: AuditPlaces,
+        *,
+        key: LogKey,
+        retention: Retention | None = None,
+        sinks: Sequence[AuditSink] = (),
+    ) -> None:
+        self._places = places
+        self._key = key
+        self._retention = retention or Retention()
+        self._lock = threading.Lock()
+        self._writers: dict[ChainId, ChainWriter] = {}
+        checkpoint = read_checkpoint(places, public=key.public)
+        self._heads = checkpoint.heads
+        self.problems: list[ChainVerdict] = self._look()
+        if checkpoint.problem is not None:
+            self.problems.insert(0, checkpoint.problem)
+        if not places.checkpoint.exists():
+            self._sign(self._heads)  # from now on, a log without one has lost it
+        self._feeder = SinkFeeder(sinks)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._maintain, name="audit", daemon=True)
+        self._thread.start()
+
+    def append(self, entry: AuditEntry, *, durable: bool = False) -> None:
+        """As `AuditTrail.append`."""
+        writer = self._writers.get(ChainId(entry.principal, entry.session))
+        if writer is None:
+            writer = self._open_writer(ChainId(entry.principal, entry.session))
+        seq = writer.append(entry)
+        if durable:
+            writer.sync(seq)
+
+    def require_sound(self) -> None:
+        """Refuse a log that is not as it was written; for kernels that must not start on one.
+
+        Raises:
+            ChainBrokenError: A chain was tampered with, truncated or signed by another key.
+        """
+        for error in self.errors():
+            raise error
+
+    def errors(self) -> list[ChainBrokenError]:
+        """The problems as errors, for people."""
+        return [
+            ChainBrokenError(
+                f"the audit log of {verdict.chain} is not as it was written: {verdict.condition}",
+                hint="'astrid audit verify' says where; keep a copy of var/audit as evidence",
+            )
+            for verdict in self.problems
+        ]
+
+    def close(self) -> None:
+        """Make everything durable and sign where each chain ends."""
+        self._ended.set()
+        self._thread.join()
+        self._flush()
+        self._checkpoint()
+        self._feeder.close()
+
+    def _open_writer(self, chain: ChainId) -> ChainWriter:
+        with self._lock:
+            writer = self._writers.get(chain)
+            if writer is None:
+                if self._ended.is_set():
+                    raise AuditError("the audit log is closed")
+                writer = ChainWriter(
+                    self._places,
+                    chain,
+                    key=self._key,
+                    segment_bytes=self._retention.segment_bytes,
+                    head=self._heads.get(chain),
+                    now=lambda: format_timestamp(time.time_ns()),
+                    written=self._feeder.put,
+                )
+                self._writers = {**self._writers, chain: writer}  # readers see a whole dict
+            return writer
+
+    def _look(self) -> list[ChainVerdict]:
+        """Verify the ends of the latest chains, and that none is missing."""
+        chains = [*self._places.chains()]
+        chains.sort(key=self._written_at, reverse=True)
+        missing = [chain for chain in self._heads if chain not in chains]
+        found = []
+        for chain in [*chains[:MAX_LOOKED_AT], *missing]:
+            verdict = verify_end(
+                self._places, chain, keys=[self._key.public], head=self._heads.get(chain)
+            )
+            if not verdict.condition.is_sound:
+                logger.error("audit log of {}: {}", chain, verdict.condition)
+                found.append(verdict)
+        return found
+
+    def _written_at(self, chain: ChainId) -> float:
+        firsts = self._places.segments(chain)
+        try:
+            return self._places.segment(chain, firsts[-1]).stat().st_mtime if firsts else 0.0
+        except FileNotFoundError:
+            return 0.0
+
+    def _maintain(self) -> None:
+        next_checkpoint = time.monotonic() + CHECKPOINT_S
+        self._guarded(self._prune)
+        while not self._ended.wait(FLUSH_S):
+            self._guarded(self._flush)
+            if time.monotonic() >= next_checkpoint:
+                self._guarded(self._checkpoint)
+                self._guarded(self._prune)
+                self._guarded(self._park)
+                next_checkpoint = time.monotonic() + CHECKPOINT_S
+
+    @staticmethod
+    def _guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (AuditError, OSError) as error:
+            logger.error("audit log: {}", error)
+
+    def _flush(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _checkpoint(self) -> None:
+        heads = dict(self._heads)
+        for chain, writer in self._writers.items():
+            head = writer.head()
+            if head is not None:
+                heads[chain] = head
+        if heads != self._heads:
+            self._sign(heads)
+
+    def _sign(self, heads: dict[ChainId, Head]) -> None:
+        taken = format_timestamp(time.time_ns())
+        write_checkpoint(self._places, heads, key=self._key, taken=taken)
+        self._heads = heads
+
+    def _prune(self) -> None:
+        """Remove old segments until the log is within its bounds."""
+        while not self._ended.is_set():
+            oldest = [old for chain in self._places.chains() for old in self._oldest(chain)]
+            choice = self._retention.next_to_prune(oldest, now=time.time())
+            if choice is None or not self._open_writer(choice[0].chain).prune(choice[1]):
+                return
+
+    def _oldest(self, chain: ChainId) -> list[OldSegment]:
+        firsts = self._places.segments(chain)
+        if len(firsts) < 2:  # noqa: PLR2004 - the segment in use is never removed
+            return []
+        try:
+            written = self._places.segment(chain, firsts[0]).stat().st_mtime
+        except FileNotFoundError:
+            return []
+        size = sum(self._places.size_bytes(chain, first) for first in firsts)
+        return [OldSegment(chain, written, size)]
+
+    def _park(self) -> None:
+        """Give back descriptors of the chains that were not used for longest."""
+        writers = sorted(self._writers.values(), key=lambda writer: writer.last_used)
+        for writer in writers[: max(0, len(writers) - MAX_OPEN_CHAINS)]:
+            writer.park()
+
+
+def record_change(audit: AuditTrail, event: CapsuleEvent) -> None:
+    """Record that a capsule changed state; it has happened, so a failure is only logged."""
+    try:
+        audit.append(
+            AuditEntry(
+                timestamp=format_timestamp(time.time_ns()),
+                principal=None,
+                capsule=event.capsule,
+                action=f"capsule.{event.state}",
+                resource=event.capsule,
+                outcome="failed" if event.state == "failed" else "allowed",
+                detail={"version": event.version},
+            )
+        )
+    except AuditError as error:
+        logger.error("the state of {} could not be recorded: {}", event.capsule, error)
