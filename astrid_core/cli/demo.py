@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import appdirs
 import typer
 
-from astrid_core.cli.demo_files import TextFile, text_files
+from astrid_core.cli.demo_files import Target, check_target
 from astrid_core.cli.demo_steps import STEPS, Stage
 from astrid_core.cli.output import Output, current, describe
 from astrid_core.kernel.build import built
@@ -28,14 +28,19 @@ from astrid_hookspecs.exits import EXIT_OK, EXIT_RUNTIME
 _STATE: Final = ("home", "var", "etc", "log")
 """What the next demo starts without; keys, components and compiled code stay."""
 
-_STAGES: Final = ("files", "build", "boot", *(step.name for step in STEPS))
+_STAGES: Final = ("folder", "build", "boot", *(step.name for step in STEPS))
 
 _CLOSING: Final = """
 That was real: a component without ambient authority, on your files, under rules it could not bend.
+{ending}
   astrid capsule new my-capsule     write your own; a tool is a Python function with type hints
   astrid plugins list               everything here that can be replaced with pip
   docs/tutorial.md                  the next ten minutes
 """
+
+
+_UNTOUCHED: Final = "Your folder is as it was; 'astrid demo --commit' would have written the edits."
+_COMMITTED: Final = "The edits are in your folder now, because you said --commit."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,16 @@ class Report:
 @describe(example="astrid demo --json")
 def demo(
     path: Annotated[
-        Path, typer.Argument(help="Folder whose text files are read; nothing in it is changed.")
+        Path, typer.Argument(help="Folder whose text files are read and edited in an overlay.")
     ] = Path(),
+    *,
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Write the capsule's edits into the folder at the end.")
+    ] = False,
 ) -> None:
     """Build a capsule, run it on your files, and see what the kernel allows and refuses.
 
+    The capsule edits its own view of the folder; nothing in the folder changes without --commit.
     Works on a kernel and a home of its own in the cache directory; your runtime home is left alone.
     The first run builds and compiles, which takes about half a minute.
     """
@@ -63,16 +73,17 @@ def demo(
     log = _Log(output, [], time.perf_counter())
     with ExitStack() as stack:
         try:
-            files = text_files(path.absolute())
-            log.succeed("files", f"{len(files)} text files to read", [])
+            target = check_target(path)
+            log.succeed("folder", f"the folder is {target.folder}", [])
             capsules = _built(stack, output=output)
             origins = [f"{name}: {_origin(built)}" for name, built in capsules.items()]
             log.succeed("build", "three capsules, one in Python, two by hand", origins)
-            asyncio.run(_run(files, capsules, log=log))
+            asyncio.run(_run(target, capsules, log=log, commit=commit))
         except AstridError as error:
             log.fail(_STAGES[len(log.reports)], error)
     ok = all(report.ok for report in log.reports)
-    output.result({"ok": ok, "steps": log.reports}, text=lambda: _CLOSING if ok else "")
+    closing = _CLOSING.format(ending=_COMMITTED if commit else _UNTOUCHED)
+    output.result({"ok": ok, "steps": log.reports}, text=closing if ok else "")
     raise typer.Exit(EXIT_OK if ok else EXIT_RUNTIME)
 
 
@@ -92,12 +103,12 @@ def _origin(built: BuildResult) -> str:
 
 
 async def _run(
-    files: Sequence[TextFile], capsules: Mapping[str, BuildResult], *, log: _Log
+    target: Target, capsules: Mapping[str, BuildResult], *, log: _Log, commit: bool
 ) -> None:
     home = await asyncio.to_thread(_fresh_home)
-    async with Kernel.open(home=home) as kernel:
+    async with Kernel.open(home=home, workspace=target.folder) as kernel:
         log.succeed("boot", "an empty kernel runs", ["it can do nothing yet"])
-        stage = Stage(kernel, capsules, files, home, log.output)
+        stage = Stage(kernel, capsules, target, home, log.output, commit=commit)
         for step in STEPS:
             log.succeed(step.name, step.title, await step.run(stage))
 

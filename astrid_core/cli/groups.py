@@ -52,6 +52,9 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "overlay": LazyCommand(
         "astrid_core.cli.overlay:app", "Show, commit or forget what agents changed in the workspace"
     ),
+    "audit": LazyCommand(
+        "astrid_core.cli.audit:app", "Show what was done and refused, and prove it"
+    ),
     "plugins": LazyCommand(
         "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
     ),

@@ -16,8 +16,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 STEPS = [
-    "files", "build", "boot", "install-notes", "install-others", "read", "ask", "intercept",
-    "refuse", "isolate", "stop",
+    "folder", "build", "boot", "install-notes", "install-others", "read", "ask", "edit",
+    "intercept", "refuse", "escape", "isolate", "stop", "prove", "settle",
 ]  # fmt: skip
 
 
@@ -35,7 +35,8 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
     (notes / "tea.md").write_text("# Tea\n\nGreen tea: three minutes. TODO: buy more tea\n")
     (notes / "coffee.txt").write_text("Coffee is not tea.\n")
     (notes / ".secret.txt").write_text("hidden")
-    before = sorted(path.name for path in notes.iterdir())
+    (notes / "untidy.md").write_text("blanks   \nat the end\n\n\n")
+    before = {path.name: path.read_bytes() for path in notes.iterdir()}
 
     done = demo(str(notes), "--json", home=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -44,11 +45,15 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
     assert [step["name"] for step in report["steps"]] == STEPS
     assert all(step["ok"] and step["ms"] >= 0 for step in report["steps"])
     detail = {step["name"]: step["detail"] for step in report["steps"]}
-    assert detail["read"].startswith("2 files")
+    assert "read 3 files" in detail["read"]
+    assert "added FIELD-NOTES.md" in detail["edit"]
+    assert "modified untidy.md (+1 -3 lines)" in detail["edit"]
+    assert "boundary-escape" in detail["escape"]
+    assert "2 edits forgotten" in detail["settle"]
     assert "tea" in detail["ask"]
     assert "rule 'reserved-topic'" in detail["refuse"]
 
-    assert sorted(path.name for path in notes.iterdir()) == before
+    assert {path.name: path.read_bytes() for path in notes.iterdir()} == before
     assert not (tmp_path / "untouched").exists()
 
     again = demo(str(notes), home=tmp_path)
@@ -57,12 +62,25 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
     assert "from the build cache" in again.stdout
 
 
+def test_edits_reach_the_folder_only_when_told_to(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "tea.md").write_text("Green tea:   \nthree minutes.\n")
+
+    done = demo(str(notes), "--commit", "--json", home=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"][-1]["detail"] == "wrote FIELD-NOTES.md; wrote tea.md"
+    assert (notes / "tea.md").read_text() == "Green tea:\nthree minutes.\n"
+    assert sorted(path.name for path in notes.iterdir()) == ["FIELD-NOTES.md", "tea.md"]
+
+
 def test_a_folder_that_does_not_exist_is_a_clear_failure(tmp_path: Path) -> None:
     done = demo(str(tmp_path / "nowhere"), "--json", home=tmp_path)
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert report["ok"] is False
-    assert [step["name"] for step in report["steps"]] == ["files"]
+    assert [step["name"] for step in report["steps"]] == ["folder"]
     assert "demo.path" in report["steps"][-1]["detail"]
 
 

@@ -105,7 +105,8 @@ def test_a_folder_is_surveyed_prose_first(harness: CapsuleHarness) -> None:
 
     assert call(harness, "survey") == ["notes/plan.md", "src/code.py"]
     assert call(harness, "survey", limit=1) == ["notes/plan.md"]
-    assert call(harness, "survey", folder="src") == ["src/code.py"]
+    assert call(harness, "survey", path="src") == ["src/code.py"]
+    assert call(harness, "survey", path="src/code.py") == ["src/code.py"]
     assert call(harness, "summary")["files"] == 2
 
 

@@ -66,12 +66,12 @@ def ingest(
 
 @tool
 def survey(
-    folder: Annotated[str, "A folder of the workspace"] = "",
+    path: Annotated[str, "A folder or a file of the workspace"] = "",
     limit: Annotated[int, "At most so many files"] = 40,
 ) -> list[str]:
     """Read the text files of a folder, prose first; the names of those that were read."""
     names = []
-    for name, text in text_files(folder, limit=limit):
+    for name, text in text_files(path, limit=limit):
         if len(name) <= LONGEST_NAME:
             ingest(name, text)
             names.append(name)

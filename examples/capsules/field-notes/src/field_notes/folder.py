@@ -19,21 +19,21 @@ TEXT = re.compile(
 PROSE = (".md", ".rst", ".txt", ".org")
 
 
-def text_files(folder: str, *, limit: int) -> Iterator[tuple[str, str]]:
+def text_files(path: str, *, limit: int) -> Iterator[tuple[str, str]]:
     """Paths and texts, prose first, then by name; hidden, generated and large files are left out.
 
     Args:
-        folder: Path of a directory in the workspace.
+        path: Of a directory in the workspace, or of one file.
         limit: At most so many.
     """
-    chosen = sorted(_candidates(folder), key=lambda path: (not path.endswith(PROSE), path))
-    for path in chosen:
+    found = [path] if fs.is_file(path) else _candidates(path)
+    for name in sorted(found, key=lambda name: (not name.endswith(PROSE), name)):
         if limit <= 0:
             return
-        text = _read(path)
+        text = _read(name)
         if text:
             limit -= 1
-            yield path, text
+            yield name, text
 
 
 def tidied(text: str) -> str:

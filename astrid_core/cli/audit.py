@@ -1,0 +1,210 @@
+"""`astrid audit`: what was done, for whom, by which rule; and the proof that nobody changed it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from astrid_core.cli.capsule_session import open_home
+from astrid_core.cli.output import current, describe
+from astrid_hookspecs.errors import ChainBrokenError, ConfigError
+
+if TYPE_CHECKING:
+    from astrid_core.domain.audit_chain import ChainVerdict
+    from astrid_core.kernel.audit.places import AuditPlaces
+    from astrid_core.kernel.audit.reader import Row
+
+app = typer.Typer(
+    help="Show what was done and refused, and prove that the record is whole.", add_completion=False
+)
+
+PrincipalOption = Annotated[
+    str | None, typer.Option("--principal", help="Whose entries; @kernel for the kernel's own.")
+]
+ActionOption = Annotated[
+    str | None, typer.Option("--action", help="For example fs.write-file, or fs.* for a family.")
+]
+OutcomeOption = Annotated[str | None, typer.Option("--outcome", help="allowed, denied or failed.")]
+CapsuleOption = Annotated[str | None, typer.Option("--capsule", help="Which capsule acted.")]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", help="A date, an RFC 3339 time, or an age such as 2h.")
+]
+UntilOption = Annotated[str | None, typer.Option("--until", help="As --since, exclusive.")]
+
+_HEADERS: Final = ("TIME", "PRINCIPAL", "CAPSULE", "ACTION", "RESOURCE", "OUTCOME", "RULE")
+_OUTCOMES: Final = ("allowed", "denied", "failed")
+_AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@app.command("verify")
+@describe(example="astrid audit verify")
+def verify() -> None:
+    """Check every entry, link and signature; status 7 when something is not as it was written."""
+    from astrid_core.domain.audit_commit import LogKey  # noqa: PLC0415 - loads the crypto library
+    from astrid_core.kernel.audit.reader import verify_log  # noqa: PLC0415 - the same
+
+    output = current()
+    home = open_home()
+    verdicts = verify_log(_places(home.audit), keys=[LogKey(home.runtime_key()).public])
+    rows = [_verdict_row(verdict) for verdict in verdicts]
+    broken = [verdict for verdict in verdicts if not verdict.condition.is_sound]
+    entries = sum(verdict.entries for verdict in verdicts)
+    for verdict in verdicts:
+        for finding in verdict.findings:
+            output.warning(
+                f"{verdict.chain}: {finding.condition} at entry {finding.seq} ({finding.rule})"
+            )
+    if not broken:
+        output.success(f"{entries} entries in {len(verdicts)} chains are as they were written")
+    output.result({"ok": not broken, "entries": entries, "chains": rows}, text="")
+    if broken:
+        raise ChainBrokenError(
+            f"{len(broken)} of {len(verdicts)} chains are not as they were written",
+            hint="keep a copy of var/audit as evidence; the kernel goes on in new segments",
+        )
+
+
+@app.command("tail")
+@describe(example="astrid audit tail -n 20")
+def tail(
+    *,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000)] = 20,
+    principal: PrincipalOption = None,
+) -> None:
+    """Show the latest entries."""
+    from astrid_core.kernel.audit.reader import Query, latest  # noqa: PLC0415 - as above
+
+    rows = latest(_places(open_home().audit), Query(principal=principal), limit=lines)
+    _show(rows)
+
+
+@app.command("query")
+@describe(example="astrid audit query --outcome denied --since 1d")
+def query(
+    *,
+    principal: PrincipalOption = None,
+    action: ActionOption = None,
+    outcome: OutcomeOption = None,
+    capsule: CapsuleOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 1000,
+) -> None:
+    """Find entries; the latest ones when there are more than the limit."""
+    from astrid_core.kernel.audit.reader import Query, latest  # noqa: PLC0415 - as above
+
+    if outcome is not None and outcome not in _OUTCOMES:
+        raise ConfigError(
+            f"{outcome!r} is no outcome", code="audit.query", hint=f"use {', '.join(_OUTCOMES)}"
+        )
+    wanted = Query(principal, action, outcome, capsule, _moment(since), _moment(until))
+    _show(latest(_places(open_home().audit), wanted, limit=limit))
+
+
+@app.command("export")
+@describe(example="astrid audit export audit.jsonl")
+def export(
+    target: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
+    *,
+    principal: PrincipalOption = None,
+) -> None:
+    """Write the stored lines, signatures included, to a file that can be verified elsewhere."""
+    from astrid_core.kernel.audit.reader import Query, stored_lines  # noqa: PLC0415 - as above
+
+    output = current()
+    size = 0
+    try:
+        with target.open("xb") as file:
+            for data in stored_lines(_places(open_home().audit), Query(principal=principal)):
+                size += file.write(data)
+    except FileExistsError as error:
+        raise ConfigError(f"{target} exists", code="audit.export", hint="name another") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{target} cannot be written: {error.strerror}", code="audit.export"
+        ) from error
+    output.success(f"wrote {size} bytes to {target}")
+    output.result({"path": target, "bytes": size}, text="")
+
+
+def _places(root: Path) -> AuditPlaces:
+    from astrid_core.kernel.audit.places import AuditPlaces  # noqa: PLC0415 - as above
+
+    return AuditPlaces(root)
+
+
+def _moment(text: str | None) -> str | None:
+    """RFC 3339 in UTC from what a person types."""
+    if text is None:
+        return None
+    age = _AGE.fullmatch(text)
+    try:
+        if age is not None:
+            seconds = int(age[1]) * _UNIT_S[age[2]]
+            moment = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+        else:
+            moment = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{text[:40]!r} is no time",
+            code="audit.query",
+            hint="use 2026-05-01, 2026-05-01T12:00:00Z, or an age such as 30m, 2h, 7d",
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.astimezone()
+    utc = moment.astimezone(dt.UTC)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _show(rows: Iterable[Row]) -> None:
+    output = current()
+    listed = list(rows)
+    output.result(listed, text=lambda: output.table(_HEADERS, [_cells(row) for row in listed]))
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    action = row["action"]
+    extra = [f"{key}={_short(value)}" for key, value in _facts(action)]
+    resource = " ".join([str(action.get("resource", "")), *extra]).strip()
+    return (
+        row["timestamp"],
+        row["principal"] or "@kernel",
+        action.get("capsule") or "-",
+        action.get("type", "?"),
+        resource or "-",
+        row["outcome"],
+        row["authorization"].get("reason", "-"),
+    )
+
+
+def _facts(action: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in action.items():
+        if key not in {"type", "capsule", "resource", "path"}:
+            yield key, value
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - layout
+
+
+def _verdict_row(verdict: ChainVerdict) -> dict[str, Any]:
+    return {
+        "principal": verdict.chain.principal,
+        "session": verdict.chain.session,
+        "condition": str(verdict.condition),
+        "entries": verdict.entries,
+        "pruned": verdict.pruned,
+        "torn_bytes": verdict.torn_bytes,
+        "findings": [
+            {**finding._asdict(), "condition": str(finding.condition)}
+            for finding in verdict.findings
+        ],
+    }
