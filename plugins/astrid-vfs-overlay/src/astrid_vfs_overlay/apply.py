@@ -15,10 +15,11 @@ from astrid_hookspecs.vfs import CommitReport, ContentCheck, VfsFile
 from astrid_hookspecs.vfs_paths import temporary_name
 from astrid_vfs_overlay.copy_up import PERMISSIONS
 from astrid_vfs_overlay.diff import Item, content_digest, upper_pieces
-from astrid_vfs_overlay.journal import Entry, drop_entry, forget_entry, write_entries
+from astrid_vfs_overlay.journal import Entry, drop_entry, write_entries
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import digest_of, lower_digest, lower_pieces, lower_stat
 from astrid_vfs_overlay.nodes import Place, ancestors, is_within, join, redirects, split
+from astrid_vfs_overlay.recovery import recover_path
 
 _DIRECTORY: Final = "directory"
 
@@ -79,7 +80,7 @@ class Applier:
         self._layers = layers
         self._lower = layers.lower
         self._plan = plan
-        self._tokens: dict[str, str] = {}
+        self._entries: dict[str, Entry] = {}
         self._committed: list[str] = []
         self._conflicts: set[str] = set()
         self._failed: dict[str, str] = {}
@@ -113,18 +114,15 @@ class Applier:
         )
 
     def _write_journal(self) -> None:
-        entries = []
-        for item in self._plan.journaled():
-            self._tokens[item.path] = secrets.token_hex(12)
-            entries.append(self._entry(item))
-        write_entries(self._layers, entries)
+        self._entries = {item.path: self._entry(item) for item in self._plan.journaled()}
+        write_entries(self._layers, self._entries.values())
 
     def _entry(self, item: Item) -> Entry:
         new = None
         if _kind(item) in {"regular", "symlink"}:
             new = self._quiet(lambda: content_digest(self._layers, item.place))
         old = self._quiet(lambda: self._expected(item))
-        return Entry(item.path, self._tokens[item.path], old, new, self._plan.overwrite)
+        return Entry(item.path, secrets.token_hex(12), old, new, self._plan.overwrite)
 
     def _quiet(self, call: Callable[[], bytes | None]) -> bytes | None:
         """What cannot be read now is told when it is that path's turn."""
@@ -162,7 +160,8 @@ class Applier:
             act(item)
         except AstridError as error:
             self.fail(item, error)
-            forget_entry(self._layers, item.path)
+            if item.path in self._entries:
+                recover_path(self._layers, self._entries[item.path])
         else:
             self._committed.append(item.path)
 
@@ -202,13 +201,14 @@ class Applier:
             self._content(place),
             mode=None if keeps else mode,
             only_if=self._check(item, absent=was is None or _was(item) != "regular"),
-            token=self._tokens[item.path],
+            token=self._entries[item.path].token,
         )
 
     def _content(self, place: Place) -> Iterator[bytes]:
-        if place.lower is not None or place.node is None:
-            return lower_pieces(self._lower, place.lower or "")
-        return upper_pieces(self._layers, place.node)
+        # The node knows best: what showed a lower file may have got a copy since it was planned.
+        if place.node is not None and place.node.has_content:
+            return upper_pieces(self._layers, place.node)
+        return lower_pieces(self._lower, place.lower or "")
 
     def _write_link(self, item: Item) -> None:
         target = "" if item.place.node is None else item.place.node.target
@@ -216,7 +216,7 @@ class Applier:
             self._lower.symlink(target, item.path)
             return
         self._need_unchanged(item)
-        temporary = join(split(item.path)[0], temporary_name(self._tokens[item.path]))
+        temporary = join(split(item.path)[0], temporary_name(self._entries[item.path].token))
         self._lower.symlink(target, temporary)
         self._lower.rename(temporary, item.path)
 
@@ -227,7 +227,7 @@ class Applier:
                 self._remove_directory(item)
             elif _was(item) == "regular":
                 check = self._check(item, absent=False)
-                self._lower.unlink(item.path, only_if=check, token=self._tokens[item.path])
+                self._lower.unlink(item.path, only_if=check, token=self._entries[item.path].token)
             else:
                 self._need_unchanged(item)
                 self._lower.unlink(item.path)

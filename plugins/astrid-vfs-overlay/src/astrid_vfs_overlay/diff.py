@@ -20,8 +20,8 @@ from astrid_vfs_overlay.lower import (
     Base,
     all_names,
     is_unchanged,
-    lower_digest,
     lower_stat,
+    readable_digest,
     text_digest,
 )
 from astrid_vfs_overlay.nodes import Node, Place, find, is_within, join, names_of, place_below
@@ -139,7 +139,7 @@ class Diff:
             return True
         if shown.kind == "regular":
             return self._is_same_file(path, place, shown, below, base)
-        same_text = content_digest(self._layers, place) == lower_digest(self._lower, path)
+        same_text = content_digest(self._layers, place) == readable_digest(self._lower, path)
         return shown.kind == "symlink" and same_text
 
     def _is_same_file(
@@ -152,7 +152,7 @@ class Diff:
         ours = content_digest(self._layers, place)
         if base is not None and base.digest and base.stamp and base.stamp == below.stamp:
             return ours == base.digest
-        return ours == lower_digest(self._lower, path)
+        return ours is not None and ours == readable_digest(self._lower, path)
 
     def _children(
         self, path: str, place: Place, *, is_shown: bool, is_below: bool
@@ -170,7 +170,7 @@ class Diff:
 def content_digest(layers: Layers, place: Place) -> bytes | None:
     """BLAKE3 of the file, or of the target of the link, at a place; None: there is neither."""
     if place.lower is not None:
-        return lower_digest(layers.lower, place.lower)
+        return readable_digest(layers.lower, place.lower)
     node = place.node
     if node is None:
         return None

@@ -116,6 +116,14 @@ def lower_digest(lower: VfsDirectory, path: str) -> bytes | None:
         file.close()
 
 
+def readable_digest(lower: VfsDirectory, path: str) -> bytes | None:
+    """As `lower_digest`; None also for what the lower layer refuses to read."""
+    try:
+        return lower_digest(lower, path)
+    except VfsError:
+        return None
+
+
 def observe(lower: VfsDirectory, path: str, *, read: bool) -> Base | None:
     """What the lower layer has at a path; None: nothing.
 
@@ -155,15 +163,11 @@ def is_unchanged(lower: VfsDirectory, path: str, base: Base | None, now: NodeSta
         return True
     if base.stamp and base.stamp == now.stamp:
         return True
-    return base.digest is not None and base.digest == lower_digest(lower, path)
+    return base.digest is not None and base.digest == readable_digest(lower, path)
 
 
 def _content_digest(lower: VfsDirectory, path: str, found: NodeStat, *, read: bool) -> bytes | None:
-    if found.kind == "symlink":
-        return lower_digest(lower, path)
-    if found.kind != "regular" or found.size > MAX_COPY_BYTES or not (read or not found.stamp):
-        return None
-    try:
-        return lower_digest(lower, path)
-    except VfsError:
-        return None  # nobody may read it; it can be hidden all the same
+    is_read = found.size <= MAX_COPY_BYTES and (read or not found.stamp)
+    if found.kind == "symlink" or (found.kind == "regular" and is_read):
+        return readable_digest(lower, path)  # what nobody may read can be hidden all the same
+    return None

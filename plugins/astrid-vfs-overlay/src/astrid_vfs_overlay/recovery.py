@@ -26,8 +26,13 @@ def recover(layers: Layers) -> None:
     What the lower layer does not answer about stays in the journal until the next time.
     """
     for entry in read_entries(layers.db):
-        with contextlib.suppress(AstridError):
-            _recover(layers, entry)
+        recover_path(layers, entry)
+
+
+def recover_path(layers: Layers, entry: Entry) -> None:
+    """As `recover`, for one path."""
+    with contextlib.suppress(AstridError):
+        _recover(layers, entry)
 
 
 def decide(
