@@ -81,6 +81,34 @@ class Workspace:
             for path in sorted(self.lower.rglob("*"))
         }
 
+    def contents(self) -> dict[str, bytes | None]:
+        """As `tree`, without temporaries."""
+        return {path: data for path, data in self.tree().items() if ".astrid-tmp-" not in path}
+
+    def seen(self) -> dict[str, bytes | None]:
+        """Everything that the overlay shows; None for directories."""
+        found: dict[str, bytes | None] = {}
+        waiting = [""]
+        while waiting:
+            at = waiting.pop()
+            for name in self.names(at):
+                path = f"{at}/{name}" if at else name
+                if self.view.stat(path).kind == "directory":
+                    found[path] = None
+                    waiting.append(path)
+                else:
+                    found[path] = self.read(path)
+        return found
+
+    def crash(self) -> None:
+        """As after a kill: nothing more is written, and everything comes from the store."""
+        layers = self.view._layers
+        layers.db.close()  # an open transaction is not committed
+        layers.blobs.close()
+        layers.lower.close()
+        self.meter.used = 0
+        self.view = self._opened()
+
     def _opened(self) -> Overlay:
         lower = open_host_directory(self.lower, foreign=True)
         return Overlay.open_store(OverlaySpec(lower, self.store, self.meter))

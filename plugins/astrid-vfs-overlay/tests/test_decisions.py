@@ -195,7 +195,7 @@ def test_hard_links_become_files_of_their_own(ws: Workspace) -> None:
     assert ws.view.commit(["a"]).committed == ["a"]
     assert ws.changed() == {"b": "added"}
     ws.view.commit()
-    assert os.stat(ws.lower / "a").st_nlink == 1
+    assert (ws.lower / "a").stat().st_nlink == 1
     assert ws.tree() == {"a": b"x", "b": b"x"}
 
 
@@ -205,7 +205,7 @@ def test_modes_are_committed(ws: Workspace) -> None:
     ws.write("tool", b"x", "append")
     ws.view.replace("private", [b"x"], mode=0o600)
     ws.view.commit()
-    modes = [stat.S_IMODE(os.stat(ws.lower / name).st_mode) for name in ("tool", "private")]
+    modes = [stat.S_IMODE((ws.lower / name).stat().st_mode) for name in ("tool", "private")]
     assert modes == [0o755, 0o600]
 
 

@@ -81,10 +81,9 @@ def link(layers: Layers, source: str, target: str) -> None:
     """As `VfsDirectory.link`."""
     place = layers.find(source)
     kind = layers.need(place).kind
-    if kind == "symlink":
-        raise VfsError("it is a symbolic link", code="vfs.link")
     if kind != "regular":
-        raise VfsError("only files have more names", code="vfs.access")
+        codes = {"symlink": "vfs.link", "directory": "vfs.is-directory"}
+        raise VfsError("only files have more names", code=codes.get(kind, "vfs.access"))
     _need_free(layers, target)
     with Edit(layers) as edit:
         parent_of(edit, target)  # before anything is copied
@@ -102,11 +101,11 @@ def rename(layers: Layers, source: str, target: str) -> None:
         raise VfsError("the root has no other path", code="vfs.access")
     place, other = layers.find(source), layers.find(target)
     moves_directory = layers.need(place).kind == "directory"
-    if moves_directory and source != target and is_within(target, source):
-        raise VfsError("a directory cannot move into itself", code="vfs.invalid-path")
-    _need_replaceable(layers, other, moves_directory=moves_directory)
     if source == target or (place.node is not None and place.node is other.node):
         return
+    if moves_directory and is_within(target, source):
+        raise VfsError("a directory cannot move into itself", code="vfs.invalid-path")
+    _need_replaceable(layers, other, moves_directory=moves_directory)
     with Edit(layers) as edit:
         parent_of(edit, target)
     if moves_directory:
