@@ -1,6 +1,6 @@
 """A process that commits an overlay and says so, for tests that kill it meanwhile.
 
-    python -m tests.support.doomed_commit LOWER STORE ROUND
+python -m tests.support.doomed_commit LOWER STORE ROUND
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def main() -> None:
     lower, store, turn = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     workspace = Workspace(lower, store)
     edit(workspace, turn)
-    print("go", flush=True)
+    print("go", flush=True)  # noqa: T201 - what the parent waits for
     report = workspace.view.commit()
-    print("done", len(report.committed), flush=True)
+    print("done", len(report.committed), flush=True)  # noqa: T201 - the same
     sys.stdin.read()  # until the test is through with it
 
 
