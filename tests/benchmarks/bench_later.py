@@ -29,5 +29,4 @@ def run(*, quick: bool = False) -> list[Row]:
             "needs the daemon; the kernel it will hold is measured by bench_start",
             budget="<= 1 x the start of an MCP server",
         ),
-        skipped("safe path open", "needs the file system layer", budget="<= 2.5 x plain openat"),
     ]

@@ -20,6 +20,8 @@ SPARSE_FREE_BYTES: Final = 1024 * 1024
 SPARSE_FACTOR: Final = 16
 """How many times more a larger file may promise than the disk holds of it."""
 _BLOCK: Final = 512
+_KIND: Final = 0o170000
+_REGULAR: Final = stat.S_IFREG
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class AdmissionRules:
             PathEscapeError: Rule `vfs.hard-link`.
         """
         found = os.fstat(descriptor)
-        if found.st_mode & 0o170000 != stat.S_IFREG:
+        if found.st_mode & _KIND != _REGULAR:
             raise wrong_kind(found.st_mode)
         if self.foreign:
             if found.st_nlink > 1 and not self.multi_linked:

@@ -1,6 +1,6 @@
 """Opening a path below a directory without following a single link: two strategies.
 
-Trusted with confinement: every path of a guest that reaches the disk goes through `Beneath.open`.
+Trusted with confinement: every path of a guest that reaches the disk goes through an `Opener`.
 Both strategies resolve and open in one go, on descriptors; neither looks at a path first and uses
 it later. `KernelWalk` leaves the whole path to `openat2`. `StepWalk` opens component by component,
 each relative to the descriptor before it and none through a link, for systems without that call.
@@ -8,45 +8,52 @@ each relative to the descriptor before it and none through a link, for systems w
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import functools
 import os
 import stat
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 from astrid_core.builtin.host_vfs.syscalls import (
+    HOW_SIZE,
     O_PATH,
+    OPENAT2,
     RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     OpenHow,
-    openat2,
+    last_error,
+    syscall,
 )
 
 DIRECTORY: Final = O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 """Flags for a descriptor that only serves to name what is in a directory."""
 
-_ATTEMPTS: Final = 64
+_ATTEMPTS: Final = range(64)
+_CHANGED: Final = (errno.EAGAIN, errno.EXDEV)
 _RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 
 
-class Beneath(Protocol):
-    """How paths are opened. Safe from any thread."""
+Opener: TypeAlias = Callable[[int, bytes], int]
+"""Opens a path below a directory.
 
-    def open(self, directory: int, path: bytes, flags: int, mode: int = 0) -> int:
-        """Open a path below `directory`.
+Called with the directory's descriptor and a canonical path (`astrid_hookspecs.vfs_paths`), or `.`
+for the directory itself. Returns a descriptor that the caller closes. Raises `OSError`, with
+`ELOOP` when any part of the path, the last one included, is a symbolic link. Safe from any thread.
+"""
+
+
+class Beneath(Protocol):
+    """A strategy: how paths are opened."""
+
+    def opener(self, flags: int, mode: int = 0) -> Opener:
+        """Prepare opening in one way, which is done once and used often.
 
         Args:
-            directory: Descriptor.
-            path: Canonical (`astrid_hookspecs.vfs_paths`), or `.` for the directory itself.
             flags: Of `os.open`; always with `O_CLOEXEC`.
             mode: Permission bits of a file that `O_CREAT` makes, before the umask.
-
-        Returns:
-            A descriptor that the caller closes.
-
-        Raises:
-            OSError: `ELOOP` when any part of the path, the last one included, is a symbolic link.
         """
         ...
 
@@ -54,39 +61,47 @@ class Beneath(Protocol):
 class KernelWalk:
     """Implements `Beneath` with `openat2`: one system call, whatever the depth."""
 
-    def __init__(self) -> None:
-        self._hows: dict[tuple[int, int], OpenHow] = {}
+    def opener(self, flags: int, mode: int = 0) -> Opener:
+        """As `Beneath.opener`."""
+        allowed = mode if flags & os.O_CREAT else 0  # anything else is refused
+        how = ctypes.byref(OpenHow(flags, allowed, _RESOLVE))
 
-    def open(self, directory: int, path: bytes, flags: int, mode: int = 0) -> int:
-        """As `Beneath.open`."""
-        how = self._hows.get((flags, mode))
-        if how is None:
-            how = self._hows.setdefault((flags, mode), OpenHow(flags, mode, _RESOLVE))
-        for _ in range(_ATTEMPTS):
-            try:
-                return openat2(directory, path, how)
-            except BlockingIOError:  # the tree changed during the walk; the kernel says: again
-                continue
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        def open_beneath(directory: int, path: bytes) -> int:
+            for _ in _ATTEMPTS:
+                descriptor = syscall(OPENAT2, directory, path, how, HOW_SIZE)
+                if descriptor >= 0:
+                    return descriptor
+                error = last_error()
+                # EAGAIN: the tree changed during the walk, so the kernel does not guess. EXDEV: a
+                # directory left the tree during the walk; the path itself has no way out.
+                if error.errno not in _CHANGED:
+                    raise error
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # resolve the path again
+
+        return open_beneath
 
 
 class StepWalk:
     """Implements `Beneath` with one `openat` per component, none of which follows a link."""
 
-    def open(self, directory: int, path: bytes, flags: int, mode: int = 0) -> int:
-        """As `Beneath.open`."""
-        *parents, name = path.split(b"/")
-        current = directory
-        try:
-            for parent in parents:
-                below = _step(current, parent, DIRECTORY, 0)
+    def opener(self, flags: int, mode: int = 0) -> Opener:
+        """As `Beneath.opener`."""
+
+        def open_beneath(directory: int, path: bytes) -> int:
+            *parents, name = path.split(b"/")
+            current = directory
+            try:
+                for parent in parents:
+                    below = _step(current, parent, DIRECTORY, 0)
+                    if current != directory:
+                        os.close(current)
+                    current = below
+                return _step(current, name, flags, mode)
+            finally:
                 if current != directory:
                     os.close(current)
-                current = below
-            return _step(current, name, flags, mode)
-        finally:
-            if current != directory:
-                os.close(current)
+
+        return open_beneath
 
 
 def _step(directory: int, name: bytes, flags: int, mode: int) -> int:
@@ -110,7 +125,7 @@ def best_beneath() -> Beneath:
     strategy = KernelWalk()
     root = os.open("/", DIRECTORY)
     try:
-        os.close(strategy.open(root, b".", DIRECTORY))
+        os.close(strategy.opener(DIRECTORY)(root, b"."))
     except OSError:
         return StepWalk()
     finally:

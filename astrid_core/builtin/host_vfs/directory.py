@@ -16,17 +16,15 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from astrid_core.builtin.host_vfs.admission import several_names, wrong_kind
-from astrid_core.builtin.host_vfs.beneath import DIRECTORY
 from astrid_core.builtin.host_vfs.file import Descriptor, HostFile, node_stat
-from astrid_core.builtin.host_vfs.naming import Place, Translated, encode_path
+from astrid_core.builtin.host_vfs.naming import Place, Translated
 from astrid_core.builtin.host_vfs.replace import Swap
 from astrid_core.builtin.host_vfs.syscalls import stat_at, stat_descriptor
 from astrid_core.builtin.host_vfs.tree import Tree
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import ContentCheck, NodeStat, OpenMode
-from astrid_hookspecs.vfs_paths import is_temporary_name
+from astrid_hookspecs.vfs_paths import is_temporary_name, path_bytes
 
-_LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY_MODE: Final = 0o755
 _MAX_TARGET_BYTES: Final = 4095
 
@@ -45,8 +43,8 @@ class HostDirectory:
 
     def open(self, path: str, mode: OpenMode) -> HostFile:
         """As `VfsDirectory.open`."""
-        root = self._held()
-        name = encode_path(path)
+        root = self._descriptor or self._held()
+        name = path_bytes(path)
         if not name:
             raise wrong_kind(stat.S_IFDIR)
         return self._tree.open_file(root.number, name, mode)
@@ -54,27 +52,27 @@ class HostDirectory:
     def open_directory(self, path: str) -> HostDirectory:
         """As `VfsDirectory.open_directory`."""
         root = self._held()
-        name = encode_path(path) or b"."
+        name = path_bytes(path) or b"."
         with Translated():
-            number = self._tree.beneath.open(root.number, name, DIRECTORY)
+            number = self._tree.open_parent(root.number, name)
         return HostDirectory(Descriptor(number), self._tree)
 
     def stat(self, path: str) -> NodeStat:
         """As `VfsDirectory.stat`."""
         root = self._held()
-        name = encode_path(path)
+        name = path_bytes(path)
         if not name:
             with Translated():
                 return node_stat(stat_descriptor(root.number))
-        with Place(self._tree.beneath, root, name) as place:
+        with Place(self._tree.open_parent, root, name) as place:
             return node_stat(stat_at(place.directory, place.name))
 
     def names(self, path: str, *, after: str | None, limit: int) -> list[str]:
         """As `VfsDirectory.names`. Holds no more than `limit` names at a time."""
         root = self._held()
-        name = encode_path(path) or b"."
+        name = path_bytes(path) or b"."
         with Translated():
-            number = self._tree.beneath.open(root.number, name, _LIST)
+            number = self._tree.open_listing(root.number, name)
             try:
                 # Text sorts by code points, which is the order of its UTF-8 bytes.
                 return heapq.nsmallest(limit, _visible_names(number, after))
@@ -183,12 +181,12 @@ class HostDirectory:
 
     def _place(self, path: str) -> Place:
         root = self._held()
-        name = encode_path(path)
+        name = path_bytes(path)
         if not name:
             raise VfsError(
                 "the root itself cannot be created, replaced, moved or removed", code="vfs.access"
             )
-        return Place(self._tree.beneath, root, name)
+        return Place(self._tree.open_parent, root, name)
 
 
 def _visible_names(directory: int, after: str | None) -> Iterator[str]:

@@ -11,26 +11,13 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
-from astrid_core.builtin.host_vfs.beneath import DIRECTORY, Beneath
+from astrid_core.builtin.host_vfs.beneath import Opener
 from astrid_core.builtin.host_vfs.file import Descriptor
 from astrid_hookspecs.errors import AstridError, VfsError
-from astrid_hookspecs.vfs_paths import path_parts, vfs_error
+from astrid_hookspecs.vfs_paths import vfs_error
 
 _NO_CONTENT: Final = frozenset({errno.ENXIO, errno.ENODEV})
 """What opening a socket, or a pipe without a reader, or a device without a driver answers."""
-
-
-def encode_path(path: str) -> bytes:
-    """The bytes of a canonical path; empty for the directory itself.
-
-    Raises:
-        PathEscapeError, VfsError: As `path_parts`; also for text that has no UTF-8 form.
-    """
-    path_parts(path)
-    try:
-        return path.encode()
-    except UnicodeEncodeError as error:
-        raise VfsError(f"{path[:80]!r} is not a path", code="vfs.invalid-path") from error
 
 
 def open_error(error: OSError) -> VfsError:
@@ -62,7 +49,7 @@ class Place:
     A context manager; errors of the system that happen inside become the contract's.
 
     Args:
-        beneath: Opens the directory.
+        open_parent: Opens the directory.
         root: Where the path begins.
         path: Not empty.
 
@@ -73,7 +60,7 @@ class Place:
 
     __slots__ = ("_held", "_owned", "directory", "name")
 
-    def __init__(self, beneath: Beneath, root: Descriptor, path: bytes) -> None:
+    def __init__(self, open_parent: Opener, root: Descriptor, path: bytes) -> None:
         parent, _, self.name = path.rpartition(b"/")
         self._held = root
         self._owned = bool(parent)
@@ -81,7 +68,7 @@ class Place:
             self.directory = root.number
             return
         try:
-            self.directory = beneath.open(root.number, parent, DIRECTORY)
+            self.directory = open_parent(root.number, parent)
         except OSError as error:
             raise vfs_error(error) from error
 

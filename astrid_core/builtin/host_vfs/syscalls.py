@@ -13,6 +13,7 @@ import os
 import stat
 import struct
 import sys
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 O_PATH: Final[int] = getattr(os, "O_PATH", os.O_RDONLY)
@@ -27,9 +28,9 @@ RENAME_EXCHANGE: Final = 2
 
 _IS_LINUX: Final = sys.platform == "linux"
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_OPENAT2: Final = ctypes.c_long(437)
-"""One number on every architecture that Python runs on."""
-_HOW_SIZE: Final = ctypes.c_size_t(24)
+OPENAT2: Final = ctypes.c_long(437)
+"""The number of `openat2`, one on every architecture that Python runs on."""
+HOW_SIZE: Final = ctypes.c_size_t(24)
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _AT_NO_AUTOMOUNT: Final = 0x800
 _AT_EMPTY_PATH: Final = 0x1000
@@ -41,8 +42,22 @@ _STATX: Final = struct.Struct("=IIQIIIHxxQQQQqIxxxxqIxxxxqIxxxxqIxxxxIIII")
 _ABSENT: Final = frozenset({errno.ENOSYS, errno.EPERM})
 """How a kernel without the call answers, and a seccomp filter that does not know it."""
 
-_syscall: Final = _LIBC.syscall
-_syscall.restype = ctypes.c_long
+
+def _no_syscall(*_: object) -> int:
+    ctypes.set_errno(errno.ENOSYS)
+    return -1
+
+
+def _find_syscall() -> Callable[..., int]:
+    if not _IS_LINUX:
+        return _no_syscall  # the numbers mean something else there
+    found = _LIBC.syscall
+    found.restype = ctypes.c_long
+    return found
+
+
+syscall: Final = _find_syscall()
+"""Makes a system call by its number; -1 means that `last_error` says why it failed."""
 _renameat2: Final = getattr(_LIBC, "renameat2", None)
 _statx: Final = getattr(_LIBC, "statx", None)
 
@@ -93,20 +108,6 @@ class RawStat(NamedTuple):
         return stat.S_ISREG(self.mode)
 
 
-def openat2(directory: int, path: bytes, how: OpenHow) -> int:
-    """Open `path` relative to a directory descriptor.
-
-    Raises:
-        OSError: Whatever the kernel answers; `ENOSYS` where there is no such call.
-    """
-    if not _IS_LINUX:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    descriptor: int = _syscall(_OPENAT2, directory, path, ctypes.byref(how), _HOW_SIZE)
-    if descriptor < 0:
-        raise _last_error()
-    return descriptor
-
-
 def renameat2(directory: int, source: bytes, target: bytes, flags: int) -> None:
     """Rename inside one directory, without replacing (`RENAME_NOREPLACE`) or by exchanging.
 
@@ -116,7 +117,7 @@ def renameat2(directory: int, source: bytes, target: bytes, flags: int) -> None:
     if not _IS_LINUX or _renameat2 is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     if _renameat2(directory, source, directory, target, flags) != 0:
-        error = _last_error()
+        error = last_error()
         if error.errno in {errno.EINVAL, errno.ENOTSUP}:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
         raise error
@@ -138,7 +139,7 @@ def _extended(directory: int, name: bytes, flags: int) -> RawStat | None:
         return None
     buffer = ctypes.create_string_buffer(_STATX_SIZE)
     if _statx(directory, name, flags, _STATX_BASIC_AND_BIRTH, buffer) != 0:
-        error = _last_error()
+        error = last_error()
         if error.errno in _ABSENT:
             return None
         raise error
@@ -174,6 +175,7 @@ def _plain(found: os.stat_result) -> RawStat:
     )
 
 
-def _last_error() -> OSError:
+def last_error() -> OSError:
+    """What the last failed call of this thread was answered."""
     number = ctypes.get_errno()
     return OSError(number, os.strerror(number))

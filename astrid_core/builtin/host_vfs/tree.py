@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from astrid_core.builtin.host_vfs.admission import AdmissionRules, OpenFiles
-from astrid_core.builtin.host_vfs.beneath import Beneath
+from astrid_core.builtin.host_vfs.admission import AdmissionRules, OpenFiles, several_names
+from astrid_core.builtin.host_vfs.beneath import DIRECTORY, Beneath
 from astrid_core.builtin.host_vfs.file import HostFile
 from astrid_core.builtin.host_vfs.naming import open_error
 from astrid_hookspecs.errors import VfsError
@@ -31,6 +31,7 @@ _FLAGS: Final[dict[OpenMode, tuple[int, int]]] = {
     "write": (os.O_WRONLY | os.O_CREAT | _QUIET, FILE_MODE),
     "append": (os.O_WRONLY | os.O_CREAT | os.O_APPEND | _QUIET, FILE_MODE),
 }
+_LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Tree:
@@ -39,11 +40,18 @@ class Tree:
     Args:
         beneath: How paths are opened.
         rules: What is admitted.
+
+    Attributes:
+        rules: As given.
+        open_parent: Opens directories to name things in them.
+        open_listing: Opens directories to list them.
     """
 
     def __init__(self, beneath: Beneath, rules: AdmissionRules) -> None:
-        self.beneath = beneath
         self.rules = rules
+        self.open_parent = beneath.opener(DIRECTORY)
+        self.open_listing = beneath.opener(_LIST)
+        self._openers = {mode: beneath.opener(*flags) for mode, flags in _FLAGS.items()}
         self._counted = OpenFiles()
 
     def open_file(self, directory: int, path: bytes, mode: OpenMode) -> HostFile:
@@ -57,12 +65,9 @@ class Tree:
         Raises:
             VfsError, PathEscapeError: As `VfsDirectory.open`.
         """
-        if mode not in _FLAGS:
-            raise VfsError(f"{mode!r} is no way to open a file", code="vfs.unsupported")
-        flags, bits = _FLAGS[mode]
         self._counted.take()
         try:
-            descriptor = self.beneath.open(directory, path, flags, bits)
+            descriptor = self._openers[mode](directory, path)
         except BaseException as error:
             self._counted.give_back()
             if isinstance(error, OSError):
@@ -71,6 +76,8 @@ class Tree:
         file = HostFile(descriptor, mode, self._counted)
         try:
             found = self.rules.check(descriptor)
+            if self.rules.refuses_links:
+                self._need_only_name(directory, path, found)
             if mode == "write" and found.st_size:
                 os.ftruncate(descriptor, 0)
         except BaseException as error:
@@ -79,3 +86,28 @@ class Tree:
                 raise open_error(error) from error
             raise
         return file
+
+    def _need_only_name(self, directory: int, path: bytes, opened: os.stat_result) -> None:
+        """Refuse a file whose only name is no longer the one it was opened by.
+
+        Somebody can link an outside file into the tree, wait until it is open, and take the link
+        away again: then the descriptor says one name, and it is the outside one. So the name is
+        looked at once more: that it leads to this file, and that there is no other, is one answer.
+
+        Raises:
+            PathEscapeError: `vfs.hard-link`.
+            VfsError: `vfs.link`: the name leads to something else now; open it again.
+        """
+        parent, _, name = path.rpartition(b"/")
+        holder = self.open_parent(directory, parent) if parent else directory
+        try:
+            found = os.stat(name, dir_fd=holder, follow_symlinks=False)
+        except FileNotFoundError as error:
+            raise VfsError("the file lost its name", code="vfs.link") from error
+        finally:
+            if parent:
+                os.close(holder)
+        if (found.st_ino, found.st_dev) != (opened.st_ino, opened.st_dev):
+            raise VfsError("the name leads to another file now", code="vfs.link")
+        if found.st_nlink != 1:
+            raise several_names()
