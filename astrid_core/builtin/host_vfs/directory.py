@@ -9,10 +9,9 @@ used once, so renaming or replacing it later leads nowhere else.
 from __future__ import annotations
 
 import errno
-import heapq
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from astrid_core.builtin.host_vfs.admission import several_names, wrong_kind
@@ -68,14 +67,13 @@ class HostDirectory:
             return node_stat(stat_at(place.directory, place.name))
 
     def names(self, path: str, *, after: str | None, limit: int) -> list[str]:
-        """As `VfsDirectory.names`. Holds no more than `limit` names at a time."""
+        """As `VfsDirectory.names`. Holds a small multiple of `limit` names at most."""
         root = self._held()
         name = path_bytes(path) or b"."
         with Translated():
             number = self._tree.open_listing(root.number, name)
             try:
-                # Text sorts by code points, which is the order of its UTF-8 bytes.
-                return heapq.nsmallest(limit, _visible_names(number, after))
+                return _first_names(number, after, limit)
             finally:
                 os.close(number)
 
@@ -189,12 +187,29 @@ class HostDirectory:
         return Place(self._tree.open_parent, root, name)
 
 
-def _visible_names(directory: int, after: str | None) -> Iterator[str]:
+def _first_names(directory: int, after: str | None, limit: int) -> list[str]:
+    """The names to list. Text sorts by code points, which is the order of its UTF-8 bytes."""
+    found: list[str] = []
+    bound = 4 * max(0, limit) + 1000
     with os.scandir(directory) as entries:
         for entry in entries:
-            try:
-                name = os.fsencode(entry.name).decode()
-            except UnicodeDecodeError:
-                continue
-            if not is_temporary_name(name) and (after is None or name > after):
-                yield name
+            name = entry.name
+            if (after is None or name > after) and (name.isascii() or _is_utf8(name)):
+                found.append(name)
+                if len(found) >= bound:
+                    found = _cut(found, limit)
+    return _cut(found, limit)
+
+
+def _cut(names: list[str], limit: int) -> list[str]:
+    shown = sorted(name for name in names if not is_temporary_name(name))
+    return shown[: max(0, limit)]
+
+
+def _is_utf8(name: str) -> bool:
+    """Bytes that are no UTF-8 arrive as lone surrogates, which have no UTF-8 form."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -21,7 +21,7 @@ from astrid_vfs_overlay.nodes import WHITEOUT, Node, Place, find, not_directory
 if TYPE_CHECKING:
     from astrid_vfs_overlay.handles import FollowingFile
 
-_PAGE: Final = 1000
+_PAGE: Final = 5000
 
 
 @dataclass(slots=True)
