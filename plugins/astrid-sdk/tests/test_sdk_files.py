@@ -16,6 +16,7 @@ import pytest
 from astrid_sdk import bindings, fs
 from astrid_sdk.errors import CapabilityDeniedError, HostError, TooLargeError
 from astrid_sdk.fs_errors import (
+    FsAccessError,
     FsBoundaryEscapeError,
     FsCrossVfsError,
     FsInvalidPathError,
@@ -103,6 +104,58 @@ def test_an_error_names_the_path_and_the_case() -> None:
     assert str(caught.value) == "[Errno 2] read-file: not-found: 'nope'"
 
 
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (lambda: fs.write_bytes("tmp://t", b""), '"tmp://t" in fs_write'),
+        (lambda: fs.remove("/tmp/t"), '"tmp://t" in fs_write'),
+        (lambda: fs.write_bytes("./x/../n", b""), '"workspace://n" in fs_write'),
+        (lambda: fs.mkdir("n"), '"workspace://n" in fs_write'),
+        (lambda: fs.open("a.txt", "a"), '"workspace://a.txt" in fs_write'),
+        (
+            lambda: fs.open("tmp://t", "r+"),
+            '"tmp://t" in fs_read and "tmp://t" in fs_write',
+        ),
+        (
+            lambda: fs.copy("a.txt", "b.txt"),
+            '"workspace://a.txt" in fs_read and "workspace://b.txt" in fs_write',
+        ),
+        (
+            lambda: fs.rename("a.txt", "b.txt"),
+            '"workspace://a.txt" in fs_write and "workspace://b.txt" in fs_write',
+        ),
+    ],
+)
+def test_a_denial_says_which_rule_would_allow_it(call: Callable[[], object], hint: str) -> None:
+    with pytest.raises(PermissionError) as caught:
+        call()
+    assert isinstance(caught.value, CapabilityDeniedError)
+    assert caught.value.hint == f"needs {hint} below [capabilities] of Capsule.toml"
+    assert caught.value.hint in str(caught.value)
+
+
+def test_what_no_rule_allows_says_so() -> None:
+    with pytest.raises(FsBoundaryEscapeError, match="no entry of Capsule"):
+        fs.read_bytes("../x")
+    with pytest.raises(CapabilityDeniedError, match="is the kernel's own; no entry"):
+        fs.read_bytes("home://.config/env")
+
+
+def test_errors_of_open_files_name_the_path() -> None:
+    with fs.open("a.txt", "rb") as file, pytest.raises(PermissionError) as caught:
+        file.raw.write(b"x")  # type: ignore[attr-defined]
+    assert caught.value.filename == "a.txt"
+
+
+def test_what_is_not_bytes_is_not_written(host: FakeHost) -> None:
+    fs.write_bytes("d/view", memoryview(bytearray(b"view")))
+    for wrong in (7, "text", [1, 2]):
+        with pytest.raises(TypeError):
+            fs.write_bytes("d/wrong", wrong)  # type: ignore[arg-type]
+    assert host.files["d/view"] == b"view"
+    assert "d/wrong" not in host.files
+
+
 def test_11_home_covers_the_temporary_directory_only_where_it_is_granted(host: FakeHost) -> None:
     host.fs_write.append("home://.local/tmp")
     fs.write_text("tmp://t", "x")
@@ -161,6 +214,42 @@ def test_walk_goes_down_and_can_be_steered(host: FakeHost) -> None:
             directories.remove("x")
     assert seen == [("d", ["x", "y"], []), ("d/y", [], ["f"])]
     assert list(fs.walk("absent")) == []
+
+
+def test_walk_leaves_out_what_cannot_be_listed_and_says_so_when_asked(host: FakeHost) -> None:
+    for number in range(4097):
+        host.files[f"d/many/{number}"] = b""
+    host.files["d/z/f"] = b""
+    errors: list[fs.FsError] = []
+
+    assert [top for top, _, _ in fs.walk("d")] == ["d", "d/z"]
+    assert [top for top, _, _ in fs.walk("d", on_error=errors.append)] == ["d", "d/z"]
+    assert [(error.case, error.filename) for error in errors] == [("too-large", "d/many")]
+    for refused in ("d/many", "home://.local", "a.txt"):
+        with pytest.raises(fs.FsError):
+            next(fs.walk(refused))
+
+
+def test_roots_stay(host: FakeHost) -> None:
+    host.fs_write[:] = ["cwd://", "home://"]
+    host.files["home://.local/tmp/f"] = b""
+    for call in (
+        lambda: fs.rmtree(""),
+        lambda: fs.rename("workspace://", "d/x"),
+        lambda: fs.rename("d", "home://"),
+        lambda: fs.rmtree("home://.local/tmp"),
+    ):
+        with pytest.raises(FsAccessError):
+            call()
+
+
+def test_a_test_names_files_plainly(host: FakeHost) -> None:
+    with pytest.raises(ValueError, match="without"):
+        host.files["d/../x"] = b""
+    del host.files["a.txt"]
+    assert sorted(host.files) == ["big", "home://x"]
+    with pytest.raises(KeyError):
+        del host.files["d"]
 
 
 def test_what_is_there(host: FakeHost) -> None:

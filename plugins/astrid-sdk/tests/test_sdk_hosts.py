@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -255,6 +256,22 @@ def test_100_a_value_has_at_most_one_mib() -> None:
 def test_list_that_cannot_cross_the_boundary_is_refused_before_the_call() -> None:
     with pytest.raises(TooLargeError, match="can cross"):
         kv.set("k", b"v" * 2_600_001)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: kv.get("\udc80"),
+        lambda: kv.keys("\udc80").__next__(),
+        lambda: ipc.publish("x", "\udc80"),
+    ],
+)
+def test_text_that_cannot_cross_the_boundary_is_refused_before_the_call(
+    host: FakeHost, call: Callable[[], object]
+) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        call()
+    assert host.published == []
 
 
 def test_101_absent_and_empty_differ() -> None:

@@ -3,7 +3,7 @@
 Inside a component the functions come from the generated `wit_world` modules; under plain CPython a
 fake host takes their place. Everything above this module works the same in both. Error answers
 become the exceptions of `errors`, and an argument too large for the boundary is refused here,
-because the host could only trap on it.
+because the host could only trap on it, and so is text that has no UTF-8 form.
 """
 
 from __future__ import annotations
@@ -162,8 +162,11 @@ def guarded(interface: str, name: str, function: Callable[..., Any], *arguments:
 
     Raises:
         HostError: The host answered with an error case.
+        UnicodeEncodeError: A text has lone surrogates, on which the call could only trap.
     """
     for argument in arguments:
+        if isinstance(argument, str) and not argument.isascii():
+            argument.encode()
         if isinstance(argument, bytes) and len(argument) > MAX_LIST_BYTES:
             raise host_error(
                 interface,

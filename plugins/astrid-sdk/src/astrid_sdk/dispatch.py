@@ -125,12 +125,11 @@ def publish_result(name: str, call_id: str, result: ToolResult) -> None:
         IpcError: The answer could not be published.
     """
     topic = f"tool.v1.execute.{name}.result"
-    text = _result_text(call_id, result)
-    size = len(text.encode())
-    if size > MAX_PAYLOAD_BYTES:
-        short = f"the result has {size} bytes, a message carries at most {MAX_PAYLOAD_BYTES}"
-        text = _result_text(call_id, ToolResult(short, is_error=True))
-    ipc.publish(topic, text)
+    data = _result_text(call_id, result).encode(errors="replace")  # lone surrogates become "?"
+    if len(data) > MAX_PAYLOAD_BYTES:
+        short = f"the result has {len(data)} bytes, a message carries at most {MAX_PAYLOAD_BYTES}"
+        data = _result_text(call_id, ToolResult(short, is_error=True)).encode(errors="replace")
+    ipc.publish(topic, data.decode())
 
 
 def execute_payload(capsule: Capsule, name: str, request: Any) -> str | None:

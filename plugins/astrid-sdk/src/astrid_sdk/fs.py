@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from astrid_sdk.bindings import MAX_LIST_BYTES, host_call, host_type
+from astrid_sdk.bindings import MAX_LIST_BYTES
 from astrid_sdk.chunks import split_bytes
-from astrid_sdk.fs_errors import (
-    FsError,
-    FsExistsError,
-    FsNotFoundError,
-    FsTooLargeError,
-)
+from astrid_sdk.fs_calls import FileStat, call, call_pair, open_raw, stat_of
+from astrid_sdk.fs_errors import FsError, FsExistsError, FsNotFoundError, FsTooLargeError
 from astrid_sdk.fs_file import MAX_TRANSFER_BYTES, RawFile
+from astrid_sdk.fs_walk import glob, iterdir, join, walk
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = [
     "FileStat",
@@ -32,9 +31,12 @@ __all__ = [
     "canonicalize",
     "copy",
     "exists",
+    "glob",
     "hardlink",
     "is_dir",
     "is_file",
+    "iterdir",
+    "join",
     "listdir",
     "lstat",
     "mkdir",
@@ -51,31 +53,9 @@ __all__ = [
     "write_text",
 ]
 
-_MODES: Final = {
-    "r": ("read",),
-    "w": ("write",),
-    "a": ("append",),
-    "r+": ("read-write",),
-    "w+": ("write", "read-write"),
-}
-"""Host modes that are opened one after the other, the last one kept."""
-
-
-class FileStat(NamedTuple):
-    """What is known about a file.
-
-    Attributes:
-        size: Bytes.
-        kind: `regular`, `directory`, `symlink`, `fifo`, `socket`, `block-device`,
-            `character-device` or `type-unknown`.
-        mode: Permission bits.
-        modified: Seconds since 1970, None where the file system does not keep it.
-    """
-
-    size: int
-    kind: str
-    mode: int
-    modified: float | None
+_MODES: Final = {"r": "read", "w": "write", "a": "append", "r+": "read-write", "w+": "read-write"}
+_BUFFER_BYTES: Final = 128 * 1024
+"""Read ahead and held back; a call of the host costs more than the copying."""
 
 
 def read_bytes(path: str) -> bytes:
@@ -85,7 +65,7 @@ def read_bytes(path: str) -> bytes:
         FsError: `FileNotFoundError`, `IsADirectoryError`, `PermissionError`.
     """
     try:
-        data: bytes = _call("read_file", path)
+        data: bytes = call("read_file", path)
     except FsTooLargeError:  # more than one call may move
         with open(path, "rb") as file:
             data = file.read()
@@ -102,19 +82,20 @@ def read_text(path: str, *, encoding: str = "utf-8", errors: str = "strict") -> 
     return read_bytes(path).decode(encoding, errors)
 
 
-def write_bytes(path: str, data: bytes) -> None:
+def write_bytes(path: str, data: ReadableBuffer) -> None:
     """Replace the whole content; missing directories in the workspace are made.
 
-    In one step up to 2.6 MB; more is written in pieces.
+    In one step up to 2.6 MB: others see the old content or the new. More is written in pieces.
 
     Raises:
         FsError: `IsADirectoryError`, `PermissionError`, `FsQuotaError`.
     """
-    if len(data) <= MAX_LIST_BYTES:
-        _call("write_file", path, data)
+    whole = memoryview(data).tobytes()
+    if len(whole) <= MAX_LIST_BYTES:
+        call("write_file", path, whole)
         return
-    _call("write_file", path, b"")
-    _append(path, data)
+    call("write_file", path, b"")
+    _append(path, whole)
 
 
 def write_text(path: str, text: str, *, encoding: str = "utf-8") -> None:
@@ -122,16 +103,17 @@ def write_text(path: str, text: str, *, encoding: str = "utf-8") -> None:
     write_bytes(path, text.encode(encoding))
 
 
-def append_bytes(path: str, data: bytes) -> None:
+def append_bytes(path: str, data: ReadableBuffer) -> None:
     """Add to the end, in one step up to 2.6 MB; creates the file.
 
     Raises:
         FsError: As `write_bytes`.
     """
-    if len(data) <= MAX_LIST_BYTES:
-        _call("fs_append", path, data)
+    whole = memoryview(data).tobytes()
+    if len(whole) <= MAX_LIST_BYTES:
+        call("fs_append", path, whole)
     else:
-        _append(path, data)
+        _append(path, whole)
 
 
 def append_text(path: str, text: str, *, encoding: str = "utf-8") -> None:
@@ -140,7 +122,12 @@ def append_text(path: str, text: str, *, encoding: str = "utf-8") -> None:
 
 
 def open(  # noqa: A001 - read as fs.open
-    path: str, mode: str = "r", *, encoding: str = "utf-8", newline: str | None = None
+    path: str,
+    mode: str = "r",
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    newline: str | None = None,
 ) -> IO[Any]:
     """Open a file; use it in a `with` block, a capsule holds at most 16 at once.
 
@@ -148,29 +135,31 @@ def open(  # noqa: A001 - read as fs.open
         path: Of a file.
         mode: `r`, `w`, `a`, `r+` or `w+`, with `b` for bytes.
         encoding: Of text.
+        errors: What becomes of bytes that are no text, as in Python's own `open`.
         newline: As in Python's own `open`.
 
     Returns:
-        A buffered binary file, or a text file over one.
+        A buffered binary file, or a text file over one. `flush` hands everything to the host;
+        `RawFile.sync` of the innermost file makes it durable.
 
     Raises:
         ValueError: The mode is none of these.
         FsError: `FileNotFoundError`, `IsADirectoryError`, `PermissionError`, `FsQuotaError`.
     """
-    host_modes = _MODES.get(mode.replace("b", "", 1).replace("t", "", 1))
-    if host_modes is None:
+    is_binary = "b" in mode
+    plain = mode.replace("b" if is_binary else "t", "", 1)
+    if plain not in _MODES:
         raise ValueError(f"invalid mode {mode!r}; use r, w, a, r+ or w+, with b for bytes")
-    for other in host_modes[:-1]:
-        _open_raw(path, other).close()
-    raw = _open_raw(path, host_modes[-1])
+    raw = _open_emptied(path) if plain == "w+" else open_raw(path, _MODES[plain])
     buffered: Any
     if raw.readable() and raw.writable():
-        buffered = io.BufferedRandom(raw)
+        buffered = io.BufferedRandom(raw, _BUFFER_BYTES)
     else:
-        buffered = io.BufferedReader(raw) if raw.readable() else io.BufferedWriter(raw)
-    if "b" in mode:
+        kind = io.BufferedReader if raw.readable() else io.BufferedWriter
+        buffered = kind(raw, _BUFFER_BYTES)
+    if is_binary:
         return buffered  # type: ignore[no-any-return]
-    return io.TextIOWrapper(buffered, encoding=encoding, newline=newline)
+    return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline=newline)
 
 
 def exists(path: str) -> bool:
@@ -179,7 +168,7 @@ def exists(path: str) -> bool:
     Raises:
         FsError: `PermissionError`, `FsInvalidPathError`.
     """
-    found: bool = _call("fs_exists", path)
+    found: bool = call("fs_exists", path)
     return found
 
 
@@ -199,12 +188,12 @@ def stat(path: str) -> FileStat:
     Raises:
         FsError: `FileNotFoundError`, `PermissionError`.
     """
-    return _stat("fs_stat", path)
+    return stat_of("fs_stat", path)
 
 
 def lstat(path: str) -> FileStat:
     """As `stat`, about the name itself, which may be a link."""
-    return _stat("fs_stat_symlink", path)
+    return stat_of("fs_stat_symlink", path)
 
 
 def listdir(path: str = "") -> list[str]:
@@ -213,34 +202,8 @@ def listdir(path: str = "") -> list[str]:
     Raises:
         FsError: `FileNotFoundError`, `NotADirectoryError`, `PermissionError`, `FsTooLargeError`.
     """
-    names: list[str] = _call("fs_readdir", path)
+    names: list[str] = call("fs_readdir", path)
     return names
-
-
-def walk(top: str = "") -> Iterator[tuple[str, list[str], list[str]]]:
-    """Directories below `top`, itself first, each with its directories and its files.
-
-    As `os.walk`: take names out of the list of directories to stay out of them. Links are listed
-    as files and not followed. A directory that may not be read or is gone is left out.
-    """
-    directories: list[str] = []
-    files: list[str] = []
-    try:
-        for name in listdir(top):
-            is_directory = lstat(join(top, name)).kind == "directory"
-            (directories if is_directory else files).append(name)
-    except (FsNotFoundError, PermissionError):
-        return
-    yield top, directories, files
-    for name in directories:
-        yield from walk(join(top, name))
-
-
-def join(directory: str, name: str) -> str:
-    """The path of a name in a directory."""
-    if not directory or directory.endswith("/"):
-        return directory + name
-    return f"{directory}/{name}"
 
 
 def mkdir(path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
@@ -255,12 +218,12 @@ def mkdir(path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
         FsError: `FileExistsError`, `FileNotFoundError`, `PermissionError`.
     """
     if parents and exist_ok:
-        _call("fs_mkdir_all", path)
+        call("fs_mkdir_all", path)
         return
     if parents and "/" in path.strip("/"):
-        _call("fs_mkdir_all", path.rstrip("/").rpartition("/")[0])
+        call("fs_mkdir_all", path.rstrip("/").rpartition("/")[0])
     try:
-        _call("fs_mkdir", path)
+        call("fs_mkdir", path)
     except FsExistsError:
         if not (exist_ok and is_dir(path)):
             raise
@@ -272,7 +235,7 @@ def remove(path: str) -> None:
     Raises:
         FsError: `FileNotFoundError`, `IsADirectoryError`, `PermissionError`.
     """
-    _call("fs_unlink", path)
+    call("fs_unlink", path)
 
 
 def rmtree(path: str) -> int:
@@ -281,7 +244,7 @@ def rmtree(path: str) -> int:
     Raises:
         FsError: `FileNotFoundError`, `NotADirectoryError`, `PermissionError`.
     """
-    removed: int = _call("fs_remove_dir_all", path)
+    removed: int = call("fs_remove_dir_all", path)
     return removed
 
 
@@ -291,7 +254,7 @@ def rename(source: str, target: str) -> None:
     Raises:
         FsError: `FileNotFoundError`, `PermissionError`, `FsCrossVfsError`.
     """
-    _call("fs_rename", source, target)
+    call_pair("fs_rename", source, target)
 
 
 def copy(source: str, target: str) -> None:
@@ -300,12 +263,12 @@ def copy(source: str, target: str) -> None:
     Raises:
         FsError: `FileNotFoundError`, `IsADirectoryError`, `PermissionError`, `FsQuotaError`.
     """
-    _call("fs_copy", source, target)
+    call_pair("fs_copy", source, target)
 
 
 def canonicalize(path: str) -> str:
     """The path without links and `..`, with its scheme; raises as `stat`."""
-    text: str = _call("fs_canonicalize", path)
+    text: str = call("fs_canonicalize", path)
     return text
 
 
@@ -315,7 +278,7 @@ def readlink(path: str) -> str:
     Raises:
         FsError: `FsInvalidPathError` when it is no link, `FsBoundaryEscapeError`.
     """
-    text: str = _call("fs_read_link", path)
+    text: str = call("fs_read_link", path)
     return text
 
 
@@ -325,16 +288,22 @@ def hardlink(source: str, target: str) -> None:
     Raises:
         FsError: `FileExistsError`, `IsADirectoryError`, `PermissionError`, `FsCrossVfsError`.
     """
-    _call("fs_hard_link", source, target)
+    call_pair("fs_hard_link", source, target)
 
 
-def _open_raw(path: str, mode: str) -> RawFile:
-    member = getattr(host_type("fs", "OpenMode"), mode.upper().replace("-", "_"))
-    return RawFile(_call("fs_open", path, member), mode, path)
+def _open_emptied(path: str) -> RawFile:
+    """Open to read and write; the content goes only once both are allowed."""
+    try:
+        raw = open_raw(path, "read-write")
+    except FsNotFoundError:
+        open_raw(path, "write").close()
+        return open_raw(path, "read-write")
+    raw.truncate(0)
+    return raw
 
 
 def _append(path: str, data: bytes) -> None:
-    with _open_raw(path, "append") as file:
+    with open_raw(path, "append") as file:
         for piece in split_bytes(data, limit=MAX_TRANSFER_BYTES):
             file.write(piece)
 
@@ -343,18 +312,3 @@ def _kind(path: str) -> str | None:
     with contextlib.suppress(FsNotFoundError):
         return stat(path).kind
     return None
-
-
-def _stat(function: str, path: str) -> FileStat:
-    found = _call(function, path)
-    moment = found.modified
-    modified = None if moment is None else moment.seconds + moment.nanoseconds / 1e9
-    return FileStat(found.size, found.kind.name.lower().replace("_", "-"), found.mode, modified)
-
-
-def _call(name: str, path: str, *arguments: object) -> Any:
-    try:
-        return host_call("fs", name, path, *arguments)
-    except FsError as error:
-        other = arguments[0] if arguments and isinstance(arguments[0], str) else None
-        raise error.at(path, other) from None

@@ -23,21 +23,26 @@ class FsError(HostError, OSError):
     """A file operation failed. An `OSError`: `errno`, `strerror` and `filename` are set.
 
     Attributes:
-        filename: The path as the capsule wrote it, None where a handle was used.
+        filename: The path as the capsule wrote it.
+        hint: What would allow it, None where nothing is known.
     """
 
     number = errno.EIO
+    hint: str | None = None
 
     def __init__(self, interface: str, function: str, case: str, detail: str | None = None) -> None:
         super().__init__(interface, function, case, detail)
         self.errno = self.number
         self.strerror = str(self.args[0])
 
-    def at(self, path: str, other: str | None = None) -> FsError:
-        """This error, naming the path or paths it is about."""
+    def at(self, path: str, other: str | None = None, *, hint: str | None = None) -> FsError:
+        """This error, naming the path or paths it is about, and what would help."""
         self.filename = path
         if other is not None:
             self.filename2 = other
+        if hint is not None:
+            self.hint = hint
+            self.strerror = f"{self.args[0]}; {hint}"
         return self
 
 

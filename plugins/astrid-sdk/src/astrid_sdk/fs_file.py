@@ -9,6 +9,7 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 from astrid_sdk.bindings import guarded
+from astrid_sdk.fs_errors import FsError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -115,7 +116,10 @@ class RawFile(io.RawIOBase):
 
     def _call(self, name: str, *arguments: object) -> Any:
         self._check_open()
-        return guarded("fs", name, getattr(self._handle, name), *arguments)
+        try:
+            return guarded("fs", name, getattr(self._handle, name), *arguments)
+        except FsError as error:
+            raise error.at(self.name) from None
 
     def _check_open(self) -> None:
         if self.closed:

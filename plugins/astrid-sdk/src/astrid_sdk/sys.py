@@ -67,7 +67,8 @@ def log(level: Level, message: str) -> None:
     """
     if level not in _LEVELS:
         raise ValueError(f"no log level {level!r}, use one of {', '.join(_LEVELS)}")
-    host_call("sys", "log", host_type("sys", "LogLevel")[level.upper()], message)
+    text = message.encode(errors="backslashreplace").decode()  # lone surrogates stay readable
+    host_call("sys", "log", host_type("sys", "LogLevel")[level.upper()], text)
 
 
 def clock_ms() -> int:

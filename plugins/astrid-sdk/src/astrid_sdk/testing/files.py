@@ -12,8 +12,9 @@ import enum
 from collections.abc import Callable
 from typing import ClassVar, Final, NamedTuple, Protocol, Self, TypeAlias
 
+from astrid_sdk.fs_paths import PARENT, Place, covers
 from astrid_sdk.testing.cases import require
-from astrid_sdk.testing.tree import Content, FileTree, Place, parse_place
+from astrid_sdk.testing.tree import Content, FileTree, parse_path
 
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 MAX_TRANSFER_BYTES: Final = 1024 * 1024
@@ -155,15 +156,17 @@ class FakeFiles:
 
     def fs_copy(self, src: str, dst: str) -> None:
         """Copy content."""
-        source, target = self._allowed(src, "r"), self._allowed(dst, "w")
+        source, target = self._all_allowed((src, "r"), (dst, "w"))
         data = bytes(self._file(source).data)
         self._need_directory(target.parent)
         self._create(target).data[:] = data
 
     def fs_rename(self, src: str, dst: str) -> None:
         """Move a file or directory."""
-        source, target = self._pair(src, dst)
-        require(bool(source.parts and target.parts), case="access")
+        source, target = self._all_allowed((src, "w"), (dst, "w"))
+        require(not source.is_root and not target.is_root, case="access")
+        require(source.scheme == target.scheme, case="cross-vfs")
+        self._need(source)
         require(not target.is_within(source) or target == source, case="invalid-path")
         self._need_directory(target.parent)
         if target in self._nodes and target != source:
@@ -177,7 +180,7 @@ class FakeFiles:
     def fs_remove_dir_all(self, path: str) -> int:
         """Remove a directory with everything in it."""
         place = self._allowed(path, "w")
-        require(bool(place.parts), case="access")
+        require(not place.is_root, case="access")
         self._need_directory(place)
         gone = [node for node in self._nodes if node.is_within(place)]
         for node in gone:
@@ -198,8 +201,9 @@ class FakeFiles:
 
     def fs_hard_link(self, src: str, link_path: str) -> None:
         """Give a file a second name."""
-        source, target = self._pair(src, link_path)
+        source, target = self._all_allowed((src, "w"), (link_path, "w"))
         content = self._file(source)
+        require(source.scheme == target.scheme, case="cross-vfs")
         require(target not in self._nodes, case="already-exists")
         self._need_directory(target.parent)
         self._nodes[target] = content
@@ -212,18 +216,39 @@ class FakeFiles:
         self.open_handles -= 1
 
     def _allowed(self, path: str, wants: str) -> Place:
-        place = parse_place(path)
+        return self._all_allowed((path, wants))[0]
+
+    def _all_allowed(self, *asked: tuple[str, str]) -> list[Place]:
+        """Read all paths, see where they lead, ask the manifest, and then say what is missing."""
+        paths = [parse_path(path) for path, _ in asked]
+        found = [self._resolved(path) for path in paths]
+        for (_, wants), (place, _) in zip(asked, found, strict=True):
+            self._check_lists(place, wants)
+        for _, problem in found:
+            require(problem is None, case=problem or "")
+        return [place for place, _ in found]
+
+    def _resolved(self, asked: Place) -> tuple[Place, str | None]:
+        """Where a path leads; `..` behind what is missing means nothing."""
+        done: list[str] = []
+        for at, part in enumerate(asked.parts):
+            if part == PARENT:
+                require(bool(done), case="boundary-escape")
+                done.pop()
+                continue
+            done.append(part)
+            place, rest = Place(asked.scheme, tuple(done)), asked.parts[at + 1 :]
+            if PARENT in rest and self._nodes.get(place, Content()) is not None:
+                case = "not-directory" if place in self._nodes else "not-found"
+                return place, case
+        return Place(asked.scheme, tuple(done)), None
+
+    def _check_lists(self, place: Place, wants: str) -> None:
+        require(not place.is_reserved, case="capability-denied")
         for want, entries in (("r", self._owner.fs_read), ("w", self._owner.fs_write)):
             if want in wants:
-                granted = any(_covers(entry, place) for entry in entries)
+                granted = any(covers(entry, place) for entry in entries)
                 require(granted, case="capability-denied")
-        return place
-
-    def _pair(self, first: str, second: str) -> tuple[Place, Place]:
-        source, target = self._allowed(first, "w"), self._allowed(second, "w")
-        require(source.scheme == target.scheme, case="cross-vfs")
-        self._need(source)
-        return source, target
 
     def _make_way(self, source: Place, target: Place) -> None:
         """What a rename replaces."""
@@ -315,17 +340,3 @@ class FakeHandle:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
-
-
-def _covers(entry: str, place: Place) -> bool:
-    """Whether an entry of a manifest covers a place; literal host paths never do here."""
-    if entry == "*":
-        return place.scheme == "workspace"
-    if "://" not in entry and not entry.startswith("/tmp"):  # noqa: S108 - the guest's
-        return False
-    top = parse_place(entry)
-    if top.scheme == "home" and top.parts[:2] == (".local", "tmp"):
-        top = Place("tmp", top.parts[2:])
-    if top == Place("home", ()) and place.scheme == "tmp":
-        return True  # the temporary directory lies in the home
-    return place.is_within(top)

@@ -4,64 +4,32 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, MutableMapping
-from typing import Final, NamedTuple
+from typing import Final
 
+from astrid_sdk.fs_paths import PARENT, Place, read_path
 from astrid_sdk.testing.cases import require
 
-SCHEMES: Final = {"workspace": "workspace", "cwd": "workspace", "home": "home", "tmp": "tmp"}
+SCHEMES: Final = frozenset({"workspace", "home", "tmp"})
 MAX_PATH_BYTES: Final = 4096
+MAX_NAME_BYTES: Final = 255
+_TEMPORARY: Final = ".astrid-tmp-"
 
 
-class Place(NamedTuple):
-    """Where a path leads.
-
-    Attributes:
-        scheme: `workspace`, `home` or `tmp`.
-        parts: Names from the root.
-    """
-
-    scheme: str
-    parts: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """As the host writes it."""
-        return f"{self.scheme}://{'/'.join(self.parts)}"
-
-    @property
-    def parent(self) -> Place:
-        """The directory it is in; a root is its own."""
-        return Place(self.scheme, self.parts[:-1])
-
-    def is_within(self, top: Place) -> bool:
-        """Whether it is `top` or below it."""
-        return self.scheme == top.scheme and self.parts[: len(top.parts)] == top.parts
-
-
-def parse_place(text: str) -> Place:
-    """Read a path as the host does.
+def parse_path(text: str) -> Place:
+    """Read a path as the host does; `..` stays in it.
 
     Raises:
-        WitCaseError: `invalid-path`, `boundary-escape`.
+        WitCaseError: `invalid-path`.
     """
-    plain = not any(unicodedata.category(char) == "Cc" for char in text)
+    plain = not any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
     require(plain and unicodedata.is_normalized("NFC", text), case="invalid-path")
     require(len(text.encode()) <= MAX_PATH_BYTES, case="invalid-path")
-    scheme, rest = "workspace", text
-    if "://" in text:
-        name, _, rest = text.partition("://")
-        require(name in SCHEMES, case="invalid-path")
-        scheme = SCHEMES[name]
-    elif text == "/tmp" or text.startswith("/tmp/"):  # noqa: S108 - the guest's, not the host's
-        scheme, rest = "tmp", text[5:]
-    parts: list[str] = []
-    for part in rest.split("/"):
-        if part == "..":
-            require(bool(parts), case="boundary-escape")
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return Place(scheme, tuple(parts))
+    asked = read_path(text)
+    require(asked.scheme in SCHEMES, case="invalid-path")
+    for part in asked.parts:
+        is_kept = part.startswith(_TEMPORARY)
+        require(len(part.encode()) <= MAX_NAME_BYTES and not is_kept, case="invalid-path")
+    return asked
 
 
 class Content:
@@ -84,7 +52,7 @@ class FileTree(MutableMapping[str, bytes]):
 
     def mkdir(self, path: str) -> None:
         """Make a directory and those above it."""
-        place = parse_place(path)
+        place = _named(path)
         for depth in range(1, len(place.parts) + 1):
             self.nodes.setdefault(Place(place.scheme, place.parts[:depth]), None)
 
@@ -95,18 +63,18 @@ class FileTree(MutableMapping[str, bytes]):
         return sorted((node.parts[-1] for node in inside if node.is_within(place)), key=str.encode)
 
     def __getitem__(self, path: str) -> bytes:
-        content = self.nodes.get(parse_place(path))
+        content = self.nodes.get(_named(path))
         if content is None:
             raise KeyError(path)
         return bytes(content.data)
 
     def __setitem__(self, path: str, data: bytes) -> None:
-        place = parse_place(path)
+        place = _named(path)
         self.mkdir(place.parent.text)
         self.nodes[place] = Content(data)
 
     def __delitem__(self, path: str) -> None:
-        place = parse_place(path)
+        place = _named(path)
         if self.nodes.get(place) is None:
             raise KeyError(path)
         del self.nodes[place]
@@ -118,3 +86,10 @@ class FileTree(MutableMapping[str, bytes]):
 
     def __len__(self) -> int:
         return sum(content is not None for content in self.nodes.values())
+
+
+def _named(path: str) -> Place:
+    place = parse_path(path)
+    if PARENT in place.parts:
+        raise ValueError(f"name files without '..': {path!r}")
+    return place
