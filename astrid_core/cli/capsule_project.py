@@ -117,8 +117,8 @@ def build_into(registry: Registry, project: Path, *, output: Output) -> Iterator
     """Check and build a source tree; a directory that needs no building is taken as it is.
 
     Raises:
-        CapsuleError: `capsule.check`: the checker found errors, which have been shown;
-            `capsule.build`; `capsule.no-builder`.
+        CapsuleError: `capsule.check`: the checker found errors, which have been shown, as
+            warnings are; `capsule.build`; `capsule.no-builder`.
     """
     if not project.is_dir():
         raise CapsuleError(f"{project} is not a directory", code="capsule.source")
@@ -127,9 +127,10 @@ def build_into(registry: Registry, project: Path, *, output: Output) -> Iterator
         yield BuildResult(project, from_cache=False)
         return
     if builder is not None:
-        errors = [finding for finding in builder.check(project) if finding.severity == "error"]
+        findings = builder.check(project)
+        show_findings(findings, output=output)
+        errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
-            show_findings(errors, output=output)
             raise CapsuleError(
                 f"{errors[0].file}:{errors[0].line or 1}: {errors[0].message}",
                 code="capsule.check",

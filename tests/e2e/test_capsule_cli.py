@@ -215,7 +215,12 @@ def test_python_project_is_checked_and_tested_without_a_build(astrid: Shell) -> 
     found = astrid("capsule", "check", "--json", cwd=project)
     assert found.status == 1
     assert found.json["findings"][0]["line"] > 0
-    assert astrid("capsule", "install", ".", "--yes", cwd=project).status == 1  # T-24
+    with (project / "src/weather/__init__.py").open("a") as file:
+        file.write("\n\ndef later() -> str:\n    return fs.read_text('a.txt')\n")
+        file.write("\n\nfrom astrid_sdk import fs\n")
+    refused = astrid("capsule", "install", ".", "--yes", cwd=project)  # T-24
+    assert refused.status == 1
+    assert 'add fs_read = ["workspace://a.txt"] below [capabilities]' in refused.stderr
 
 
 def tar(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:

@@ -398,6 +398,46 @@ class TestCheck:
         found = [(item.rule, item.severity, item.line) for item in builder.check(root)]
         assert found == [("unknown-capability", "error", 2), ("unused-capability", "warning", 3)]
 
+    @pytest.mark.parametrize(
+        ("source", "lists", "expected"),
+        [
+            ("from astrid_sdk import fs\nfs.walk(x)\n", "", ['fs_read = ["workspace://"]']),
+            ("import astrid_sdk.fs as f\nf.walk('n')\n", "", ['fs_read = ["workspace://n"]']),
+            ("from astrid_sdk.fs import remove\nremove('/tmp/n')\n", "", ['"tmp://n"']),
+            ("from astrid_sdk import fs\nfs.copy('a', y)\n", "", ["fs_read", "fs_write"]),
+            ("from astrid_sdk import fs\nfs.rename('a', 'b')\n", "", ["://a", "://b"]),
+            ("from astrid_sdk import fs\nfs.open('a', 'rb')\n", "", ["fs_read"]),
+            ("from astrid_sdk import fs\nfs.open('a', mode='r+')\n", "", ["fs_read", "fs_write"]),
+            ("from astrid_sdk import fs\nfs.open('a', 'a')\n", "", ["fs_write"]),
+            ("from astrid_sdk import fs\nfs.open('a', m)\n", "", ["imports astrid_sdk.fs"]),
+            ("from astrid_sdk import fs\nuse = fs\n", "", ["imports astrid_sdk.fs"]),
+            ("from astrid_sdk import fs\nfs.glob('*.md')\nfs.glob(x)\n", "", ["fs_read"]),
+            ("from astrid_sdk import fs\nfs.walk(x)\n", 'fs_read = ["home://"]', []),
+            (
+                "from astrid_sdk import fs\nfs.stat('home://n/a')\nfs.stat('cwd://n2')\n",
+                'fs_read = ["home://n", "cwd://n"]',
+                ['"workspace://n2" to fs_read'],
+            ),
+            ("from astrid_sdk import fs\nfs.stat('a/../b')\n", 'fs_read = ["cwd://c"]', []),
+            ("from astrid_sdk import fs\nfs.stat('a')\n", 'fs_read = ["/srv/project"]', []),
+            ("from astrid_sdk import fs\nfs.stat('tmp://a')\n", 'fs_read = ["/srv"]', ["tmp://a"]),
+            ("class Other:\n    def walk(self, t): ...\nOther().walk('out')\n", "", []),
+        ],
+    )
+    def test_files_that_would_be_refused(
+        self,
+        project: Write,
+        builder: PythonCapsuleBuilder,
+        source: str,
+        lists: str,
+        expected: list[str],
+    ) -> None:
+        found = builder.check(project(source, manifest=f"[capabilities]\n{lists}\n"))
+        assert {item.severity for item in found} <= {"warning"}
+        assert len(found) == len(expected)
+        for item, text in zip(found, expected, strict=True):
+            assert text in item.message
+
     def test_known_capabilities_are_those_of_the_reference(self) -> None:
         assert {"uplink", "net", "net_connect", "net_bind", "fs_read", "fs_write"} <= set(
             CAPABILITIES

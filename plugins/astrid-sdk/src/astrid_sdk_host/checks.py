@@ -17,6 +17,7 @@ from astrid_hookspecs.errors import CapsuleError
 from astrid_sdk.declarations import COMMAND_ACTION, COMMAND_TOPIC, DESCRIBE_ACTION, DESCRIBE_TOPIC
 from astrid_sdk.routes import DESCRIBE_ANSWER, execute_topic, result_topic
 from astrid_sdk.topics import is_subscribable, matches_entry
+from astrid_sdk_host.file_checks import check_files
 from astrid_sdk_host.manifest import grants_results_by_hand, routes_tools_by_hand
 from astrid_sdk_host.project import MANIFEST, Project, read_project, read_toml
 from astrid_sdk_host.sources import Declared, SourceFacts, read_sources
@@ -65,6 +66,7 @@ def check_project(root: Path) -> list[Finding]:
     findings += _check_tools(project, facts)
     findings += _check_topics(project, facts)
     findings += _check_handlers(project, facts)
+    findings += check_files(project.manifest, facts)
     findings += check_manifest(project.root, modules=facts.modules)
     return findings
 

@@ -14,6 +14,19 @@ from typing import Final, NamedTuple
 
 _SDK: Final = "astrid_sdk"
 _PUBLISHING: Final = frozenset({"publish", "publish_json", "publish_as", "request"})
+_READING: Final = frozenset(
+    {
+        *("read_bytes", "read_text", "exists", "is_file", "is_dir", "stat", "lstat", "listdir"),
+        *("iterdir", "walk", "glob", "canonicalize", "readlink"),
+    }
+)
+_CHANGING: Final = frozenset(
+    {
+        *("write_bytes", "write_text", "append_bytes", "append_text", "mkdir", "remove", "rmtree"),
+        *("rename", "hardlink"),
+    }
+)
+_READ, _WRITE = "fs_read", "fs_write"
 
 
 class Declared(NamedTuple):
@@ -35,6 +48,15 @@ class Call(NamedTuple):
     line: int
 
 
+class FileCall(NamedTuple):
+    """One use of a file: the list of the manifest that is asked, the path where it is known."""
+
+    listed: str
+    path: str | None
+    file: str
+    line: int
+
+
 @dataclass(slots=True)
 class SourceFacts:
     """What was found in all files of a package.
@@ -42,12 +64,14 @@ class SourceFacts:
     Attributes:
         declared: In the order of files and lines.
         calls: Calls with a literal topic.
+        file_calls: Calls of `astrid_sdk.fs`.
         modules: Names of SDK modules that are imported (`kv`).
         syntax_errors: Message, file and line of each file that can not be read.
     """
 
     declared: list[Declared] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    file_calls: list[FileCall] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
     syntax_errors: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -89,6 +113,7 @@ class _Reader:
                 self._facts.declared.extend(self._declarations(node))
             elif isinstance(node, ast.Call):
                 self._facts.calls.extend(self._calls(node))
+                self._facts.file_calls.extend(self._file_calls(node))
 
     def _note_import(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
@@ -159,3 +184,31 @@ class _Reader:
         is_subscribe = isinstance(node.func, ast.Attribute) and node.func.attr == "subscribe"
         if is_subscribe and topic is not None:
             yield Call("subscribe", topic, self._name, node.lineno)
+
+    def _file_calls(self, node: ast.Call) -> Iterator[FileCall]:
+        module, _, function = self._full_name(node.func).rpartition(".")
+        if module != f"{_SDK}.fs":
+            return
+        paths = [self._text(argument) for argument in node.args[:2]]
+        wants: list[tuple[str, str | None]] = []
+        first = paths[0] if paths else None
+        if function in _READING:
+            wants = [(_READ, None if function == "glob" else first)]
+        elif function == "open":
+            wants = [(listed, first) for listed in self._lists_of_open(node)]
+        elif function == "copy":
+            wants = [(_READ, first), (_WRITE, paths[1] if len(paths) > 1 else None)]
+        elif function in _CHANGING:
+            both = function in ("rename", "hardlink")
+            wants = [(_WRITE, path) for path in (paths if both else [first])]
+        for listed, path in wants:
+            yield FileCall(listed, path, self._name, node.lineno)
+
+    def _lists_of_open(self, node: ast.Call) -> tuple[str, ...]:
+        given = [item.value for item in node.keywords if item.arg == "mode"] or node.args[1:2]
+        mode = self._text(given[0]) if given else "r"
+        if mode is None:
+            return ()
+        if "+" in mode:
+            return (_READ, _WRITE)
+        return (_READ,) if "r" in mode else (_WRITE,)
