@@ -29,18 +29,13 @@ class AdmissionRules:
     """How far the names in a tree are believed.
 
     Attributes:
-        foreign: Others create names in the tree, so a file with several names may also be one
-            outside, and a sparse one may be a trap for whoever copies it.
-        multi_linked: Files with several names are admitted in a foreign tree all the same.
+        foreign: Others create files in the tree, and a sparse one may be a trap for whoever copies
+            it.
+        multi_linked: Files with several names are admitted, although another one may be outside.
     """
 
     foreign: bool
-    multi_linked: bool = False
-
-    @property
-    def refuses_links(self) -> bool:
-        """Whether a file may have one name only."""
-        return self.foreign and not self.multi_linked
+    multi_linked: bool
 
     def check(self, descriptor: int) -> os.stat_result:
         """Refuse what is not a file, or not surely a file of this tree.
@@ -53,9 +48,9 @@ class AdmissionRules:
         found = os.fstat(descriptor)
         if found.st_mode & _KIND != _REGULAR:
             raise wrong_kind(found.st_mode)
+        if found.st_nlink > 1 and not self.multi_linked:
+            raise several_names()
         if self.foreign:
-            if found.st_nlink > 1 and not self.multi_linked:
-                raise several_names()
             size = found.st_size
             if size > SPARSE_FREE_BYTES and size > found.st_blocks * (_BLOCK * SPARSE_FACTOR):
                 raise VfsError(

@@ -16,16 +16,17 @@ from astrid_hookspecs.vfs_paths import vfs_error
 
 
 def open_host_directory(
-    path: Path, *, foreign: bool, multi_linked: bool = False, beneath: Beneath | None = None
+    path: Path, *, foreign: bool, multi_linked: bool | None = None, beneath: Beneath | None = None
 ) -> VfsDirectory:
     """Open a directory of the disk as a root.
 
     Args:
         path: Chosen by the operator or the kernel; may lead through links. Used once: whatever
             happens to it later, the root stays the directory that was opened.
-        foreign: Others create names in it (a workspace). Then a file with several names is refused,
-            because one of them may lie outside, and so is a file that is sparse beyond reason.
-        multi_linked: Admits files with several names all the same.
+        foreign: Others create files in it (a workspace): one that is sparse beyond reason is
+            refused.
+        multi_linked: Whether files with several names are admitted, although one of them may lie
+            outside; None: where nobody else creates files. Otherwise no links are made either.
         beneath: How paths are opened; None takes the best that works here.
 
     Raises:
@@ -35,7 +36,8 @@ def open_host_directory(
         descriptor = Descriptor(os.open(path, DIRECTORY))
     except OSError as error:
         raise vfs_error(error) from error
-    rules = AdmissionRules(foreign=foreign, multi_linked=multi_linked)
+    admitted = not foreign if multi_linked is None else multi_linked
+    rules = AdmissionRules(foreign=foreign, multi_linked=admitted)
     return HostDirectory(descriptor, Tree(beneath or best_beneath(), rules))
 
 

@@ -129,7 +129,7 @@ class HostDirectory:
 
     def link(self, source: str, target: str) -> None:
         """As `VfsDirectory.link`; refused where files with several names are."""
-        if self._tree.rules.refuses_links:
+        if not self._tree.rules.multi_linked:
             raise several_names()
         with self._place(source) as old, self._place(target) as new:
             node = stat_at(old.directory, old.name)

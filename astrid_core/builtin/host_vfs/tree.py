@@ -76,7 +76,7 @@ class Tree:
         file = HostFile(descriptor, mode, self._counted)
         try:
             found = self.rules.check(descriptor)
-            if self.rules.refuses_links:
+            if not self.rules.multi_linked:
                 self._need_only_name(directory, path, found)
             if mode == "write" and found.st_size:
                 os.ftruncate(descriptor, 0)

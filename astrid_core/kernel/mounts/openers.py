@@ -155,7 +155,8 @@ class MountOpeners:
                 f"principal {key.principal!r} has no home", rule="mount.no-home"
             )
         path = home.path if key.scheme == HOME else home.tmp
-        inner = open_host_directory(path, foreign=False)
+        # A link into a home is made by nobody but the machine's own user, and leads out of it.
+        inner = open_host_directory(path, foreign=False, multi_linked=False)
         return _opened(key, MeteredDirectory(inner, self._meter(key.principal)), path)
 
     def _open_configured(self, key: MountKey) -> OpenMount:
