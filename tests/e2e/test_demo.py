@@ -35,7 +35,7 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
     (notes / "tea.md").write_text("# Tea\n\nGreen tea: three minutes. TODO: buy more tea\n")
     (notes / "coffee.txt").write_text("Coffee is not tea.\n")
     (notes / ".secret.txt").write_text("hidden")
-    (notes / "untidy.md").write_text("blanks   \nat the end\n\n\n")
+    (notes / "untidy.md").write_text("blanks \nat the end\n\n\n")
     before = {path.name: path.read_bytes() for path in notes.iterdir()}
 
     done = demo(str(notes), "--json", home=tmp_path)
@@ -65,7 +65,7 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
 def test_edits_reach_the_folder_only_when_told_to(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
-    (notes / "tea.md").write_text("Green tea:   \nthree minutes.\n")
+    (notes / "tea.md").write_text("Green tea: \nthree minutes.\n")
 
     done = demo(str(notes), "--commit", "--json", home=tmp_path)
 

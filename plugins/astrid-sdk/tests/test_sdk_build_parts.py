@@ -382,7 +382,7 @@ class TestScaffold:
 
 
 @pytest.mark.parametrize(
-    ("name", "outcome"), [("field-notes", "14 passed"), ("heartbeat", "5 passed")]
+    ("name", "outcome"), [("field-notes", "22 passed"), ("heartbeat", "5 passed")]
 )
 def test_example_capsule_passes_its_own_tests_and_checks(name: str, outcome: str) -> None:
     assert PythonCapsuleBuilder().check(EXAMPLES / name) == []

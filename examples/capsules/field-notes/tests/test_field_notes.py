@@ -117,18 +117,39 @@ def test_the_report_goes_into_the_workspace(harness: CapsuleHarness) -> None:
     assert harness.call_tool("write_report").content == "wrote FIELD-NOTES.md"
 
     text = harness.files["FIELD-NOTES.md"].decode()
-    assert text.startswith("# Field notes\n\n1 text files, 13 words")
+    assert text.startswith("# Field notes\n\n1 text files, 6 lines, 13 words")
     assert "- `plan.md`: 13 words, 6 lines" in text
+    assert "- `plan.md`: Plan, Later" in text
     assert "- `plan.md:3` TODO buy milk" in text
+    assert call(harness, "survey") == ["plan.md"]
 
 
-def test_tidy_changes_only_what_needs_it(harness: CapsuleHarness) -> None:
-    harness.files["a.md"] = b"one  \ntwo\t\n\n\n"
-    harness.files["b.md"] = b"fine\n"
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("a.txt", b"one  \ntwo\t\n\n\n", b"one\ntwo\n"),
+        ("a.md", b"one \ntwo\t\n", b"one\ntwo\n"),
+        ("a.md", b"a break  \nhere  \n\nno break  \n", b"a break  \nhere\n\nno break\n"),
+        ("a.md", b"one\r\ntwo \r\n", b"one\r\ntwo\r\n"),
+        ("a.md", b"one", b"one\n"),
+    ],
+)
+def test_tidy_changes_what_nobody_means(
+    harness: CapsuleHarness, name: str, before: bytes, after: bytes
+) -> None:
+    harness.files[name] = before
 
-    assert call(harness, "tidy", path="a.md") is True
-    assert call(harness, "tidy", path="b.md") is False
-    assert harness.files["a.md"] == b"one\ntwo\n"
+    assert call(harness, "tidy", path=name) is True
+    assert harness.files[name] == after
+    assert call(harness, "tidy", path=name) is False
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"fine\n", b"also  \nfine\r\n"])
+def test_tidy_leaves_the_rest_alone(harness: CapsuleHarness, content: bytes) -> None:
+    harness.files["a.md"] = content
+
+    assert call(harness, "tidy", path="a.md") is False
+    assert harness.files["a.md"] == content
 
 
 @pytest.mark.parametrize(

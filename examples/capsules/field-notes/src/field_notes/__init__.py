@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from astrid_sdk import HostError, ToolError, fs, interceptor, ipc, kv, sys, tool
 from astrid_sdk.errors import CapabilityDeniedError
-from field_notes.folder import report, text_files, tidied
+from field_notes.folder import REPORT, report, text_files, tidied
 from field_notes.text import Marker, Stats, analyse, snippet, terms
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def survey(
 
 
 @tool
-def write_report(path: Annotated[str, "Where to write it"] = "FIELD-NOTES.md") -> str:
+def write_report(path: Annotated[str, "Where to write it"] = REPORT) -> str:
     """Write what is known about all files into a Markdown file of the workspace."""
     stats = [_stats(kv.get_json(key)) for key in kv.keys("stats:")]
     fs.write_text(path, report(stats, _totals().most_common(8)))
@@ -88,9 +88,12 @@ def write_report(path: Annotated[str, "Where to write it"] = "FIELD-NOTES.md") -
 
 @tool
 def tidy(path: Annotated[str, "A text file of the workspace"]) -> bool:
-    """Remove blanks at the ends of lines and end the file with one line end; whether it changed."""
+    """Remove blanks at the ends of lines and end the file with one line end; whether it changed.
+
+    What means something stays: line breaks of Markdown, the kind of line ends.
+    """
     text = fs.read_text(path)
-    better = tidied(text)
+    better = tidied(text, keep_breaks=path.endswith(".md"))
     if better == text:
         return False
     fs.write_text(path, better)
