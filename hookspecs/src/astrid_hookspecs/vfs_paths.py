@@ -76,8 +76,8 @@ def path_parts(path: str) -> tuple[str, ...]:
 
     Raises:
         PathEscapeError: It is absolute or has a `..` part.
-        VfsError: `vfs.invalid-path`: an empty part, `.`, a NUL, a name above 255 bytes, or more
-            than 4096 bytes in all.
+        VfsError: `vfs.invalid-path`: an empty part, `.`, a NUL, a name above 255 bytes, more than
+            4096 bytes in all, or text without a UTF-8 form.
     """
     if not _is_plain(path):
         _check_canonical(path)
@@ -88,15 +88,11 @@ def path_bytes(path: str) -> bytes:
     """The UTF-8 form of a canonical path; empty for the directory itself.
 
     Raises:
-        PathEscapeError, VfsError: As `path_parts`; also for text that has no UTF-8 form.
+        PathEscapeError, VfsError: As `path_parts`.
     """
-    if _is_plain(path):
-        return path.encode()
-    _check_canonical(path)
-    try:
-        return path.encode()
-    except UnicodeEncodeError as error:
-        raise VfsError(f"{path[:80]!r} is not a path", code="vfs.invalid-path") from error
+    if not _is_plain(path):
+        _check_canonical(path)
+    return path.encode()
 
 
 def temporary_name(token: str) -> str:
@@ -133,10 +129,18 @@ def _check_canonical(path: str) -> None:
     parts = path.split("/")
     if path.startswith("/") or ".." in parts:
         raise PathEscapeError("the path leads outside its root", rule="vfs.beneath")
-    too_long = len(path) > MAX_PATH_BYTES or len(path.encode("utf-8", "replace")) > MAX_PATH_BYTES
-    if too_long or "\0" in path or any(not _is_name(part) for part in parts):
+    if not _is_text(path) or "\0" in path or any(not _is_name(part) for part in parts):
         raise VfsError(f"{path[:80]!r} is not a path", code="vfs.invalid-path")
 
 
+def _is_text(path: str) -> bool:
+    if len(path) > MAX_PATH_BYTES:
+        return False
+    try:
+        return len(path.encode()) <= MAX_PATH_BYTES
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
 def _is_name(part: str) -> bool:
-    return part not in ("", ".") and len(part.encode("utf-8", "replace")) <= MAX_NAME_BYTES
+    return part not in ("", ".") and len(part.encode()) <= MAX_NAME_BYTES
