@@ -17,6 +17,7 @@ from astrid_hookspecs.vfs import VfsMeter
 from astrid_hookspecs.vfs_paths import vfs_error
 from astrid_vfs_overlay.database import damaged
 
+_CHUNK: Final = 1024 * 1024
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -180,6 +181,8 @@ def read_all(file: int, offset: int, size: int) -> bytes:
         VfsError: As the operating system answered.
     """
     try:
+        if size > _CHUNK:  # a read allocates its buffer first: ask for no more than there is
+            size = min(size, max(0, os.fstat(file).st_size - offset))
         data = os.pread(file, size, offset)
         while data and len(data) < size:
             more = os.pread(file, size - len(data), offset + len(data))

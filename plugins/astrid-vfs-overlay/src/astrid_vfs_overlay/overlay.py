@@ -79,7 +79,10 @@ class Overlay:
     def open_directory(self, path: str) -> VfsDirectory:
         """As `VfsDirectory.open_directory`."""
         with self._lock:
-            if self.stat(path).kind != "directory":
+            kind = self.stat(path).kind
+            if kind == "symlink":
+                raise VfsError("it is a symbolic link", code="vfs.link")
+            if kind != "directory":
                 raise VfsError("it is not a directory", code="vfs.not-directory")
             below = Below(self, path)
             self._directories.add(below)
