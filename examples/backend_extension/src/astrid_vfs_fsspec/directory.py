@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 import threading
 from collections.abc import Iterable
 from typing import Any, Final
@@ -14,6 +15,13 @@ from astrid_vfs_fsspec.file import FsspecFile
 from astrid_vfs_fsspec.translate import translated
 
 _MODES: Final[dict[NodeKind, int]] = {"directory": 0o755, "regular": 0o644}
+_KINDS: Final[dict[str, NodeKind]] = {"file": "regular", "directory": "directory"}
+_SPECIAL: Final[dict[int, NodeKind]] = {
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFBLK: "block-device",
+    stat.S_IFCHR: "character-device",
+}
 _NS: Final = 1_000_000_000
 
 
@@ -62,7 +70,7 @@ class FsspecDirectory:
         with translated(), self.lock:
             found = self._look(path)
             if found is not None:
-                _need_regular(found)
+                _need_kind(found, "regular")
             else:
                 self._need_parent(path)
             if mode != "read":
@@ -89,6 +97,16 @@ class FsspecDirectory:
                 self._need_parent(path)
                 raise VfsNotFoundError("there is no such file or directory")
             return found
+
+    def size(self, path: str) -> int:
+        """Size of a file, which the path still has to lead to.
+
+        Raises:
+            VfsError: It leads to something else by now.
+        """
+        found = self.stat(path)
+        _need_kind(found, "regular")
+        return found.size
 
     def names(self, path: str, *, after: str | None, limit: int) -> list[str]:
         """As `VfsDirectory.names`."""
@@ -156,7 +174,7 @@ class FsspecDirectory:
         with translated(), self.lock:
             found = self._look(path)
             if found is not None:
-                _need_regular(found)
+                _need_kind(found, "regular")
             self._need_parent(path)
             self._ask(only_if, path)
             self.files.pipe_file(self.full(path), data)
@@ -169,8 +187,9 @@ class FsspecDirectory:
         raise VfsError("this backend has no hard links", code="vfs.unsupported")
 
     def readlink(self, path: str) -> str:
-        """As `VfsDirectory.readlink`; there are no links."""
-        self.stat(path)
+        """As `VfsDirectory.readlink`; not supported."""
+        if self.stat(path).kind == "symlink":
+            raise VfsError("this backend does not read links", code="vfs.unsupported")
         raise VfsError("it is no symbolic link", code="vfs.invalid-path")
 
     def symlink(self, target: str, path: str) -> None:
@@ -184,7 +203,7 @@ class FsspecDirectory:
         self._closed = True
 
     def _look(self, path: str) -> NodeStat | None:
-        """What a path leads to; None for nothing. No part of it may be a link."""
+        """What a path leads to, None for nothing; no part of it before the last may be a link."""
         if self._closed:
             raise VfsError("the directory is closed", code="vfs.closed")
         parts = path_parts(path)
@@ -192,25 +211,21 @@ class FsspecDirectory:
             above = self._info("/".join(parts[:depth]))
             if above is None:
                 return None
-            if above.kind == "symlink":
-                raise VfsError("a part of the path is a symbolic link", code="vfs.link")
-            if above.kind != "directory":
-                raise VfsError("a part of the path is no directory", code="vfs.not-directory")
-        found = self._info(path)
-        if found is not None and found.kind == "symlink":
-            raise VfsError("it is a symbolic link", code="vfs.link")
-        return found
+            _need_kind(above, "directory")
+        return self._info(path)
 
     def _info(self, path: str) -> NodeStat | None:
+        full = self.full(path)
         try:
-            info = self.files.info(self.full(path))
-        except FileNotFoundError:
-            return None
-        kind: NodeKind = {"file": "regular", "directory": "directory"}.get(
-            info.get("type"), "type-unknown"
-        )  # type: ignore[assignment]
-        if info.get("islink"):
-            kind = "symlink"
+            info = self.files.info(full)
+        except OSError as error:
+            # Local files: it looked where a link leads, which is nowhere, or in a circle.
+            if getattr(self.files, "islink", lambda _: False)(full):
+                return NodeStat("symlink", 0, 0, None, None, None)
+            if isinstance(error, FileNotFoundError):
+                return None
+            raise
+        kind = _kind(info)
         modified = self._modified_ns(path, info)
         size = int(info.get("size") or 0) if kind == "regular" else 0
         stamp = "" if modified is None else f"{size}.{modified}"
@@ -240,8 +255,7 @@ class FsspecDirectory:
         found = self._look(path)
         if found is None:
             raise VfsNotFoundError("there is no such directory")
-        if found.kind != "directory":
-            raise VfsError("it is no directory", code="vfs.not-directory")
+        _need_kind(found, "directory")
 
     def _need_free(self, path: str) -> None:
         self._need_inner(path)
@@ -265,16 +279,31 @@ class FsspecDirectory:
     def _ask(self, only_if: ContentCheck | None, path: str) -> None:
         if only_if is None:
             return
-        file = FsspecFile(self, path, "read") if self._look(path) is not None else None
+        found = self._look(path)
+        is_file = found is not None and found.kind == "regular"
+        file = FsspecFile(self, path, "read") if is_file else None
         if not only_if(file):
             raise VfsError("it is not what was expected", code="vfs.conflict")
 
 
-def _need_regular(found: NodeStat) -> None:
+def _kind(info: dict[str, Any]) -> NodeKind:
+    if info.get("islink"):
+        return "symlink"
+    mode = info.get("mode")
+    special = _SPECIAL.get(stat.S_IFMT(mode)) if isinstance(mode, int) else None
+    return special or _KINDS.get(str(info.get("type")), "type-unknown")
+
+
+def _need_kind(found: NodeStat, kind: NodeKind) -> None:
+    if found.kind == kind:
+        return
+    if found.kind == "symlink":
+        raise VfsError("it is a symbolic link", code="vfs.link")
+    if kind == "directory":
+        raise VfsError("it is no directory", code="vfs.not-directory")
     if found.kind == "directory":
         raise VfsError("it is a directory", code="vfs.is-directory")
-    if found.kind != "regular":
-        raise VfsError("it is no regular file", code="vfs.access")
+    raise VfsError("it is no regular file", code="vfs.access")
 
 
 def _is_shown(name: str) -> bool:

@@ -36,7 +36,7 @@ class FsspecFile:
         if offset < 0 or size < 0:
             raise VfsError("there are no such places in a file", code="vfs.invalid-path")
         with translated(), self._root.lock:
-            length = self._root.stat(self._path).size
+            length = self._root.size(self._path)
             if offset >= length or size == 0:
                 return b""
             end = min(length, offset + size)
@@ -82,6 +82,7 @@ class FsspecFile:
         return self._root.full(self._path)
 
     def _content(self) -> bytearray:
+        self._root.size(self._path)
         return bytearray(self._root.files.cat_file(self._full))
 
     def _change(self, content: bytearray, end: int) -> None:
