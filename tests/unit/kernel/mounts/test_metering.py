@@ -106,7 +106,7 @@ def test_what_fails_costs_nothing(root: MeteredDirectory, meter: StorageMeter) -
     with pytest.raises(VfsError):
         root.mkdir("d")
     with pytest.raises(VfsError):
-        root.symlink("target", "s")
+        root.symlink("target", "d")
     assert meter.used_bytes() == ENTRY_BYTES
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from astrid_conformance.fakes.host_api import HostCall, RecordingHostApi, RecordingHostInstance
 from astrid_conformance.fakes.kv_store import DictKvStore
 from astrid_conformance.fakes.secret_store import DictSecretStore
-from astrid_conformance.fakes.vfs import DictDirectory, DictFile, dict_vfs
+from astrid_conformance.fakes.vfs import DictDirectory, dict_vfs
+from astrid_conformance.fakes.vfs_file import DictFile
 
 __all__ = [
     "DictDirectory",

@@ -1,137 +1,146 @@
-"""A file system in a dictionary, for tests of what uses one."""
+"""A file system in memory, for tests of what uses one: the full contract, links included."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
+from astrid_conformance.fakes.vfs_file import DictFile, Node
 from astrid_hookspecs.errors import VfsError, VfsNotFoundError
-from astrid_hookspecs.vfs import ContentCheck, NodeStat, OpenMode, VfsFile
-from astrid_hookspecs.vfs_paths import path_parts
+from astrid_hookspecs.vfs import ContentCheck, NodeKind, NodeStat, OpenMode, VfsFile
+from astrid_hookspecs.vfs_paths import is_temporary_name, path_parts, temporary_name
 
-
-class DictFile:
-    """Implements `VfsFile` over a shared buffer."""
-
-    def __init__(self, data: bytearray) -> None:
-        self._data = data
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """As `VfsFile.read_at`."""
-        return bytes(self._data[offset : offset + size])
-
-    def write_at(self, offset: int, data: bytes) -> int:
-        """As `VfsFile.write_at`."""
-        if offset > len(self._data):
-            self.truncate(offset)
-        self._data[offset : offset + len(data)] = data
-        return len(data)
-
-    def truncate(self, size: int) -> None:
-        """As `VfsFile.truncate`."""
-        del self._data[size:]
-        self._data.extend(bytes(size - len(self._data)))
-
-    def sync(self, *, metadata: bool) -> None:
-        """As `VfsFile.sync`; there is nothing to do."""
-
-    def stat(self) -> NodeStat:
-        """As `VfsFile.stat`."""
-        return NodeStat("regular", len(self._data), 0o600, None, None, None)
-
-    def close(self) -> None:
-        """As `VfsFile.close`."""
+CAPABILITIES: Final = frozenset({"hard-link", "symlink", "modes", "atomic-replace"})
+_ATTEMPTS: Final = 16
+_CREATES: Final = frozenset({"write", "append"})
 
 
 class DictDirectory:
-    """Implements `VfsDirectory`. It has no links.
+    """Implements `VfsDirectory` with every optional capability.
+
+    Args:
+        node: The directory; None for a new file system.
+        lock: Of the file system.
 
     Attributes:
-        nodes: Buffers of files, None for directories, by path.
+        node: The directory.
+        lock: Held while the tree is changed or walked.
     """
 
-    def __init__(self) -> None:
-        self.nodes: dict[str, bytearray | None] = {"": None}
-        self._base = ""
+    def __init__(self, node: Node | None = None, lock: threading.RLock | None = None) -> None:
+        self.node = Node("directory", 0o755) if node is None else node
+        self.lock = threading.RLock() if lock is None else lock
+
+    @property
+    def nodes(self) -> dict[str, bytes | str | None]:
+        """Contents of files, targets of links, None for directories, by path; a copy."""
+        return {path: node.value() for path, node in flat(self.node)}
 
     def open(self, path: str, mode: OpenMode) -> VfsFile:
         """As `VfsDirectory.open`."""
-        place = self._resolve(path)
-        if place not in self.nodes and mode in ("write", "append"):
-            self._require_directory(place)
-            self.nodes[place] = bytearray()
-        data = self._node(place)
-        if data is None:
-            raise VfsError(f"{path} is a directory", code="vfs.is-directory")
-        if mode == "write":
-            data.clear()
-        return DictFile(data)
+        with self.lock:
+            parts = path_parts(path)
+            if not parts:
+                raise wrong_kind("directory")
+            parent = self._parent(parts)
+            node = parent.entries.get(parts[-1])
+            if node is None and mode in _CREATES:
+                node = parent.entries[parts[-1]] = Node("regular", 0o644)
+            if _need(node).kind != "regular":
+                raise wrong_kind(_need(node).kind)
+            file = DictFile(_need(node), mode, self.lock)
+            if mode == "write":
+                file.truncate(0)
+            return file
+
+    def open_directory(self, path: str) -> DictDirectory:
+        """As `VfsDirectory.open_directory`."""
+        with self.lock:
+            return DictDirectory(_directory(self._find(path)), self.lock)
 
     def stat(self, path: str) -> NodeStat:
         """As `VfsDirectory.stat`."""
-        data = self._node(self._resolve(path))
-        if data is None:
-            return NodeStat("directory", 0, 0o700, None, None, None)
-        return DictFile(data).stat()
+        with self.lock:
+            return self._find(path).stat()
 
     def names(self, path: str, *, after: str | None, limit: int) -> list[str]:
         """As `VfsDirectory.names`."""
-        place = self._resolve(path)
-        self._node(place)
-        found = sorted(self._children(place), key=str.encode)
-        floor = b"" if after is None else after.encode()
-        return [name for name in found if after is None or name.encode() > floor][:limit]
+        with self.lock:
+            found = _directory(self._find(path)).entries
+            shown = (name for name in found if not is_temporary_name(name))
+            # Text sorts by code points, which is the order of its UTF-8 bytes.
+            return sorted(name for name in shown if after is None or name > after)[:limit]
 
     def mkdir(self, path: str) -> None:
         """As `VfsDirectory.mkdir`."""
-        place = self._resolve(path)
-        if place in self.nodes:
-            raise VfsError(f"{path} exists", code="vfs.already-exists")
-        self._require_directory(place)
-        self.nodes[place] = None
+        self._add(path, Node("directory", 0o755))
+
+    def symlink(self, target: str, path: str) -> None:
+        """As `VfsDirectory.symlink`."""
+        try:
+            is_target = bool(target.encode()) and "\0" not in target
+        except UnicodeEncodeError:
+            is_target = False
+        if not is_target:
+            raise VfsError("the target is no path", code="vfs.invalid-path")
+        self._add(path, Node("symlink", 0o777, target=target))
+
+    def special(self, path: str, kind: NodeKind) -> None:
+        """Make a device, pipe or socket, which no method of the contract does."""
+        self._add(path, Node(kind, 0o600))
+
+    def link(self, source: str, target: str) -> None:
+        """As `VfsDirectory.link`."""
+        with self.lock:
+            node = self._find(source)
+            if node.kind != "regular":
+                raise wrong_kind(node.kind)
+            self._add(target, node)
+
+    def readlink(self, path: str) -> str:
+        """As `VfsDirectory.readlink`."""
+        with self.lock:
+            node = self._find(path)
+        if node.kind != "symlink":
+            raise VfsError("it is no symbolic link", code="vfs.invalid-path")
+        return node.target
 
     def unlink(
         self, path: str, *, only_if: ContentCheck | None = None, token: str | None = None
     ) -> None:
-        """As `VfsDirectory.unlink`."""
-        del token
-        place = self._resolve(path)
-        data = self._node(place)
-        if data is None:
-            raise VfsError(f"{path} is a directory", code="vfs.is-directory")
-        self._ask(only_if, data, path)
-        del self.nodes[place]
+        """As `VfsDirectory.unlink`; there are no temporaries."""
+        temporary_name("0" if token is None else token)
+        with self.lock:
+            parent, name = self._place(path)
+            node = _need(parent.entries.get(name))
+            if node.kind == "directory":
+                raise wrong_kind("directory")
+            self._ask(only_if, parent, name)
+            del parent.entries[name]
 
     def rmdir(self, path: str) -> None:
         """As `VfsDirectory.rmdir`."""
-        place = self._resolve(path)
-        if self._node(place) is not None:
-            raise VfsError(f"{path} is not a directory", code="vfs.not-directory")
-        if self._children(place):
-            raise VfsError(f"{path} is not empty", code="vfs.not-empty")
-        del self.nodes[place]
+        with self.lock:
+            parent, name = self._place(path)
+            if _directory(_need(parent.entries.get(name))).entries:
+                raise VfsError("the directory is not empty", code="vfs.not-empty")
+            del parent.entries[name]
 
     def rename(self, source: str, target: str) -> None:
-        """As `VfsDirectory.rename`, for files."""
-        old, new = self._resolve(source), self._resolve(target)
-        data = self._node(old)
-        self._require_directory(new)
-        del self.nodes[old]
-        self.nodes[new] = data
-
-    def link(self, source: str, target: str) -> None:
-        """As `VfsDirectory.link`."""
-        data = self._node(self._resolve(source))
-        self.nodes[self._resolve(target)] = data
-
-    def readlink(self, path: str) -> str:
-        """As `VfsDirectory.readlink`; there are no links."""
-        self._node(self._resolve(path))
-        raise VfsError(f"{path} is not a symbolic link", code="vfs.invalid-path")
-
-    def symlink(self, target: str, path: str) -> None:
-        """As `VfsDirectory.symlink`; there are no links."""
-        del target, path
-        raise VfsError("there are no symbolic links here", code="vfs.unsupported")
+        """As `VfsDirectory.rename`."""
+        with self.lock:
+            old_parent, old_name = self._place(source)
+            new_parent, new_name = self._place(target)
+            node = _need(old_parent.entries.get(old_name))
+            if path_parts(target)[: len(path_parts(source))] == path_parts(source):
+                if source == target:
+                    return
+                raise VfsError("a directory cannot move below itself", code="vfs.invalid-path")
+            _check_replaced(node, new_parent.entries.get(new_name))
+            if new_parent.entries.get(new_name) is not node:  # two names of one file both stay
+                del old_parent.entries[old_name]
+                new_parent.entries[new_name] = node
 
     def replace(
         self,
@@ -142,52 +151,109 @@ class DictDirectory:
         only_if: ContentCheck | None = None,
         token: str | None = None,
     ) -> NodeStat:
-        """As `VfsDirectory.replace`."""
-        del mode, token
-        place = self._resolve(path)
-        self._require_directory(place)
-        old = self.nodes.get(place)
-        if place in self.nodes and old is None:
-            raise VfsError(f"{path} is a directory", code="vfs.is-directory")
-        self._ask(only_if, old, path)
-        new = bytearray(b"".join(content))
-        self.nodes[place] = new
-        return DictFile(new).stat()
-
-    def open_directory(self, path: str) -> DictDirectory:
-        """As `VfsDirectory.open_directory`; a view of the same nodes."""
-        place = self._resolve(path)
-        if self._node(place) is not None:
-            raise VfsError(f"{path} is not a directory", code="vfs.not-directory")
-        below = DictDirectory()
-        below.nodes, below._base = self.nodes, place
-        return below
+        """As `VfsDirectory.replace`; there are no temporaries."""
+        temporary_name("0" if token is None else token)
+        with self.lock:
+            self._replaceable(path)
+        new = Node("regular", 0o644, data=bytearray(b"".join(content)))
+        with self.lock:
+            parent, name, old = self._replaceable(path)
+            if mode is not None:
+                new.mode = mode & 0o777
+            elif old is not None:
+                new.mode = old.mode
+            self._ask(only_if, parent, name)
+            parent.entries[name] = new
+            return new.stat()
 
     def close(self) -> None:
-        """As `VfsDirectory.close`."""
+        """As `VfsDirectory.close`; there is nothing to release."""
 
-    def _resolve(self, path: str) -> str:
-        return "/".join(part for part in (self._base, *path_parts(path)) if part)
+    def _replaceable(self, path: str) -> tuple[Node, str, Node | None]:
+        parent, name = self._place(path)
+        old = parent.entries.get(name)
+        if old is not None and old.kind != "regular":
+            raise wrong_kind(old.kind)
+        return parent, name, old
 
-    def _ask(self, only_if: ContentCheck | None, data: bytearray | None, path: str) -> None:
-        file = None if data is None else DictFile(data)
-        if only_if is not None and not only_if(file):
-            raise VfsError(f"{path} is not what was expected", code="vfs.conflict")
+    def _ask(self, only_if: ContentCheck | None, parent: Node, name: str) -> None:
+        """Ask until the file that was looked at is the one under the name."""
+        if only_if is None:
+            return
+        for _ in range(_ATTEMPTS):
+            node = parent.entries.get(name)
+            stamp = None if node is None else node.stamp
+            is_file = node is not None and node.kind == "regular"
+            file = DictFile(_need(node), "read", self.lock) if is_file else None
+            if not only_if(file):
+                raise VfsError("the file is not what was expected", code="vfs.conflict")
+            now = parent.entries.get(name)
+            if now is node and (now is None or now.stamp == stamp):
+                return
+        raise VfsError("the file changes all the time", code="vfs.conflict")
 
-    def _node(self, place: str) -> bytearray | None:
-        if place not in self.nodes:
-            raise VfsNotFoundError(f"there is no {place}")
-        return self.nodes[place]
+    def _add(self, path: str, node: Node) -> None:
+        with self.lock:
+            parent, name = self._place(path)
+            if name in parent.entries:
+                raise VfsError("the name is taken", code="vfs.already-exists")
+            parent.entries[name] = node
 
-    def _children(self, place: str) -> list[str]:
-        prefix = f"{place}/" if place else ""
-        inside = (node.removeprefix(prefix) for node in self.nodes if node.startswith(prefix))
-        return [name for name in inside if name and "/" not in name]
+    def _find(self, path: str) -> Node:
+        parts = path_parts(path)
+        return _need(self._parent(parts).entries.get(parts[-1])) if parts else self.node
 
-    def _require_directory(self, place: str) -> None:
-        parent = place.rpartition("/")[0]
-        if self._node(parent) is not None:
-            raise VfsError(f"{parent} is not a directory", code="vfs.not-directory")
+    def _place(self, path: str) -> tuple[Node, str]:
+        parts = path_parts(path)
+        if not parts:
+            raise VfsError("the root itself stays as it is", code="vfs.access")
+        return self._parent(parts), parts[-1]
+
+    def _parent(self, parts: tuple[str, ...]) -> Node:
+        node = self.node
+        for part in parts[:-1]:
+            node = _directory(_need(node.entries.get(part)))
+        return node
+
+
+def flat(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
+    """A node and all below it with their paths, each directory before what it holds."""
+    yield path, node
+    for name, child in sorted(node.entries.items()):
+        yield from flat(child, f"{path}/{name}" if path else name)
+
+
+def wrong_kind(kind: NodeKind) -> VfsError:
+    """The refusal of a node that is no regular file."""
+    codes = {"directory": "vfs.is-directory", "symlink": "vfs.link"}
+    return VfsError(f"it is a {kind}, not a regular file", code=codes.get(kind, "vfs.access"))
+
+
+def _need(node: Node | None) -> Node:
+    if node is None:
+        raise VfsNotFoundError("there is no such file or directory")
+    return node
+
+
+def _directory(node: Node) -> Node:
+    if node.kind == "symlink":
+        raise wrong_kind("symlink")
+    if node.kind != "directory":
+        raise VfsError("it is not a directory", code="vfs.not-directory")
+    return node
+
+
+def _check_replaced(node: Node, old: Node | None) -> None:
+    """Refuse a rename that would replace something of another kind, or lose something."""
+    if old is None:
+        return
+    if node.kind != "directory" and old.kind == "directory":
+        raise wrong_kind("directory")
+    if node.kind == "directory":
+        if old.kind != "directory":
+            raise VfsError("a directory replaces only a directory", code="vfs.not-directory")
+        if old.entries:
+            raise VfsError("the directory is not empty", code="vfs.not-empty")
 
 
 def dict_vfs() -> Callable[[str], DictDirectory]:
