@@ -13,6 +13,7 @@ whose tables ignore what follows.
 from __future__ import annotations
 
 import hmac
+import os
 import struct
 from typing import Final, NamedTuple
 
@@ -27,6 +28,9 @@ _CONTEXT: Final = "astrid-engine-wasm 2026-01 compiled component seal v1"
 _MAGIC: Final = b"astaot\x00\x01"
 _FOOTER: Final = struct.Struct("<8sQI")
 _TRAILER_BYTES: Final = _FOOTER.size + SEAL_BYTES
+_THREADS: Final = min(4, os.cpu_count() or 1)
+"""Threads that check a seal. A number, not `AUTO`: a number starts threads of its own, which the
+system spreads over idle processors, while `AUTO` wakes kept ones, which may queue on one of them."""
 
 
 class SealedParts(NamedTuple):
@@ -84,7 +88,7 @@ def verify(sealed: bytes | memoryview, *, key: bytes) -> SealedParts:
     if len(view) < _TRAILER_BYTES:
         raise _broken("it is cut off")
     body, seal = view[:-SEAL_BYTES], view[-SEAL_BYTES:]
-    digest = blake3.blake3(body, key=key, max_threads=blake3.blake3.AUTO).digest()
+    digest = blake3.blake3(body, key=key, max_threads=_THREADS).digest()
     if not hmac.compare_digest(digest, bytes(seal)):
         raise _broken("its seal does not match")
     magic, artefact_bytes, metadata_bytes = _FOOTER.unpack(body[-_FOOTER.size :])
