@@ -81,6 +81,13 @@ class ComponentBindings:
             )
         return module
 
+    def silent(self) -> ComponentBindings:
+        """Bindings of the same class whose functions do nothing, to rehearse calls with."""
+        made = object.__new__(ComponentBindings)
+        made._err = self._err
+        made._modules = dict.fromkeys(self._modules, _Silence())
+        return made
+
     def case_of(self, error: Exception) -> WitCaseError | None:
         """Read the generated class of an error case."""
         if not isinstance(error, self._err):
@@ -91,6 +98,17 @@ class ComponentBindings:
         case = type(value).__name__.rpartition("_")[2]
         detail = getattr(value, "value", None)
         return WitCaseError(_kebab(case), None if detail is None else str(detail))
+
+
+class _Silence:
+    """A module in which every name is a function that does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return _nothing
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _module_name(interface: str) -> str:

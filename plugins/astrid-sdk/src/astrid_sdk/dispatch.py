@@ -111,13 +111,6 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def rehearse(tool: Tool, payload: bytes) -> str:
-    """All of a tool call but the publishing; returns the text that would be published."""
-    request = _json(payload)
-    result = call_tool(tool, request.get("arguments"))
-    return _result_text(request.get("call_id") or "", result)
-
-
 def publish_result(name: str, call_id: str, result: ToolResult) -> None:
     """Answer a tool call on the bus.
 

@@ -12,8 +12,8 @@ import sys as python
 from collections.abc import Iterable
 from typing import Any, Final
 
-from astrid_sdk import confine, dispatch, logs
-from astrid_sdk.bindings import ComponentBindings, bind, is_live
+from astrid_sdk import confine, dispatch, image, logs
+from astrid_sdk.bindings import ComponentBindings, bind, is_live, set_live
 from astrid_sdk.declarations import Capsule, capsule_of, make_tool
 from astrid_sdk.loop import RunLoop
 
@@ -43,7 +43,8 @@ _LATE: Final = {
 _WARM_CALLS: Final = 64
 
 confine.confine()
-bind(ComponentBindings())
+_bindings: Final = ComponentBindings()
+bind(_bindings)
 logs.install()
 _lifecycle: Any = importlib.import_module("wit_world.imports.astrid_guest_lifecycle_1_0_0")
 _capsule: Capsule | None = None
@@ -67,6 +68,7 @@ def start(package: str, *, late: Iterable[str] = ()) -> None:
             for other in needed:
                 _import(other)
     _warm_up()
+    image.settle()
 
 
 def _warm_up() -> None:
@@ -75,14 +77,26 @@ def _warm_up() -> None:
     What the interpreter writes into its code objects then belongs to the component's image, instead
     of being written again, page by page, in the first call of every instance.
     """
+    global _capsule  # noqa: PLW0603 - calls of a rehearsal go to a capsule of its own
 
     def probe(text: str, limit: int = 1) -> str:
         return text[:limit]
 
     tool = make_tool(probe, name="probe", mutable=False)
     request = b'{"type":"t","call_id":"c","tool_name":"probe","arguments":{"text":"x"}}'
-    for _ in range(_WARM_CALLS):
-        dispatch.rehearse(tool, request)
+    capsule, _capsule = _capsule, Capsule("probe", tools={tool.name: tool})
+    stdout, python.stdout = python.stdout, logs.LogStream("info")
+    bind(_bindings.silent())
+    set_live(True)
+    try:
+        world = WitWorld()
+        for _ in range(_WARM_CALLS):
+            world.astrid_hook_trigger("tool_execute_probe", request)
+    finally:
+        set_live(False)
+        bind(_bindings)
+        python.stdout = stdout
+        _capsule = capsule
 
 
 def _import(name: str) -> None:

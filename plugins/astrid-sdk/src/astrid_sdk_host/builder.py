@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from astrid_hookspecs.builders import BuildResult, Finding
 from astrid_hookspecs.engines import Progress
-from astrid_sdk_host import checks, dependencies, scaffold, toolchain, world
+from astrid_sdk_host import checks, dependencies, scaffold, shrink, toolchain, world
 from astrid_sdk_host.cache import BuildCache, Entry, cache_directory, digest_tree
 from astrid_sdk_host.inspection import read_declarations, sdk_directory
 from astrid_sdk_host.manifest import component_file, make_manifest
@@ -21,7 +21,7 @@ from astrid_sdk_host.processes import Expectation
 from astrid_sdk_host.project import MANIFEST, Project, build_error, is_python_project, read_project
 
 TOOLS_FILE: Final = "tools.json"
-_FORMAT: Final = b"astrid-python-build-1"
+_FORMAT: Final = b"astrid-python-build-2"
 _HOST_ONLY: Final = ("describe.py", "testing")
 _LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
@@ -103,6 +103,7 @@ class PythonCapsuleBuilder:
                 progress=progress,
             )
             self._cache.note_duration(toolchain.TOOL, seconds)
+            shrink.shrink_file(work / "component.wasm")
             try:
                 return self._cache.keep(key, work / "component.wasm", {"declared": declared})
             except OSError as error:
@@ -138,6 +139,7 @@ def build_key(tree: Project) -> str:
         digest_tree(hasher, tree.search_path, _sources(tree.source))
         digest_tree(hasher, sdk_directory(), _sdk_sources())
         digest_tree(hasher, world.wit_directory(), world.wit_packages())
+        digest_tree(hasher, toolchain.EXTENSION.parent, [toolchain.EXTENSION])
     except OSError as error:
         raise build_error(f"cannot read {error.filename}: {error.strerror}") from error
     return hasher.hexdigest()
@@ -171,6 +173,7 @@ def _stage_sources(tree: Project, python: Path) -> None:
     guest_only = shutil.ignore_patterns("__pycache__", *_HOST_ONLY)
     shutil.copytree(sdk_directory(), python / "astrid_sdk", ignore=guest_only, dirs_exist_ok=True)
     toolchain.write_entry(python, package=tree.package)
+    toolchain.write_extension(python)
 
 
 def extra_files(tree: Project) -> list[str]:

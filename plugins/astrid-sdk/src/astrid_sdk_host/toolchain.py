@@ -18,7 +18,11 @@ from astrid_sdk_host.world import WORLD
 TOOL: Final = "componentize-py"
 ENTRY: Final = "astrid_entry"
 USUAL_S: Final = 8.0
+EXTENSION: Final = Path(__file__).with_name("image.wat")
+"""Text of the native module that `astrid_sdk.image` uses."""
 _TIMEOUT_S: Final = 300.0
+_EXTENSION_FILE: Final = "_astrid_image.cpython-314-wasm32-wasi.so"
+"""The tag is part of it: an interpreter of another version, with other layouts, does not see it."""
 _START: Final = "import sys; from componentize_py import script; sys.exit(script())"
 _ENTRY_TEXT: Final = '''"""Start module of the component, written by the build."""
 
@@ -54,6 +58,13 @@ def write_entry(directory: Path, *, package: str) -> None:
             late |= _late_imports(path, parts)
     text = _ENTRY_TEXT.format(package=package, late=sorted(late))
     (directory / f"{ENTRY}.py").write_text(text, encoding="utf-8")
+
+
+def write_extension(directory: Path) -> None:
+    """Write the native module that the SDK uses while a component is built."""
+    from wasmtime import wat2wasm  # noqa: PLC0415 - a large library, used here
+
+    (directory / _EXTENSION_FILE).write_bytes(wat2wasm(EXTENSION.read_text(encoding="utf-8")))
 
 
 def _late_imports(path: Path, parts: tuple[str, ...]) -> set[str]:
