@@ -40,6 +40,7 @@ from astrid_hookspecs.engines import (
 from astrid_hookspecs.values import CapsuleId, Principal
 from astrid_sdk_host.builder import PythonCapsuleBuilder
 from astrid_sdk_host.cache import BuildCache
+from astrid_sdk_host.shrink import shrink
 
 pytestmark = pytest.mark.slow
 
@@ -185,6 +186,20 @@ def test_component_imports_the_host_and_nothing_else(built: Built, engine: WasmE
     assert report.has_run
     assert report.has_install
     assert not report.has_upgrade
+
+
+def test_component_has_only_what_it_uses(built: Built) -> None:
+    component = built.component.read_bytes()
+
+    assert shrink(component) == component
+    assert b"component-name" not in component
+
+
+def test_objects_of_the_image_are_permanent(built: Built) -> None:
+    """The count that the native module gives an object, less the reference that gave it."""
+    count = (0x50000000 - 1).to_bytes(4, "little")
+
+    assert built.component.read_bytes().count(count) > 10_000
 
 
 def test_staged_directory_is_installable(built: Built) -> None:

@@ -282,14 +282,3 @@ def test_chain_ends_with_denial_and_final_answer(capsule: Make, topic: str) -> N
 )
 def test_command_line(capsule: Make, line: str, expected: tuple[str, str | None]) -> None:
     assert capsule(HANDLERS).command(line) == expected
-
-
-def test_a_rehearsal_answers_like_a_call_and_publishes_nothing(capsule: Make) -> None:
-    harness = capsule(TOOLS)
-    payload = {"call_id": "c-1", "arguments": {"items": [1, 2]}}
-
-    text = dispatch.rehearse(harness.declared.tools["value"], json.dumps(payload).encode())
-
-    assert harness.host.published == []
-    harness.trigger("tool_execute_value", payload)
-    assert json.loads(text) == harness.host.published[0].payload

@@ -29,8 +29,8 @@ _MAGIC: Final = b"astaot\x00\x01"
 _FOOTER: Final = struct.Struct("<8sQI")
 _TRAILER_BYTES: Final = _FOOTER.size + SEAL_BYTES
 _THREADS: Final = min(4, os.cpu_count() or 1)
-"""Threads that check a seal. A number, not `AUTO`: a number starts threads of its own, which the
-system spreads over idle processors, while `AUTO` wakes kept ones, which may queue on one of them."""
+"""Threads that check a seal. A number starts threads of its own, which the system spreads over idle
+processors; `AUTO` wakes kept ones, which may queue on the processor that woke them."""
 
 
 class SealedParts(NamedTuple):

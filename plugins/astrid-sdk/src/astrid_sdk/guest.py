@@ -91,7 +91,9 @@ def _warm_up() -> None:
     try:
         world = WitWorld()
         for _ in range(_WARM_CALLS):
-            world.astrid_hook_trigger("tool_execute_probe", request)
+            answer = world.astrid_hook_trigger("tool_execute_probe", request)
+            if answer.action != "continue":
+                raise RuntimeError(f"the rehearsed tool call was refused: {answer.data}")
     finally:
         set_live(False)
         bind(_bindings)
