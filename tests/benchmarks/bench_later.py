@@ -11,12 +11,12 @@ def run(*, quick: bool = False) -> list[Row]:
     return [
         skipped(
             "warm tool call from a client over the socket, with audit",
-            "needs the daemon's socket and the audit chain",
+            "needs the daemon's socket",
             budget=">= 8 x faster than an MCP stdio server",
         ),
         skipped(
             "8 pipelined clients with durable audit",
-            "needs the daemon's socket and the audit chain",
+            "needs the daemon's socket",
             budget=">= 0.8 x the rate without audit; >= 10,000/s on two cores",
         ),
         skipped(
