@@ -54,7 +54,12 @@ class NodeStat(NamedTuple):
 
 
 class VfsFile(Protocol):
-    """An open file; reads and writes are positional. Used by one thread at a time."""
+    """An open file; reads and writes are positional. Used by one thread at a time.
+
+    What the open mode does not cover raises `vfs.access`: writing after `read`, reading after
+    `write` or `append`. Negative offsets and sizes are refused. What was written is seen by whoever
+    opens the file after `sync` or `close`.
+    """
 
     def read_at(self, offset: int, size: int) -> bytes:
         """`size` bytes, fewer only where the file ends; empty at or after the end."""

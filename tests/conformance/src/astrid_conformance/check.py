@@ -77,6 +77,10 @@ class CheckList(Generic[SubjectT]):
 
         return add
 
+    def include(self, other: CheckList[Any]) -> None:
+        """Take over the checks of another list, whose subject is a base of this one's."""
+        self._checks.extend(other)
+
     def __iter__(self) -> Iterator[Check[SubjectT]]:
         return iter(self._checks)
 

@@ -18,6 +18,7 @@ from astrid_conformance.checks.engine import ENGINE, engine_subject
 from astrid_conformance.checks.kv_subject import KV_STORE, kv_subject
 from astrid_conformance.checks.secret_store import SECRET_STORE, secret_subject
 from astrid_conformance.checks.vfs_backend import VFS_BACKEND, vfs_subject
+from astrid_conformance.checks.vfs_overlay import VFS_OVERLAY, overlay_subject
 
 del _all
 
@@ -76,6 +77,9 @@ KINDS: Final[Mapping[str, KindChecks]] = MappingProxyType(
             VFS_BACKEND,
             lambda record, path: vfs_subject(record.factory, path),
             excluded=_serves_files,
+        ),
+        "vfs-overlay": KindChecks(
+            VFS_OVERLAY, lambda record, path: overlay_subject(record.factory, path)
         ),
         "audit-sink": KindChecks(AUDIT_SINK, lambda record, _: audit_subject(record.factory)),
         "capsule-builder": KindChecks(

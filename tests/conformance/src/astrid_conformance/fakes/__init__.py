@@ -7,14 +7,17 @@ from astrid_conformance.fakes.kv_store import DictKvStore
 from astrid_conformance.fakes.secret_store import DictSecretStore
 from astrid_conformance.fakes.vfs import DictDirectory, dict_vfs
 from astrid_conformance.fakes.vfs_file import DictFile
+from astrid_conformance.fakes.vfs_overlay import DictOverlay, make_dict_overlay
 
 __all__ = [
     "DictDirectory",
     "DictFile",
     "DictKvStore",
+    "DictOverlay",
     "DictSecretStore",
     "HostCall",
     "RecordingHostApi",
     "RecordingHostInstance",
     "dict_vfs",
+    "make_dict_overlay",
 ]

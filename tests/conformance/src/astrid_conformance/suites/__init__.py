@@ -17,6 +17,7 @@ from astrid_conformance.suites.kinds import (
     KvStoreConformance,
     SecretStoreConformance,
     VfsBackendConformance,
+    VfsOverlayConformance,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "KvStoreConformance",
     "SecretStoreConformance",
     "VfsBackendConformance",
+    "VfsOverlayConformance",
 ]

@@ -14,6 +14,13 @@ from astrid_conformance.checks.engine import ENGINE, engine_subject
 from astrid_conformance.checks.kv_subject import KV_STORE, kv_subject
 from astrid_conformance.checks.secret_store import SECRET_STORE, secret_subject
 from astrid_conformance.checks.vfs_backend import VFS_BACKEND, VfsSubject, vfs_subject
+from astrid_conformance.checks.vfs_overlay import (
+    VFS_OVERLAY,
+    Lower,
+    OverlaySubject,
+    dict_lower,
+    overlay_subject,
+)
 from astrid_conformance.suites.base import Conformance
 from astrid_hookspecs.audit import AuditSink
 from astrid_hookspecs.builders import CapsuleBuilder
@@ -21,7 +28,7 @@ from astrid_hookspecs.buses import Bus
 from astrid_hookspecs.engines import Engine, EngineEnvironment
 from astrid_hookspecs.secrets import SecretStore
 from astrid_hookspecs.stores import KvStore
-from astrid_hookspecs.vfs import VfsDirectory
+from astrid_hookspecs.vfs import OverlaySpec, VfsDirectory, VfsOverlay
 
 
 class KvStoreConformance(Conformance):
@@ -94,6 +101,29 @@ class VfsBackendConformance(Conformance):
     def subject(self, directory: Path) -> AbstractContextManager[VfsSubject]:
         """A directory that is closed after the check."""
         return vfs_subject(self.make, directory)
+
+
+class VfsOverlayConformance(Conformance):
+    """The contract of `VfsOverlay`, that of `VfsDirectory` included. `make` is called in another
+    process too, so it must be a static method of an importable class, or a module-level function
+    assigned with `staticmethod`."""
+
+    checks: ClassVar[CheckList[Any]] = VFS_OVERLAY
+
+    @staticmethod
+    def make(spec: OverlaySpec) -> VfsOverlay:
+        """Open an overlay."""
+        raise NotImplementedError
+
+    def lower(self, directory: Path) -> Lower:  # noqa: ARG002 - for subclasses with files
+        """The lower directory, empty; one in memory unless a subclass says otherwise."""
+        return dict_lower()
+
+    def subject(self, directory: Path) -> AbstractContextManager[OverlaySubject]:
+        """An overlay that is closed after the check."""
+        stores = directory / "stores"
+        stores.mkdir()
+        return overlay_subject(self.make, stores, self.lower(directory))
 
 
 class AuditSinkConformance(Conformance):
