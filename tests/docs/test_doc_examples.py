@@ -30,6 +30,7 @@ def test_the_tutorial_works(graduate: Reader) -> None:
         ("writing-capsules.md", 6),
         ("capsule-manifest.md", 1),
         ("troubleshooting.md", 7),
+        ("plugins.md", 2),
     ],
 )
 def test_the_examples_of_a_page_work(graduate: Reader, page: str, at_least: int) -> None:
