@@ -78,15 +78,16 @@ def test_an_endless_loop_ends_at_the_callers_limit_and_others_go_on(
         await install_example(kernel, "spinner")
         await install_example(kernel, "tally")
         profile = tmp_path / "home" / "etc" / "profiles" / "impatient.toml"
-        profile.write_text("[quotas]\nmax_timeout_secs = 1\n")
+        profile.write_text("[quotas]\nmax_timeout_secs = 2\n")
         started = time.monotonic()
         spinning = asyncio.create_task(kernel.call_tool("spin", principal="impatient"))
         await asyncio.sleep(0.2)
         kernel.publish(event("notes.v1.ingested"))
-        await eventually(lambda: kernel.read_state("tally", "count") == b"1", timeout_s=0.5)
+        await eventually(lambda: kernel.read_state("tally", "count") == b"1", timeout_s=1.5)
+        assert not spinning.done()
         with pytest.raises(GuestTimeoutError):
             await spinning
-        assert 0.9 < time.monotonic() - started < 1.3
+        assert 1.9 < time.monotonic() - started < 6
         (spinner,) = [capsule for capsule in kernel.capsules() if capsule.id == "spinner"]
         assert spinner.stats()["timeouts"] == 1
 

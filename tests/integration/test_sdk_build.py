@@ -225,7 +225,7 @@ def test_building_again_takes_no_time(built: Built, tmp_path: Path) -> None:
 
     result = builder.build(HEARTBEAT, tmp_path / "again", progress=None)
 
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 4
     assert result.from_cache
     assert (tmp_path / "again/heartbeat.wasm").read_bytes() == built.component.read_bytes()
     assert (tmp_path / "again/tools.json").read_text() == (

@@ -166,8 +166,8 @@ def test_several_hanging_policies_share_one_deadline(
     for name in ("one", "two", "three", "four"):
         manager.add(policy(hanging), source=PluginSource(name, f"astrid-{name}", "1.0"))
     started = time.monotonic()
-    votes = VoteCaller(manager, limit_s=0.25).collect(REQUEST)
-    assert time.monotonic() - started < 0.8
+    votes = VoteCaller(manager, limit_s=0.5).collect(REQUEST)
+    assert time.monotonic() - started < 1.8, "one after the other takes two seconds"
     assert {vote.verdict for _, vote in votes} == {Verdict.DENY}
 
 

@@ -237,9 +237,10 @@ def test_members_of_resources_carry_their_binary_names() -> None:
     assert members["[static]r.s"].params == ()
 
 
-def test_a_top_level_use_names_an_interface() -> None:
+@pytest.mark.parametrize(("use", "name"), [("c:d/k@2.0.0 as z", "z"), ("c:d/k@2.0.0", "k")])
+def test_a_top_level_use_names_an_interface(use: str, name: str) -> None:
     found = wits(
-        "package a:b; use c:d/k@2.0.0 as z; interface i { use z.{t}; f: func(x: t); }",
+        f"package a:b; use {use}; interface i {{ use {name}.{{t}}; f: func(x: t); }}",
         "package c:d@2.0.0; interface k { type t = u8; }",
     )
     assert dict(found.functions("a:b/i"))["f"].params == (Field("x", U8),)

@@ -82,13 +82,13 @@ def test_busy_principal_does_not_delay_others_and_waits_for_itself(
     capsule = bench.load("acts.wat", host)
     capsule.invoke("echo", b"", make_call("bob"))
     host.entered.clear()
-    busy, outcome = in_thread(lambda: capsule.invoke("loop", b"", make_call(timeout_s=0.6)))
+    busy, outcome = in_thread(lambda: capsule.invoke("loop", b"", make_call(timeout_s=1.5)))
     assert host.entered.wait(5.0)
     began = time.monotonic()
     assert capsule.invoke("echo", b"x", make_call("bob")).data == "x"
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 1
     assert capsule.invoke("echo", b"x", make_call("alice")).data == "x"
-    assert time.monotonic() - began > 0.3, "calls of one instance are serialised"
+    assert time.monotonic() - began > 1, "calls of one instance are serialised"
     busy.join()
     assert isinstance(outcome[0], GuestTimeoutError)
 
@@ -131,7 +131,7 @@ def test_unload_stops_running_calls_after_the_grace_period(
     assert host.entered.wait(5.0)
     began = time.monotonic()
     capsule.unload(grace_s=0.2)
-    assert 0.2 <= time.monotonic() - began < 0.5
+    assert 0.2 <= time.monotonic() - began < 4
     busy.join()
     assert isinstance(outcome[0], GuestCancelledError)
     assert host.open_count == 0
@@ -149,7 +149,7 @@ def test_unload_wakes_host_calls_within_the_grace_period(
     assert host.entered.wait(5.0)
     began = time.monotonic()
     capsule.unload(grace_s=5.0)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 4
     busy.join()
     assert isinstance(outcome[0], GuestResult)
 
@@ -255,7 +255,7 @@ def test_lifecycle_has_its_own_limits(
     began = time.monotonic()
     with pytest.raises(GuestTimeoutError):
         capsule.lifecycle("astrid-upgrade", make_call(timeout_s=60.0))
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 4
 
 
 def test_time_in_prompts_does_not_count(
