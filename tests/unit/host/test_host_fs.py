@@ -352,7 +352,10 @@ def test_27_copy(fs: Fs) -> None:
     assert (fs.files.workspace / "d/c").stat().st_mode & 0o777 == 0o750
     assert guest("fs-copy", "d", "d/e") == err("is-directory")
     assert guest("fs-copy", "a.txt", "d") == err("is-directory")
+    before = (fs.files.workspace / "d/c").stat()
     assert guest("fs-copy", "d/c", "d/../d/c") == OK
+    after = (fs.files.workspace / "d/c").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert guest("fs-copy", "home://x", "d/c") == OK
     assert (fs.files.workspace / "d/c").read_bytes() == b"mine"
     assert guest("fs-copy", "a.txt", "home://data/a") == OK

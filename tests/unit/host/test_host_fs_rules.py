@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_core.domain.file_pattern import FilePlace, parse_file_patterns
+from astrid_core.host.fs import MAX_FILE_BYTES
 from astrid_core.host.fs_access import MAX_ATTEMPTS
 from astrid_core.host.fs_errors import error_answer
+from astrid_core.host.fs_handle import FileHandle
 from astrid_core.host.fs_resolve import MAX_LINKS, Resolver
 from astrid_core.host.fs_target import Target
 from astrid_core.host.mount import Mount, NoFiles
@@ -33,10 +35,9 @@ from astrid_hookspecs.errors import (
     VfsNotFoundError,
 )
 from astrid_hookspecs.values import CapsuleId, Principal
-from astrid_hookspecs.vfs import VfsDirectory
 from astrid_hookspecs.vfs_paths import VFS_CODES
 from tests.unit.host.conftest import World
-from tests.unit.host.disk_files import DiskFiles
+from tests.unit.host.disk_files import DiskFiles, DiskLease
 
 FS = "astrid:fs/host@1.0.0"
 HANDLE = "[method]file-handle."
@@ -187,18 +188,23 @@ def test_a_resolved_path_is_canonical_and_inside_as_the_system_sees_it(
 
 
 class Interfering:
-    """Does something right before an operation, as another process would."""
+    """Does something right before an operation, as another process would.
 
-    def __init__(self, inner: VfsDirectory, before: Callable[[str], None]) -> None:
+    The operations of an opened file are called `file.read_at` and so on.
+    """
+
+    def __init__(self, inner: Any, before: Callable[[str], None], *, prefix: str = "") -> None:
         self.inner = inner
         self.before = before
+        self.prefix = prefix
 
     def __getattr__(self, name: str) -> Any:
         operation = getattr(self.inner, name)
 
         def work(*arguments: Any, **more: Any) -> Any:
-            self.before(name)
-            return operation(*arguments, **more)
+            self.before(self.prefix + name)
+            result = operation(*arguments, **more)
+            return Interfering(result, self.before, prefix="file.") if name == "open" else result
 
         return work
 
@@ -256,6 +262,50 @@ def test_a_link_that_vanishes_while_it_is_read_is_resolved_again(
 
     files.wrap = lambda root: Interfering(root, swap)
     assert guest_of(world, call)("read-file", "in") == ("ok", b"now a file")
+
+
+@pytest.mark.parametrize("function", ["fs-stat", "fs-exists", "fs-canonicalize"])
+def test_a_link_that_appears_before_a_look_is_followed_and_checked(
+    world: World, call: Any, files: DiskFiles, function: str
+) -> None:
+    (files.workspace / "d/f").write_bytes(b"f")
+    looks = []
+
+    def swap(operation: str) -> None:
+        looks.append(operation)
+        if looks.count("stat") == 2 and not (files.workspace / "d/f").is_symlink():
+            (files.workspace / "d/f").unlink()
+            (files.workspace / "d/f").symlink_to("../a.txt")
+
+    files.wrap = lambda root: Interfering(root, swap)
+    guest = guest_of(world, call, fs_read=("cwd://d",))
+    assert guest(function, "d/f") == ("capability-denied", None)
+    assert [event.resource for event in world.decisions] == ["workspace://a.txt"]
+
+
+def grows(files: DiskFiles, name: str, size: int) -> None:
+    """The file gets longer between the look at its length and the first read."""
+
+    def grow(operation: str) -> None:
+        if operation == "file.read_at":
+            with (files.workspace / name).open("r+b") as file:
+                file.truncate(size)
+
+    files.wrap = lambda root: Interfering(root, grow)
+
+
+def test_a_file_that_grows_while_it_is_read_is_too_large(guest: Guest, files: DiskFiles) -> None:
+    grows(files, "a.txt", MAX_FILE_BYTES + 1)
+    assert guest("read-file", "a.txt") == ("too-large", None)
+
+
+def test_a_copy_denied_when_its_source_grows_above_the_storage_limit(
+    world: World, guest: Guest, files: DiskFiles
+) -> None:
+    world.quotas.max_storage_bytes = 4
+    grows(files, "a.txt", 5)
+    assert guest("fs-copy", "a.txt", "d/c") == ("quota", None)
+    assert list((files.workspace / "d").iterdir()) == []
 
 
 # Mounts -------------------------------------------------------------------------------------------
@@ -317,6 +367,40 @@ def test_what_a_handle_does(guest: Guest, files: DiskFiles) -> None:
     both = guest("fs-open", "d/f", "read-write")[1]
     assert guest(f"{HANDLE}write-at", both, 0, b"x") == ("ok", 1)
     assert guest(f"{HANDLE}read-at", both, 0, 10) == ("ok", b"xbc")
+
+
+@pytest.mark.parametrize(
+    ("mode", "reads", "writes"),
+    [
+        ("read", True, False),
+        ("write", False, True),
+        ("append", False, True),
+        ("read-write", True, True),
+    ],
+)
+def test_a_handle_denied_when_it_was_opened_for_something_else_whatever_the_backend_says(
+    tmp_path: Path, mode: Any, reads: bool, writes: bool
+) -> None:
+    """Without a backend that could say no: the handle itself knows what the gate allowed."""
+    (tmp_path / "f").write_text("x")
+    at = target(tmp_path, "read-write")
+    alice = Principal("alice")
+    handle = FileHandle(
+        at.open("read-write"),
+        target=at,
+        mode=mode,
+        principal=alice,
+        lease=DiskLease(at.mount, open_leases=[]),
+        dropped=lambda _handle: None,
+    )
+    for wanted, allowed in ((False, reads), (True, writes)):
+        if allowed:
+            handle.check_use(alice, writes=wanted)
+        else:
+            with pytest.raises(VfsError) as caught:
+                handle.check_use(alice, writes=wanted)
+            assert caught.value.code == "vfs.access"
+    handle.drop()
 
 
 def test_an_appending_handle_ignores_the_position(guest: Guest, files: DiskFiles) -> None:
