@@ -299,6 +299,16 @@ def test_a_file_that_grows_while_it_is_read_is_too_large(guest: Guest, files: Di
     assert guest("read-file", "a.txt") == ("too-large", None)
 
 
+def test_what_is_too_long_is_not_even_read(world: World, guest: Guest, files: DiskFiles) -> None:
+    world.quotas.max_storage_bytes = MAX_FILE_BYTES
+    seen: list[str] = []
+    files.wrap = lambda root: Interfering(root, seen.append)
+    assert guest("read-file", "big") == ("too-large", None)
+    assert guest("fs-copy", "big", "d/c") == ("quota", None)
+    assert "file.stat" in seen
+    assert not {"file.read_at", "replace"} & set(seen)
+
+
 def test_a_copy_denied_when_its_source_grows_above_the_storage_limit(
     world: World, guest: Guest, files: DiskFiles
 ) -> None:
