@@ -149,10 +149,19 @@ class Resolver:
 
 
 def _stopped(done: list[str], todo: list[str], error: VfsError) -> Resolved:
-    """Behind what is missing there are no links; but `..` there means nothing."""
-    if PARENT in todo:
-        return Resolved(tuple(done), error)
-    return Resolved((*done, *reversed(todo)))
+    """Behind what is missing there are no links; but `..` there means nothing.
+
+    A rest that would lead above the root escapes whether or not something is there: otherwise the
+    answer would tell a guest what exists where it may not look.
+    """
+    if PARENT not in todo:
+        return Resolved((*done, *reversed(todo)))
+    depth = len(done)
+    for name in reversed(todo):
+        depth += -1 if name == PARENT else 1
+        if depth < 0:
+            raise _escape()
+    return Resolved(tuple(done), error)
 
 
 def _escape() -> PathEscapeError:

@@ -125,6 +125,26 @@ def test_read_denied_when_no_entry_covers_it(
     assert fs.guest(principal, fs_read=fs_read)("read-file", path) == err("capability-denied")
 
 
+@pytest.mark.parametrize("function", ["read-file", "fs-exists", "fs-stat", "fs-canonicalize"])
+@pytest.mark.parametrize(
+    ("rest", "case"),
+    [
+        ("", "capability-denied"),
+        ("/x", "capability-denied"),
+        ("/..", "capability-denied"),
+        ("/../x/../y", "capability-denied"),
+        ("/../..", "boundary-escape"),
+        ("/../x/../../y", "boundary-escape"),
+    ],
+)
+def test_without_a_grant_nobody_learns_what_exists(
+    fs: Fs, function: str, rest: str, case: str
+) -> None:
+    guest = fs.guest(fs_read=(), fs_write=())
+    for name in ("d", "a.txt", "nothing"):
+        assert guest(function, name + rest) == err(case), name
+
+
 @pytest.mark.parametrize(
     ("fs_read", "path"),
     [
