@@ -1,0 +1,222 @@
+"""The audit log as a kernel uses it: killed processes, full disks, bounds, floods, copies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from astrid_core.domain.audit_segment import Condition
+from astrid_core.kernel.audit.denials import MAX_SINGLE, WINDOW_S, DenialRecorder
+from astrid_core.kernel.audit.log import AuditLog
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.reader import Query, Row, entries, verify_log
+from astrid_core.kernel.audit.retention import Retention
+from astrid_hookspecs.audit import AuditEntry
+from astrid_hookspecs.errors import AuditError
+from astrid_hookspecs.events import DecisionEvent
+from astrid_hookspecs.values import CapsuleId, Principal
+from tests.support.audit_chains import KEY, entry
+
+ROUNDS: Final = 6
+SEGMENT_BYTES: Final = 64 * 1024
+SMALL: Final = Retention(max_bytes=32 * SEGMENT_BYTES)
+
+WRITER: Final = """
+import os, resource, sys
+from pathlib import Path
+from astrid_core.kernel.audit.log import AuditLog
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_hookspecs.errors import AuditError
+from tests.support.audit_chains import KEY, entry
+
+log = AuditLog(AuditPlaces(Path(sys.argv[1])), key=KEY)
+first, most_bytes = int(sys.argv[2]), int(sys.argv[3])
+if most_bytes:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+try:
+    for number in range(first, first + 20000):
+        log.append(entry(number))
+        os.write(1, b"%d\\n" % number)
+except AuditError as error:
+    os.write(2, f"{error.code}: {error}".encode())
+    os._exit(3)
+"""
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> AuditPlaces:
+    (tmp_path / "audit").mkdir(mode=0o700)
+    return AuditPlaces(tmp_path / "audit")
+
+
+@contextmanager
+def opened(places: AuditPlaces, retention: Retention = SMALL) -> Iterator[AuditLog]:
+    log = AuditLog(places, key=KEY, retention=retention)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def writer(places: AuditPlaces, first: int, *, most_bytes: int = 0) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(places.root), str(first), str(most_bytes)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def conditions(places: AuditPlaces) -> set[Condition]:
+    return {verdict.condition for verdict in verify_log(places, keys=[KEY.public])}
+
+
+def rows(places: AuditPlaces, action: str) -> list[Row]:
+    return list(entries(places, Query(action=action)))
+
+
+def test_what_was_acknowledged_before_a_kill_is_there(places: AuditPlaces) -> None:
+    acknowledged = 0
+    for turn in range(ROUNDS):
+        with writer(places, acknowledged + 1) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.01 * turn)
+            process.kill()
+            said = process.stdout.read().split()[-1:]
+        acknowledged = int(said[0]) if said and said[0].isdigit() else acknowledged + 1
+        assert conditions(places) <= {Condition.INTACT, Condition.TORN}
+        written = [row["action"]["path"] for row in rows(places, "fs.write-file")]
+        assert f"f{acknowledged}" in written
+    with opened(places) as log:
+        assert log.problems == [], "a crash is no damage"
+        log.append(entry(1))
+    assert conditions(places) == {Condition.INTACT}
+
+
+def test_what_cannot_be_written_is_refused_and_the_log_stays_whole(places: AuditPlaces) -> None:
+    with writer(places, 1, most_bytes=SEGMENT_BYTES) as process:
+        out, problem = process.communicate(timeout=60)
+    assert process.returncode == 3, problem
+    assert b"audit" in problem
+    acknowledged = len(out.split())
+    assert acknowledged > 10
+    assert len(rows(places, "fs.write-file")) == acknowledged, "nothing refused was recorded"
+    with opened(places) as log:
+        log.append(entry(1))
+    assert conditions(places) == {Condition.INTACT}
+
+
+def test_a_log_that_comes_back_goes_on(places: AuditPlaces) -> None:
+    with opened(places) as log:
+        log.append(entry(1))
+        away = places.root.with_name("away")
+        log.append(entry(1, principal=Principal("bob")))
+        places.root.rename(away)
+        places.root.write_text("in the way")
+        with pytest.raises(AuditError, match="was not recorded"):
+            log.append(entry(1, principal=Principal("carol")))
+        places.root.unlink()
+        away.rename(places.root)
+        log.append(entry(2, principal=Principal("carol")))
+    assert conditions(places) == {Condition.INTACT}
+    assert len(rows(places, "fs.write-file")) == 3
+
+
+def test_only_the_owner_reads_it(places: AuditPlaces) -> None:
+    with opened(places) as log:
+        log.append(entry(1))
+    for directory, names, files in os.walk(places.root):
+        for name in names:
+            assert (Path(directory) / name).stat().st_mode & 0o777 == 0o700, name
+        for name in files:
+            assert (Path(directory) / name).stat().st_mode & 0o777 == 0o600, name
+
+
+def fill(places: AuditPlaces, count: int, retention: Retention) -> None:
+    with opened(places, retention) as log:
+        for number in range(count):
+            log.append(entry(number, resource="workspace://" + "f" * 4000))
+        log.append(entry(1, principal=Principal("bob")))
+
+
+def bounded(places: AuditPlaces, retention: Retention, done: Callable[[], bool]) -> None:
+    with opened(places, retention):
+        deadline = time.monotonic() + 20
+        while not done() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert done()
+    assert conditions(places) == {Condition.INTACT}
+    assert rows(places, "audit.pruned"), "a receipt says what was removed"
+    assert any(row["principal"] == "bob" for row in rows(places, "fs.write-file"))
+
+
+def test_the_largest_chain_gives_way_to_the_size_bound(places: AuditPlaces) -> None:
+    fill(places, 900, Retention())
+    tight = Retention(max_bytes=SEGMENT_BYTES * 20)
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in places.root.rglob("*.jsonl"))
+
+    assert size() > tight.max_bytes
+    bounded(places, tight, lambda: size() <= tight.max_bytes)
+
+
+def test_what_is_too_old_goes(places: AuditPlaces) -> None:
+    fill(places, 60, SMALL)
+    oldest = min(places.root.joinpath("ada").rglob("*.jsonl"))
+    os.utime(oldest, (0, 0))
+    bounded(places, SMALL, lambda: not oldest.exists())
+
+
+def test_a_flood_of_refusals_is_counted(places: AuditPlaces) -> None:
+    now = [0.0]
+    with opened(places) as log:
+        recorder = DenialRecorder(log, clock=lambda: now[0])
+        refusal = DecisionEvent(
+            allowed=False,
+            principal=Principal("ada"),
+            capsule=CapsuleId("notes"),
+            action="fs.read",
+            resource="workspace://secret",
+            rule="fs_read",
+        )
+        for _ in range(1000):
+            recorder.record(refusal)
+        now[0] = WINDOW_S
+        recorder.record(refusal)
+        recorder.close()
+    found = list(entries(places, Query(outcome="denied")))
+    assert len(found) == MAX_SINGLE + 2
+    assert sum(int(row["action"].get("count", 1)) for row in found) == 1001
+
+
+class Copies:
+    """A sink that keeps what it gets; the second entry breaks it."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+
+    def write(self, entry: AuditEntry) -> None:
+        self.got.append(entry.resource)
+        if len(self.got) == 2:
+            raise RuntimeError("full")
+
+    def close(self) -> None:
+        self.got.append("closed")
+
+
+def test_sinks_get_every_entry_in_order_whatever_they_do(places: AuditPlaces) -> None:
+    sink = Copies()
+    log = AuditLog(places, key=KEY, sinks=[sink])
+    for number in range(50):
+        log.append(entry(number))
+    log.close()
+    assert sink.got == [*(f"workspace://f{number}" for number in range(50)), "closed"]
