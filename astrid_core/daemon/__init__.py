@@ -1,1 +1,1 @@
-"""The local socket: framing, server, signals."""
+"""The kernel process: a local socket in front of one kernel, and the client that talks to it."""
