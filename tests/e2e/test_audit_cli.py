@@ -1,0 +1,99 @@
+"""`astrid audit` in real processes: find entries, prove that they are whole, take copies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from astrid_core.kernel.assembly import assemble
+from astrid_hookspecs.values import Principal
+from tests.support.audit_chains import entry
+
+ASTRID = str(Path(sys.executable).with_name("astrid"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home in whose log two principals acted and one was refused something."""
+    project = tmp_path / "project"
+    project.mkdir()
+    parts = assemble(tmp_path / "home", workspace=project)
+    try:
+        for number in range(3):
+            parts.audit.append(entry(number))
+        parts.audit.append(
+            entry(4, principal=Principal("bob"), timestamp="2026-04-01T00:00:00.000Z")
+        )
+        parts.audit.append(entry(5, outcome="denied", rule="fs_write", resource="home://\x1b[31m"))
+    finally:
+        parts.release.close()
+    return tmp_path / "home"
+
+
+def astrid(home: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    ended = subprocess.run(
+        [ASTRID, "audit", *arguments],
+        env={**kept, "ASTRID_HOME": str(home), "NO_COLOR": "1"},
+        cwd=home.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == status, ended.stderr
+    return ended
+
+
+def found(home: Path, *arguments: str) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(astrid(home, *arguments, "--json").stdout)
+    return listed
+
+
+def test_entries_are_found_by_who_what_when_and_how_it_ended(home: Path) -> None:
+    assert len(found(home, "query")) == 5
+    assert len(found(home, "query", "--principal", "ada")) == 4
+    assert len(found(home, "query", "--action", "fs.*", "--until", "2026-03-02")) == 4
+    assert [row["principal"] for row in found(home, "query", "--since", "2026-03-02")] == ["bob"]
+    assert found(home, "query", "--since", "1h") == []
+    (refused,) = found(home, "query", "--outcome", "denied")
+    assert refused["authorization"]["reason"] == "fs_write"
+    assert len(found(home, "tail", "-n", "2")) == 2
+
+
+def test_text_from_guests_is_escaped_for_terminals(home: Path) -> None:
+    shown = astrid(home, "query", "--outcome", "denied").stdout
+    assert "home://" in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("option", [("--outcome", "maybe"), ("--since", "yesterday")])
+def test_a_question_that_makes_no_sense_is_refused(home: Path, option: tuple[str, str]) -> None:
+    ended = astrid(home, "query", *option, status=1)
+    assert option[1] in ended.stderr
+    assert "hint: use" in ended.stderr
+
+
+def test_verify_proves_a_whole_log_and_says_where_a_changed_one_differs(home: Path) -> None:
+    assert json.loads(astrid(home, "verify", "--json").stdout)["ok"] is True
+    (segment,) = (home / "var" / "audit" / "ada").rglob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b"denied", b"allowed"))
+    ended = astrid(home, "verify", status=7)
+    assert "tampered" in ended.stderr
+    assert "entry 4" in ended.stderr
+    assert "1 of 2 chains" in ended.stderr
+
+
+def test_an_export_is_what_is_stored_and_overwrites_nothing(home: Path) -> None:
+    target = home.parent / "audit.jsonl"
+    astrid(home, "export", str(target), "--principal", "ada")
+    (segment,) = (home / "var" / "audit" / "ada").rglob("*.jsonl")
+    assert target.read_bytes() == segment.read_bytes()
+    assert "exists" in astrid(home, "export", str(target), status=1).stderr
