@@ -135,6 +135,18 @@ class ChainCheck:
         self._knows_tip = report.damage is None and self._tip is not None
         self._tail = (report.good_bytes, report.torn_bytes)
 
+    def add_unreadable(self, first: int) -> None:
+        """Take note of a segment that is no file this log can have written.
+
+        Args:
+            first: Number in its name.
+        """
+        self._names.append(first)
+        self._contents.append(first)
+        self._find(Condition.TAMPERED, "segment-unreadable", first, first)
+        self._knows_tip = False
+        self._tail = (0, 0)
+
     def verdict(self) -> ChainVerdict:
         """What all of it amounts to; once, after the last segment."""
         if self._contents != self._names == sorted(self._contents):

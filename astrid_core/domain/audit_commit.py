@@ -148,7 +148,7 @@ def parse_commit(line: bytes) -> Commit:
         found = _decode_commit(line)
         commit = found.commit
         sizes = len(_bytes(commit.key)), len(_bytes(commit.signature))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EntryError("commit-malformed") from error
     in_range = 0 < commit.count <= commit.seq < 2**63
     if sizes != _SIZES or not in_range or _encode(found) != line:
@@ -187,7 +187,7 @@ def parse_heads(data: bytes, *, purpose: Purpose) -> SignedHeads:
     try:
         found = _decode_heads(data)
         public, signature = _bytes(found.key), _bytes(found.signature)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EntryError("heads-malformed") from error
     if found.purpose != purpose or _encode(found) != data:
         raise EntryError("heads-malformed")

@@ -237,7 +237,7 @@ def parse_entry(line: bytes, *, key: bytes) -> StoredEntry:
             or _encode(entry) != line
         )
         digest = b"" if malformed else content_hash(entry, key=key)
-    except ValueError as error:  # what is not JSON, not UTF-8, or no moment of any calendar
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, no moment of a calendar
         raise EntryError("entry-malformed") from error
     if malformed:
         raise EntryError("entry-malformed")

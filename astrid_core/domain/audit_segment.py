@@ -138,6 +138,7 @@ class _Seq(msgspec.Struct):
     seq: int
 
 
+_OWN: Final = b'{"type":"audit.'
 _facts: Final = msgspec.json.Decoder(_Facts).decode
 _seq: Final = msgspec.json.Decoder(_Seq).decode
 
@@ -159,7 +160,7 @@ def first_seq(segment: Segment) -> int:
     """Number of the first entry as the content says, unverified; as the name says without one."""
     try:
         return _seq(segment.data.partition(b"\n")[0]).seq
-    except ValueError:
+    except (ValueError, RecursionError):
         return segment.first
 
 
@@ -221,8 +222,8 @@ class _Reader:
         for entry in entries:
             if entry.seq == self._expected.watch:
                 report.watched = entry.hash
-            facts = _receipt(entry)
-            if facts is not None:
+            facts = _note(entry)
+            if facts is not None and facts.type == PRUNED:
                 report.receipts[facts.last] = facts.hash
 
     def _follow(self, lines: list[bytes], *, key: bytes) -> list[StoredEntry]:
@@ -254,8 +255,8 @@ class _Reader:
             rule = "entry-link"
         if rule is None:
             return
-        facts = _facts(entry.action)
-        if not self._is_first or facts.type != RESUMED:
+        facts = _note(entry)
+        if not self._is_first or facts is None or facts.type != RESUMED:
             raise self._damaged(rule)
         known = {str(condition): condition for condition in Condition}
         self.report.resumed = known.get(facts.reason, Condition.TAMPERED)
@@ -280,11 +281,17 @@ def _is_commit(line: bytes) -> bool:
     return line.startswith(COMMIT_PREFIX)
 
 
-def _receipt(entry: StoredEntry) -> _Facts | None:
-    if b'"audit.pruned"' not in bytes(entry.action)[:32]:
+def _note(entry: StoredEntry) -> _Facts | None:
+    """What an entry of the log's own says; None for all the others.
+
+    Hashes need no key, so before its signature is checked an entry can hold anything.
+    """
+    if not bytes(entry.action).startswith(_OWN):
         return None
-    facts = _facts(entry.action)
-    return facts if facts.type == PRUNED else None
+    try:
+        return _facts(entry.action)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_beginning(tail: bytes) -> bool:
@@ -303,6 +310,8 @@ def _is_beginning(tail: bytes) -> bool:
         _, end = json.JSONDecoder().raw_decode(text)
     except ValueError:
         return True
+    except RecursionError:  # no entry is nested like that
+        return False
     return end == len(text) and written == tail
 
 
@@ -318,7 +327,7 @@ def _is_shuffled(segment: Segment, expected: Expectation) -> bool:
                 keyed.append((parse_commit(line).seq, True, line))
             else:
                 keyed.append((_seq(line).seq, False, line))
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
     ordered = b"".join(line + b"\n" for _, _, line in sorted(keyed))
     if ordered == segment.data:

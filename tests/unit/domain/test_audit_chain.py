@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astrid_core.domain.audit_chain import ChainCheck
 from astrid_core.domain.audit_commit import Head
+from astrid_core.domain.audit_entry import Link, content_hash, entry_line, seal_entry
 from astrid_core.domain.audit_segment import PRUNED, RESUMED, Condition, Segment, first_seq
 from tests.support.audit_chains import (
+    ADA,
     KEY,
     OTHER_KEY,
     Chain,
@@ -57,7 +61,9 @@ def test_any_changed_byte_is_found(which: int, data: st.DataObject) -> None:
     changed = bytearray(DATA[which])
     changed[at] ^= flip
     parts = [*DATA[:which], bytes(changed), *DATA[which + 1 :]]
-    assert not verify(FIRSTS, parts, head=WHOLE.head).condition.is_sound
+    verdict = verify(FIRSTS, parts, head=WHOLE.head)
+    assert verdict.condition is Condition.TAMPERED
+    assert verdict.findings[0].segment == FIRSTS[which]
 
 
 @settings(max_examples=100, deadline=None)
@@ -152,14 +158,6 @@ def test_a_signature_by_nobody_is_tampering() -> None:
     assert verify([1], [mixed]).findings[0].rule in {"commit-mismatch", "commit-signature"}
 
 
-def replace_session():  # type: ignore[no-untyped-def]
-    return replace_chain("11111111-1111-4111-8111-111111111111")
-
-
-def replace_chain(session: str):  # type: ignore[no-untyped-def]
-    return WHOLE.chain._replace(session=session)
-
-
 def test_an_entry_of_another_chain_does_not_belong() -> None:
     foreign = Chain().segment().batch(entry(1, principal="bob"))
     assert verify(foreign.firsts, foreign.data()).findings[0].rule == "entry-foreign"
@@ -224,6 +222,51 @@ def test_only_a_note_about_damage_may_break_a_link() -> None:
     back.batch(entry(4))
     found = verify([*back.firsts[:3], 8], back.data())
     assert not found.condition.is_sound
+
+
+def crafted(action: bytes, *, seq: int = 8) -> bytes:
+    """An entry that matches its own hash, which needs no key, behind a link to nothing."""
+    line = seal_entry(entry(seq), link=Link(seq, b"\1" * 32), entry_id=bytes(16), key=KEY.public)
+    line.action = msgspec.Raw(action)
+    line.hash = content_hash(line, key=KEY.public).hex()
+    return entry_line(line)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        b"5",
+        b'{"type":5}',
+        b'{"type":"audit.resumed","reason":5}',
+        b'{"type":"audit.resumed","reason":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"type":"audit.pruned","last":"x"}',
+    ],
+)
+def test_crafted_entries_get_a_verdict(action: bytes) -> None:
+    verdict = verify([*FIRSTS, 8], [*DATA, crafted(action)])
+    assert verdict.condition is Condition.TAMPERED
+    assert verdict.findings[0].seq == 8
+
+
+@pytest.mark.parametrize("start", [b'{"a":', b'{"seq":8,"x":', b'{"commit":'])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_endless_nesting_gets_a_verdict(start: bytes, end: bytes) -> None:
+    nested = start + b"[" * 100_000 + end
+    assert verify(FIRSTS, [*DATA[:-1], DATA[-1] + nested]).condition is Condition.TAMPERED
+    assert verify([1], [nested]).condition is Condition.TAMPERED
+
+
+def test_what_is_no_file_of_the_log_is_tampering() -> None:
+    check = ChainCheck(ADA, keys=[KEY.public], head=WHOLE.head)
+    check.add(Segment(FIRSTS[0], DATA[0]), is_last=False)
+    check.add_unreadable(FIRSTS[1])
+    check.add(Segment(FIRSTS[2], DATA[2]), is_last=True)
+    verdict = check.verdict()
+    assert verdict.condition is Condition.TAMPERED
+    assert [(found.rule, found.segment) for found in verdict.findings] == [
+        ("segment-unreadable", 4)
+    ]
+    assert verdict.entries == 4
 
 
 def test_damage_does_not_hide_later_segments() -> None:
