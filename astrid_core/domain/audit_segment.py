@@ -312,7 +312,7 @@ def _is_beginning(tail: bytes) -> bool:
         return True
     except RecursionError:  # no entry is nested like that
         return False
-    return end == len(text) and written == tail
+    return end == len(text) and text.encode() == tail
 
 
 def _is_shuffled(segment: Segment, expected: Expectation) -> bool:

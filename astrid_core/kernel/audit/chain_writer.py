@@ -7,7 +7,6 @@ Spec: kernel-and-security 8.3, D-54, D-55.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -17,15 +16,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from astrid_core.domain.audit_chain import ChainVerdict
-from astrid_core.domain.audit_commit import Head, LogKey, commit_line
-from astrid_core.domain.audit_entry import GENESIS, ChainId, Link, entry_line, seal_entry
-from astrid_core.domain.audit_segment import PRUNED, RESUMED, Condition, Tip
+from astrid_core.domain.audit_commit import Head, LogKey
+from astrid_core.domain.audit_entry import GENESIS, ChainId
+from astrid_core.domain.audit_segment import PRUNED, RESUMED, Tip
+from astrid_core.kernel.audit.batch import Ticket, seal_batch
 from astrid_core.kernel.audit.inspect import verify_end
-from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.places import AuditPlaces, NotSegmentError
 from astrid_core.kernel.audit.segment_file import SegmentFile
 from astrid_core.kernel.durable import fsync_directory
 from astrid_hookspecs.audit import AuditEntry, AuditValue, Severity
 from astrid_hookspecs.errors import AuditError
+from astrid_hookspecs.values import Principal
 
 REPAIRED: Final = "audit.repaired"
 _HINT: Final = (
@@ -43,21 +44,6 @@ class _Position(NamedTuple):
 class _FirstLine(msgspec.Struct):
     seq: int
     previous_hash: str
-
-
-class _Ticket:
-    """An entry on its way, and what became of it."""
-
-    __slots__ = ("entry", "problem", "seq")
-
-    def __init__(self, entry: AuditEntry) -> None:
-        self.entry = entry
-        self.seq = 0
-        self.problem: Exception | None = None
-
-    @property
-    def is_done(self) -> bool:
-        return bool(self.seq) or self.problem is not None
 
 
 class ChainWriter:
@@ -93,10 +79,13 @@ class ChainWriter:
         self._head = head
         self._now = now
         self._written = written
-        self._queue: deque[_Ticket] = deque()
+        self._queue: deque[Ticket] = deque()
         self._lock = threading.Lock()
         self._sync_lock = threading.Lock()
         self._position: _Position | None = None
+        self._owed: list[AuditEntry] = []
+        self._lost: Exception | None = None
+        self._is_closed = False
         self._durable = Tip(0, GENESIS)
         self.last_used = 0.0
 
@@ -106,17 +95,15 @@ class ChainWriter:
         Raises:
             AuditError: It was not recorded.
         """
-        ticket = _Ticket(entry)
+        ticket = Ticket(entry)
         self._queue.append(ticket)
         self.last_used = time.monotonic()
         with self._lock:
             if not ticket.is_done:
                 self._write_queue()
-        if ticket.seq:
-            return ticket.seq
-        if isinstance(ticket.problem, AuditError):
+        if ticket.problem is not None:
             raise ticket.problem
-        raise self._failure("was not recorded", ticket.problem) from ticket.problem
+        return ticket.seq
 
     def sync(self, seq: int) -> None:
         """Return when the entry of this number, which was appended, survives a power failure.
@@ -127,23 +114,8 @@ class ChainWriter:
         with self._sync_lock:
             if self._durable.seq < seq:
                 self._sync()
-
-    def settle(self) -> ChainVerdict:
-        """Look at the end of the chain and make it fit to be continued.
-
-        Returns:
-            What was found, before anything was done about it.
-
-        Raises:
-            AuditError: It cannot be read or written.
-        """
-        with self._lock:
-            verdict = self.look()
-            try:
-                self._settle(verdict)
-            except OSError as error:
-                raise self._failure("cannot be continued", error) from error
-            return verdict
+            if self._durable.seq < seq:
+                raise self._failure("may not be durable", self._lost)
 
     def look(self) -> ChainVerdict:
         """Verify the end of the chain; changes nothing.
@@ -151,7 +123,7 @@ class ChainWriter:
         Raises:
             AuditError: It cannot be read.
         """
-        return verify_end(self._places, self._chain, keys=[self._key.public], head=self._head)
+        return verify_end(self._places, self._chain, keys=[self._key.public], head=self.head())
 
     def head(self) -> Head | None:
         """How much of the chain is durable; before the first write what the checkpoint said."""
@@ -169,16 +141,27 @@ class ChainWriter:
             self._sync()
 
     def park(self) -> None:
-        """Give the file descriptor back; the next append opens the file again.
+        """Give the file descriptor back; the next append looks at the file again and opens it.
 
         Raises:
             AuditError: What was written may not be durable.
         """
-        with self._lock, self._sync_lock:
-            self._sync()
-            if self._position is not None and self._position.file is not None:
-                self._position.file.close()
-                self._position = None
+        with self._lock:
+            try:
+                self._release()
+            except OSError as error:
+                raise self._failure("may not be durable", error) from error
+            self._position = None
+
+    def close(self) -> None:
+        """Make everything durable and refuse what comes later.
+
+        Raises:
+            AuditError: What was written may not be durable.
+        """
+        with self._lock:
+            self._is_closed = True
+        self.park()
 
     def prune(self, reason: str) -> bool:
         """Remove the oldest segment, after a receipt for it is durable.
@@ -206,148 +189,129 @@ class ChainWriter:
 
     def _write_queue(self) -> None:
         """Write everything that waits, in one batch with one signature."""
-        batch: list[_Ticket] = []
+        batch: list[Ticket] = []
         try:
             while self._queue:
                 batch.append(self._queue.popleft())
             self._write(batch)
         except (OSError, AuditError) as error:
-            for ticket in batch:
-                ticket.problem = ticket.problem or error
+            self._fail(batch, error)
         except BaseException as error:
-            for ticket in batch:
-                ticket.problem = ticket.problem or AuditError(f"interrupted by {error!r}")
+            self._fail(batch, error)
             raise
 
-    def _write(self, batch: list[_Ticket]) -> None:
+    def _fail(self, batch: list[Ticket], error: BaseException) -> None:
+        for ticket in batch:
+            if not ticket.is_done:  # an error of its own for each: they are raised by many threads
+                ticket.problem = self._failure("was not recorded", error)
+                ticket.problem.__cause__ = error
+
+    def _write(self, tickets: list[Ticket]) -> None:
         position = self._opened()
-        tip = position.tip
-        lines: list[bytes] = []
-        good: list[_Ticket] = []
-        random = os.urandom(16 * len(batch))
-        for index, ticket in enumerate(batch):
-            try:
-                stored = seal_entry(
-                    ticket.entry,
-                    link=Link(tip.seq + 1, tip.digest),
-                    entry_id=random[16 * index : 16 * index + 16],
-                    key=self._key.public,
-                )
-            except AuditError as error:
-                ticket.problem = error
-                continue
-            lines.append(entry_line(stored))
-            good.append(ticket)
-            tip = Tip(stored.seq, bytes.fromhex(stored.hash))
-        if not good:
+        batch = [*map(Ticket, self._owed), *tickets]
+        sealed, lines, tip = seal_batch(batch, position.tip, key=self._key, chain=self._chain_bytes)
+        if not sealed:
             return
-        lines.append(
-            commit_line(
-                self._key, self._chain_bytes, seq=tip.seq, count=len(good), digest=tip.digest
-            )
-        )
         file = position.file or self._new_file(position.tip.seq + 1)
         file.append(b"".join(lines))
         self._position = _Position(file, tip)
-        first = tip.seq - len(good) + 1
-        for seq, ticket in enumerate(good, start=first):
+        self._owed = []
+        for seq, ticket in enumerate(sealed, start=position.tip.seq + 1):
             ticket.seq = seq
-        self._written([ticket.entry for ticket in good])
+        self._written([ticket.entry for ticket in sealed])
         if file.size >= self._segment_bytes:
-            self._rotate()
+            self._release()
 
     def _opened(self) -> _Position:
+        if self._is_closed:
+            raise AuditError("the audit log is closed")
+        if self._lost is not None:
+            raise self._failure("lost what it could not make durable", self._lost)
         if self._position is None:
             self._settle(self.look())
         position = self._position
         if position is None:
-            raise AuditError(f"the audit log of {self._chain} cannot be continued")
+            raise self._failure("cannot be continued", None)
         return position
 
     def _settle(self, verdict: ChainVerdict) -> None:
-        if self._position is not None:
-            return
-        if not verdict.condition.is_sound:
-            self._resume(verdict)
-            return
-        tip = Tip(0, GENESIS)
-        if verdict.head is not None:
-            tip = Tip(verdict.head.seq, bytes.fromhex(verdict.head.hash))
-        self._durable = tip if self._head is None else self._durable
+        """Find the end; what the next batch has to say about it is owed."""
         firsts = self._places.segments(self._chain)
+        if not verdict.condition.is_sound:
+            self._position = _Position(None, self._beyond(verdict, firsts))
+            facts: dict[str, AuditValue] = {"reason": str(verdict.condition)}
+            self._owed = [self._entry(RESUMED, facts, severity="high")]
+            return
+        tip = _tip(verdict.head)
         file = None
-        if firsts and verdict.good_bytes:
+        if verdict.good_bytes:
             path = self._places.segment(self._chain, firsts[-1])
             file = SegmentFile(path, size=verdict.good_bytes)
         elif firsts:  # nothing in it counts
             self._places.segment(self._chain, firsts[-1]).unlink()
         self._position = _Position(file, tip)
         if verdict.torn_bytes:
-            self._note(REPAIRED, {"bytes": verdict.torn_bytes})
+            self._owed = [self._entry(REPAIRED, {"bytes": verdict.torn_bytes})]
 
-    def _resume(self, verdict: ChainVerdict) -> None:
-        """Leave the damage as it is and go on in a segment of its own, which says so."""
-        known = [Tip(0, GENESIS)]
-        heads = (head for head in (verdict.head, self._head) if head is not None)
-        known.extend(Tip(head.seq, bytes.fromhex(head.hash)) for head in heads)
-        tip = max(known)
-        highest = max(self._places.segments(self._chain), default=0)
-        if highest > tip.seq:  # its name is taken, whatever is in it
-            tip = Tip(highest, tip.digest)
-        self._position = _Position(None, tip)
-        try:
-            self._note(RESUMED, {"reason": str(verdict.condition), "seq": tip.seq}, severity="high")
-        except BaseException:
-            self._position = None
-            raise
+    def _beyond(self, verdict: ChainVerdict, firsts: list[int]) -> Tip:
+        """Where to go on after damage, which stays as it is: behind every number it may contain."""
+        tip = max(_tip(verdict.head), _tip(self.head()))
+        if firsts:
+            try:
+                lines = self._places.read(self._chain, firsts[-1]).data.count(b"\n")
+            except NotSegmentError:
+                lines = 0
+            tip = Tip(max(tip.seq, firsts[-1] + lines), tip.digest)
+        return tip
 
-    def _note(
+    def _entry(
         self, action: str, facts: dict[str, AuditValue], *, severity: Severity = "normal"
-    ) -> None:
-        """Append an entry of the log's own.
-
-        Raises:
-            AuditError, OSError: It was not recorded.
-        """
-        ticket = _Ticket(
-            AuditEntry(
-                timestamp=self._now(),
-                principal=self._chain.principal,  # type: ignore[arg-type]  # checked by `places`
-                capsule=None,
-                action=action,
-                resource="",
-                outcome="allowed",
-                rule="audit",
-                detail=facts,
-                severity=severity,
-                session=self._chain.session,
-            )
+    ) -> AuditEntry:
+        """An entry of the log's own."""
+        principal = self._chain.principal
+        return AuditEntry(
+            timestamp=self._now(),
+            principal=None if principal is None else Principal(principal),
+            capsule=None,
+            action=action,
+            resource="",
+            outcome="allowed",
+            rule="audit",
+            detail=facts,
+            severity=severity,
+            session=self._chain.session,
         )
-        self._write([ticket])
-        if ticket.problem is not None:
-            raise ticket.problem
 
     def _new_file(self, first: int) -> SegmentFile:
         for directory in (self._directory.parent, self._directory):
             directory.mkdir(mode=0o700, exist_ok=True)
         return SegmentFile(self._places.segment(self._chain, first), size=0)
 
-    def _rotate(self) -> None:
+    def _release(self) -> None:
+        """Close the file; the next batch begins a segment.
+
+        Raises:
+            OSError: What was written may not be durable.
+        """
         position = self._position
         if position is None or position.file is None:
             return
+        self._position = _Position(None, position.tip)  # whatever happens, it is used no more
         with self._sync_lock:
-            position.file.close()
+            try:
+                position.file.close()
+            except OSError as error:
+                self._lost = error
+                raise
             self._durable = position.tip
-        self._position = _Position(None, position.tip)
 
     def _prune(self, firsts: list[int], reason: str) -> None:
-        self._opened()
+        tip = self._opened().tip
         if len(firsts) == 1:
-            self._rotate()
+            self._release()
         oldest = firsts[0]
         path = self._places.segment(self._chain, oldest)
-        last = self._last_of(firsts)
+        last = tip if len(firsts) == 1 else self._last_of(firsts)
         facts: dict[str, AuditValue] = {
             "first": oldest,
             "last": last.seq,
@@ -356,7 +320,7 @@ class ChainWriter:
             "bytes": self._places.size_bytes(self._chain, oldest),
             "reason": reason,
         }
-        self._note(PRUNED, facts)
+        self._write([Ticket(self._entry(PRUNED, facts))])
         with self._sync_lock:
             self._sync()
         path.unlink()
@@ -364,32 +328,33 @@ class ChainWriter:
 
     def _last_of(self, firsts: list[int]) -> Tip:
         """The last entry of the first segment, as the entry after it says."""
-        if len(firsts) == 1:
-            return self._opened().tip
-        data = self._places.read(self._chain, firsts[1]).data
         try:
+            data = self._places.read(self._chain, firsts[1]).data
             after = msgspec.json.decode(data.partition(b"\n")[0], type=_FirstLine)
             return Tip(after.seq - 1, bytes.fromhex(after.previous_hash))
-        except ValueError:  # damaged, and reported already
+        except (ValueError, NotSegmentError):  # damaged, and reported already
             return Tip(firsts[1] - 1, GENESIS)
 
     # Below: called with the sync lock held.
 
     def _sync(self) -> None:
         position = self._position
+        if self._lost is not None:
+            raise self._failure("lost what it could not make durable", self._lost)
         if position is None or position.file is None:
             return
         try:
             position.file.sync()
         except OSError as error:
+            if position.file.is_lost:
+                self._lost = error
             raise self._failure("may not be durable", error) from error
         self._durable = position.tip
 
-    def _failure(self, problem: str, error: Exception | None) -> AuditError:
+    def _failure(self, problem: str, error: BaseException | None) -> AuditError:
         reason = getattr(error, "strerror", None) or error
         return AuditError(f"the audit log of {self._chain} {problem}: {reason}", hint=_HINT)
 
 
-def is_damage(verdict: ChainVerdict) -> bool:
-    """Whether an operator has to hear of it."""
-    return verdict.condition not in {Condition.INTACT, Condition.TORN}
+def _tip(head: Head | None) -> Tip:
+    return Tip(0, GENESIS) if head is None else Tip(head.seq, bytes.fromhex(head.hash))

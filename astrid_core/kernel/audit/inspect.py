@@ -9,7 +9,7 @@ from astrid_core.domain.audit_chain import ChainCheck, ChainVerdict
 from astrid_core.domain.audit_commit import Head
 from astrid_core.domain.audit_entry import ChainId
 from astrid_core.domain.audit_segment import Segment
-from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.places import AuditPlaces, NotSegmentError
 from astrid_hookspecs.errors import AuditError
 
 _ATTEMPTS: Final = 5
@@ -34,7 +34,7 @@ def verify_chain(
         check = ChainCheck(chain, keys=keys, head=head)
         try:
             for first in firsts:
-                check.add(places.read(chain, first), is_last=first == firsts[-1])
+                _add(check, _read(places, chain, first), first, is_last=first == firsts[-1])
         except FileNotFoundError:
             continue  # pruned since it was listed
         return check.verdict()
@@ -52,9 +52,9 @@ def verify_end(
         AuditError: It cannot be read.
     """
     firsts = places.segments(chain)
-    loaded: list[Segment] = []
+    loaded: list[tuple[int, Segment | None]] = []
     for first in reversed(firsts):
-        loaded.insert(0, places.read(chain, first))
+        loaded.insert(0, (first, _read(places, chain, first)))
         verdict = _verdict(chain, loaded, keys, head=None, from_start=first == firsts[0])
         if verdict.head is not None or verdict.findings:
             break
@@ -64,13 +64,28 @@ def verify_end(
 
 def _verdict(
     chain: ChainId,
-    segments: Sequence[Segment],
+    segments: Sequence[tuple[int, Segment | None]],
     keys: Sequence[bytes],
     *,
     head: Head | None,
     from_start: bool,
 ) -> ChainVerdict:
     check = ChainCheck(chain, keys=keys, head=head, from_start=from_start, every_signature=False)
-    for segment in segments:
-        check.add(segment, is_last=segment is segments[-1])
+    for first, segment in segments:
+        _add(check, segment, first, is_last=first == segments[-1][0])
     return check.verdict()
+
+
+def _read(places: AuditPlaces, chain: ChainId, first: int) -> Segment | None:
+    """A segment; None for what has its name and cannot be one."""
+    try:
+        return places.read(chain, first)
+    except NotSegmentError:
+        return None
+
+
+def _add(check: ChainCheck, segment: Segment | None, first: int, *, is_last: bool) -> None:
+    if segment is None:
+        check.add_unreadable(first)
+    else:
+        check.add(segment, is_last=is_last)

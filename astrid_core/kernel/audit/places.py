@@ -6,8 +6,10 @@ Trusted with names and modes; knows nothing of what the files hold.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,12 @@ MAX_SEGMENT_BYTES: Final = 64 * 1024 * 1024
 _SESSION: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SEGMENT: Final = re.compile(r"(\d{20})\.jsonl")
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class NotSegmentError(AuditError):
+    """Something with the name of a segment that this log cannot have written."""
+
+    default_code = "audit.not-a-segment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +86,23 @@ class AuditPlaces:
 
         Raises:
             FileNotFoundError: It was pruned meanwhile.
-            AuditError: It cannot be read, or is larger than a segment can be.
+            NotSegmentError: It is a link, no regular file, or larger than a segment can be.
+            AuditError: It cannot be read.
         """
         path = self.segment(chain, first)
         try:
             descriptor = os.open(path, _READ)
             with os.fdopen(descriptor, "rb") as file:
-                data = file.read(MAX_SEGMENT_BYTES + 1)
+                status = os.fstat(descriptor)
+                data = file.read(MAX_SEGMENT_BYTES + 1) if stat.S_ISREG(status.st_mode) else None
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+                raise NotSegmentError(f"{path} is no file of the audit log") from error
             raise AuditError(f"the audit log {path} cannot be read: {error.strerror}") from error
-        if len(data) > MAX_SEGMENT_BYTES:
-            raise AuditError(f"{path} is larger than a segment of the audit log can be")
+        if data is None or len(data) > MAX_SEGMENT_BYTES:
+            raise NotSegmentError(f"{path} is no file that the audit log can have written")
         return Segment(first, data)
 
     def size_bytes(self, chain: ChainId, first: int) -> int:

@@ -23,6 +23,11 @@ class SegmentFile:
         path: Created, mode 0600, when it does not exist.
         size: How many of its bytes count; what is behind them is cut off.
 
+    Attributes:
+        size: The same, with what was appended.
+        is_lost: The system could not make data durable. It says so once and may forget the data, so
+            that a later success means nothing: only a new start can tell.
+
     Raises:
         OSError: It cannot be opened, or is shorter than `size`.
     """
@@ -35,6 +40,7 @@ class SegmentFile:
         self._is_closed = False
         self._is_clean = False
         self.size = size
+        self.is_lost = False
         try:
             self._clean()
         except BaseException:
@@ -86,7 +92,11 @@ class SegmentFile:
                 os.close(self._descriptor)
 
     def _sync(self) -> None:
-        os.fdatasync(self._descriptor)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self.is_lost = True
+            raise
         if self._is_new:
             fsync_directory(self._directory)
             fsync_directory(self._directory.parent)
