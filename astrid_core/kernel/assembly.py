@@ -44,7 +44,6 @@ from astrid_core.pluginhost.registry import Registry
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.audit import AuditSinkRecord
 from astrid_hookspecs.buses import Bus, BusRecord
-from astrid_hookspecs.errors import ChainBrokenError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
@@ -146,6 +145,7 @@ def _wire(
     audit = _open_audit(home, settings, plugins.registry)
     release.callback(audit.close)
     denials = DenialRecorder(audit)
+    audit.each_round(denials.flush)
     release.callback(denials.close)
     decisions = DecisionLog(plugins.observe, denied=denials.record)
     gate = Gate(votes=plugins.votes, decided=decisions.record)
@@ -227,19 +227,13 @@ def _wire(
 
 def _open_audit(home: Home, settings: Settings, registry: Registry) -> AuditLog:
     bounds = Retention(settings.audit.max_mib * MIB, settings.audit.max_age_days * DAY_S)
-    audit = AuditLog(
+    return AuditLog(
         AuditPlaces(home.audit),
         key=LogKey(home.runtime_key()),
         retention=bounds,
         sinks=[record.factory() for record in registry.records(AuditSinkRecord)],
+        strict=settings.audit.strict,
     )
-    if settings.audit.strict:
-        try:
-            audit.require_sound()
-        except ChainBrokenError:
-            audit.close()
-            raise
-    return audit
 
 
 def _mount_openers(

@@ -305,7 +305,7 @@ class Kernel:
         self.problems = [
             BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable
         ]
-        self.problems += [BootProblem("audit", error) for error in parts.audit.errors()]
+        self.problems += [BootProblem("audit", error) for error in parts.audit.problems]
         self.problems += load_capsules(found.capsules, table=parts.capsules, bus=parts.bus)
 
     def _load(self, name: str) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from astrid_core.domain.audit_entry import ChainId
 from astrid_core.domain.audit_segment import Condition
+from astrid_core.kernel.audit.chain_writer import ChainWriter
+from astrid_core.kernel.audit.checkpoint import write_checkpoint
 from astrid_core.kernel.audit.denials import MAX_SINGLE, WINDOW_S, DenialRecorder
 from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
@@ -25,7 +31,7 @@ from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
 from tests.support.audit_chains import KEY, entry
 
-ROUNDS: Final = 6
+ROUNDS: Final = 30
 SEGMENT_BYTES: Final = 64 * 1024
 SMALL: Final = Retention(max_bytes=32 * SEGMENT_BYTES)
 
@@ -82,13 +88,14 @@ def rows(places: AuditPlaces, action: str) -> list[Row]:
     return list(entries(places, Query(action=action)))
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_before_a_kill_is_there(places: AuditPlaces) -> None:
     acknowledged = 0
     for turn in range(ROUNDS):
         with writer(places, acknowledged + 1) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(0.01 * turn)
+            time.sleep(0.001 * turn)
             process.kill()
             said = process.stdout.read().split()[-1:]
         acknowledged = int(said[0]) if said and said[0].isdigit() else acknowledged + 1
@@ -112,6 +119,119 @@ def test_what_cannot_be_written_is_refused_and_the_log_stays_whole(places: Audit
     with opened(places) as log:
         log.append(entry(1))
     assert conditions(places) == {Condition.INTACT}
+
+
+def test_threads_that_append_together_share_batches_and_lose_nothing(places: AuditPlaces) -> None:
+    with opened(places) as log, ThreadPoolExecutor(8) as pool:
+
+        def several(worker: int) -> None:
+            for number in range(100):
+                name = f"{worker}-{number}"
+                log.append(entry(1, detail={"path": name}), durable=number % 25 == 0)
+
+        list(pool.map(several, range(8)))
+    assert conditions(places) == {Condition.INTACT}
+    names = [row["action"]["path"] for row in rows(places, "fs.write-file")]
+    assert sorted(names) == sorted(f"{w}-{n}" for w in range(8) for n in range(100))
+    for worker in range(8):  # and each thread's entries are in its own order
+        own = [int(name.split("-")[1]) for name in names if name.startswith(f"{worker}-")]
+        assert own == sorted(own)
+
+
+def test_one_entry_that_may_not_be_recorded_fails_alone(places: AuditPlaces) -> None:
+    with opened(places) as log:
+        with pytest.raises(AuditError, match="must not record 'secret'"):
+            log.append(entry(1, detail={"secret": "x"}))
+        log.append(entry(2))
+    assert len(rows(places, "fs.write-file")) == 1
+
+
+@pytest.mark.slow
+def test_every_torn_tail_is_repaired_and_costs_nothing_that_was_committed(
+    places: AuditPlaces,
+) -> None:
+    with opened(places) as log:
+        for number in range(2):
+            log.append(entry(number))
+    (segment,) = places.root.rglob("*.jsonl")
+    whole = segment.read_bytes()
+    commits = [match.end() for match in re.finditer(rb'\{"commit":.*\n', whole)]
+    write_checkpoint(places, {}, key=KEY, taken="2026-03-01T10:00:00.000Z")  # as after a kill
+    for end in range(1, len(whole)):
+        segment.write_bytes(whole[:end])
+        writer = chain_writer(places)
+        writer.append(entry(9))
+        writer.close()
+        assert conditions(places) == {Condition.INTACT}, end
+        actions = [row["action"]["type"] for row in entries(places, Query(principal="ada"))]
+        committed = ["fs.write-file"] * sum(at <= end for at in commits)
+        repaired = [] if end in commits else ["audit.repaired"]
+        assert actions == [*committed, *repaired, "fs.write-file"], end
+        for path in places.root.rglob("*.jsonl"):
+            path.unlink()
+
+
+def chain_writer(places: AuditPlaces) -> ChainWriter:
+    return ChainWriter(
+        places,
+        ChainId("ada"),
+        key=KEY,
+        segment_bytes=SEGMENT_BYTES,
+        head=None,
+        now=lambda: "2026-03-01T10:00:00.000Z",
+        written=lambda _entries: None,
+    )
+
+
+def test_what_could_not_be_made_durable_stops_the_chain_until_a_new_start(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    writer = chain_writer(places)
+    writer.append(entry(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        with pytest.raises(AuditError, match="disk is broken"):
+            writer.sync(1)
+    with pytest.raises(AuditError, match="could not make durable"):
+        writer.sync(1)
+    with pytest.raises(AuditError, match="could not make durable"):
+        writer.append(entry(2))
+    again = chain_writer(places)
+    assert again.append(entry(2)) == 2
+    again.close()
+    writer.park()
+
+
+def test_a_file_that_could_not_be_closed_is_never_written_again(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    writer = chain_writer(places)
+    written = [writer.append(entry(1))]
+    (segment,) = places.root.rglob("*.jsonl")
+    monkeypatch.setattr(os, "fdatasync", broken)
+    while segment.stat().st_size < SEGMENT_BYTES:  # the append that fills it closes it
+        written.append(writer.append(entry(1)))
+    for _ in range(2):
+        with pytest.raises(AuditError, match="could not make durable"):
+            writer.append(entry(2))
+    assert len(rows(places, "fs.write-file")) == len(written) == written[-1]
+
+
+def test_a_closed_log_takes_nothing_and_keeps_no_descriptor(places: AuditPlaces) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with opened(places) as log:
+        log.append(entry(1))
+        log.append(entry(1, principal=Principal("bob")))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    for principal in ("ada", "carol"):
+        with pytest.raises(AuditError, match="closed"):
+            log.append(entry(2, principal=Principal(principal)))
 
 
 def test_a_log_that_comes_back_goes_on(places: AuditPlaces) -> None:
@@ -176,6 +296,16 @@ def test_what_is_too_old_goes(places: AuditPlaces) -> None:
     bounded(places, SMALL, lambda: not oldest.exists())
 
 
+def test_a_principal_that_does_nothing_any_more_is_forgotten_too(places: AuditPlaces) -> None:
+    fill(places, 9, SMALL)
+    (only,) = places.root.joinpath("ada").rglob("*.jsonl")
+    os.utime(only, (0, 0))
+    bounded(places, SMALL, lambda: not only.exists())
+    assert [row["action"]["type"] for row in entries(places, Query(principal="ada"))] == [
+        "audit.pruned"
+    ]
+
+
 def test_a_flood_of_refusals_is_counted(places: AuditPlaces) -> None:
     now = [0.0]
     with opened(places) as log:
@@ -190,7 +320,11 @@ def test_a_flood_of_refusals_is_counted(places: AuditPlaces) -> None:
         )
         for _ in range(1000):
             recorder.record(refusal)
+        recorder.flush()
+        assert sum(1 for _ in entries(places, Query(outcome="denied"))) == MAX_SINGLE
         now[0] = WINDOW_S
+        recorder.flush()
+        assert sum(1 for _ in entries(places, Query(outcome="denied"))) == MAX_SINGLE + 1
         recorder.record(refusal)
         recorder.close()
     found = list(entries(places, Query(outcome="denied")))

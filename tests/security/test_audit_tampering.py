@@ -6,6 +6,7 @@ checkpoint, two principals.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,10 @@ def ada(places: AuditPlaces) -> ChainId:
 def segments(places: AuditPlaces) -> list[Path]:
     chain = ada(places)
     return [places.segment(chain, first) for first in places.segments(chain)]
+
+
+def files(places: AuditPlaces) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in places.root.rglob("*") if path.is_file()}
 
 
 def conditions(places: AuditPlaces) -> dict[str, Condition]:
@@ -163,12 +168,66 @@ def test_a_kernel_starts_beside_damage_and_leaves_it_as_it_is(
 def test_a_strict_kernel_does_not_start_on_damage(places: AuditPlaces) -> None:
     last = segments(places)[-1]
     change(last, flip)
-    log = AuditLog(places, key=KEY)
-    try:
+    before = files(places)
+    for _ in range(2):
         with pytest.raises(ChainBrokenError, match="tampered"):
-            log.require_sound()
-    finally:
-        log.close()
+            AuditLog(places, key=KEY, strict=True)
+    assert files(places) == before
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"{}")])
+def test_a_lost_checkpoint_stops_a_strict_kernel_every_time_and_stays_on_record(
+    places: AuditPlaces, spoil: Callable[[Path], object]
+) -> None:
+    spoil(places.checkpoint)
+    before = files(places)
+    for _ in range(2):
+        with pytest.raises(ChainBrokenError, match=r"\((checkpoint|heads)-"):
+            AuditLog(places, key=KEY, strict=True)
+    assert files(places) == before
+    log = AuditLog(places, key=KEY, retention=SMALL)
+    assert len(log.problems) == 1
+    log.close()
+    assert set(conditions(places).values()) == {Condition.INTACT}
+    (lost,) = entries(places, Query(action="audit.checkpoint"))
+    assert lost["severity"] == "high"
+
+
+def test_what_is_no_file_of_the_log_is_reported_and_stops_nothing(places: AuditPlaces) -> None:
+    last = segments(places)[-1]
+    last.rename(last.with_suffix(".away"))
+    last.symlink_to(last.with_suffix(".away"))
+    assert conditions(places) == {"ada": Condition.TAMPERED, "bob": Condition.INTACT}
+    log = AuditLog(places, key=KEY, retention=SMALL)
+    log.append(entry(1))
+    log.close()
+    assert ["segment-unreadable" in str(problem) for problem in log.problems] == [True]
+    assert last.is_symlink()
+    last.unlink()
+    os.mkfifo(last)
+    assert conditions(places)["ada"] is Condition.TAMPERED
+
+
+def test_an_older_copy_of_a_file_is_truncation(places: AuditPlaces) -> None:
+    (only,) = (places.root / "bob").rglob("*.jsonl")
+    older = only.read_bytes()
+    log = AuditLog(places, key=KEY, retention=SMALL)
+    log.append(entry(2, principal=Principal("bob")))
+    log.close()
+    assert len(only.read_bytes()) > len(older)
+    only.write_bytes(older)
+    assert conditions(places) == {"ada": Condition.INTACT, "bob": Condition.TRUNCATED}
+
+
+def test_new_numbers_are_behind_all_that_damage_may_hold(places: AuditPlaces) -> None:
+    (last,) = segments(places)[-1:]
+    highest = max(row["seq"] for row in entries(places, Query(principal="ada")))
+    places.checkpoint.unlink()
+    change(last, lambda lines: [lines[0].replace(b"allowed", b"denied"), *lines[1:]])
+    log = AuditLog(places, key=KEY, retention=SMALL)
+    log.append(entry(1))
+    log.close()
+    assert places.segments(ada(places))[-1] > highest
 
 
 def test_a_torn_tail_is_cut_off_and_that_is_recorded(places: AuditPlaces) -> None:
@@ -176,8 +235,7 @@ def test_a_torn_tail_is_cut_off_and_that_is_recorded(places: AuditPlaces) -> Non
     whole = last.read_bytes()
     last.write_bytes(whole + whole.splitlines(keepends=True)[-2][:50])
     assert conditions(places)["ada"] is Condition.TORN
-    log = AuditLog(places, key=KEY, retention=SMALL)
-    log.require_sound()
+    log = AuditLog(places, key=KEY, retention=SMALL, strict=True)
     log.append(entry(1))
     log.close()
     assert conditions(places)["ada"] is Condition.INTACT

@@ -296,8 +296,8 @@ class ChainWriter:
         position = self._position
         if position is None or position.file is None:
             return
-        self._position = _Position(None, position.tip)  # whatever happens, it is used no more
         with self._sync_lock:
+            self._position = _Position(None, position.tip)  # whatever happens, it is used no more
             try:
                 position.file.close()
             except OSError as error:

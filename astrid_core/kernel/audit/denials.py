@@ -78,6 +78,16 @@ class DenialRecorder:
         if is_single:
             self._append(event, {})
 
+    def flush(self) -> None:
+        """Record the counts of the windows that have ended."""
+        now = self._clock()
+        with self._lock:
+            ended = {kind: w for kind, w in self._windows.items() if now >= w.ends}
+            for kind in ended:
+                del self._windows[kind]
+        for window in ended.values():
+            self._close(window)
+
     def close(self) -> None:
         """Record the counts that are left."""
         with self._lock:

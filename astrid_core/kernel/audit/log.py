@@ -30,8 +30,10 @@ from astrid_hookspecs.errors import AuditError, ChainBrokenError
 from astrid_hookspecs.events import CapsuleEvent
 
 FLUSH_S: Final = 0.5
-CHECKPOINT_S: Final = 30.0
+CHECKPOINT_S: Final = 5.0
 MAX_OPEN_CHAINS: Final = 256
+MAX_PRUNED: Final = 1000
+"""Segments that one round removes at most."""
 MAX_LOOKED_AT: Final = 64
 """Chains whose end is verified at boot, the latest first; the others when they are continued."""
 
@@ -44,9 +46,13 @@ class AuditLog:
         key: Signs.
         retention: Its bounds.
         sinks: Get a copy of each entry; owned.
+        strict: Refuse a log that is not as it was written, and change nothing of it.
 
     Attributes:
-        problems: What was found wrong at boot; nothing of it was changed.
+        problems: What was found wrong at boot.
+
+    Raises:
+        AuditError: With `strict`: the first problem. `ChainBrokenError` where it is damage.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class AuditLog:
         key: LogKey,
         retention: Retention | None = None,
         sinks: Sequence[AuditSink] = (),
+        strict: bool = False,
     ) -> None:
         self._places = places
         self._key = key
@@ -64,13 +71,16 @@ class AuditLog:
         self._writers: dict[ChainId, ChainWriter] = {}
         checkpoint = read_checkpoint(places, public=key.public)
         self._heads = checkpoint.heads
-        self.problems: list[ChainVerdict] = self._look()
+        self.problems: list[AuditError] = self._look()
         if checkpoint.problem is not None:
-            self.problems.insert(0, checkpoint.problem)
-        if not places.checkpoint.exists():
-            self._sign(self._heads)  # from now on, a log without one has lost it
+            self.problems.insert(0, _broken(checkpoint.problem))
+        self._rounds: list[Callable[[], None]] = []
         self._feeder = SinkFeeder(sinks)
+        if strict and self.problems:
+            self._feeder.close()
+            raise self.problems[0]
         self._ended = threading.Event()
+        self._begin(checkpoint.problem)
         self._thread = threading.Thread(target=self._maintain, name="audit", daemon=True)
         self._thread.start()
 
@@ -83,32 +93,47 @@ class AuditLog:
         if durable:
             writer.sync(seq)
 
-    def require_sound(self) -> None:
-        """Refuse a log that is not as it was written; for kernels that must not start on one.
-
-        Raises:
-            ChainBrokenError: A chain was tampered with, truncated or signed by another key.
-        """
-        for error in self.errors():
-            raise error
-
-    def errors(self) -> list[ChainBrokenError]:
-        """The problems as errors, for people."""
-        return [
-            ChainBrokenError(
-                f"the audit log of {verdict.chain} is not as it was written: {verdict.condition}",
-                hint="'astrid audit verify' says where; keep a copy of var/audit as evidence",
-            )
-            for verdict in self.problems
-        ]
+    def each_round(self, work: Callable[[], None]) -> None:
+        """Call `work` about twice a second, and once more when the log closes."""
+        self._rounds.append(work)
 
     def close(self) -> None:
-        """Make everything durable and sign where each chain ends."""
+        """Make everything durable, sign where each chain ends, and refuse what comes later."""
+        if self._ended.is_set():
+            return
+        for work in self._rounds:
+            self._guarded(work)
         self._ended.set()
         self._thread.join()
-        self._flush()
-        self._checkpoint()
+        for writer in self._writers.values():
+            self._guarded(writer.close)
+        self._guarded(self._checkpoint)
         self._feeder.close()
+
+    def _begin(self, problem: ChainVerdict | None) -> None:
+        """From now on there is a checkpoint, so that a log without one has lost it.
+
+        That one was lost is on record before a new one takes its place.
+        """
+        if problem is not None:
+            self._guarded(lambda: self._record_loss(problem.findings[0].rule))
+        elif not self._places.checkpoint.exists():
+            self._guarded(lambda: self._sign(self._heads))
+
+    def _record_loss(self, rule: str) -> None:
+        entry = AuditEntry(
+            timestamp=format_timestamp(time.time_ns()),
+            principal=None,
+            capsule=None,
+            action="audit.checkpoint",
+            resource="",
+            outcome="failed",
+            rule="audit",
+            detail={"reason": rule},
+            severity="high",
+        )
+        self.append(entry, durable=True)
+        self._checkpoint()
 
     def _open_writer(self, chain: ChainId) -> ChainWriter:
         with self._lock:
@@ -128,19 +153,23 @@ class AuditLog:
                 self._writers = {**self._writers, chain: writer}  # readers see a whole dict
             return writer
 
-    def _look(self) -> list[ChainVerdict]:
+    def _look(self) -> list[AuditError]:
         """Verify the ends of the latest chains, and that none is missing."""
         chains = [*self._places.chains()]
         chains.sort(key=self._written_at, reverse=True)
         missing = [chain for chain in self._heads if chain not in chains]
-        found = []
+        found: list[AuditError] = []
         for chain in [*chains[:MAX_LOOKED_AT], *missing]:
-            verdict = verify_end(
-                self._places, chain, keys=[self._key.public], head=self._heads.get(chain)
-            )
+            head = self._heads.get(chain)
+            try:
+                verdict = verify_end(self._places, chain, keys=[self._key.public], head=head)
+            except AuditError as error:
+                found.append(error)
+                continue
             if not verdict.condition.is_sound:
-                logger.error("audit log of {}: {}", chain, verdict.condition)
-                found.append(verdict)
+                found.append(_broken(verdict))
+        for problem in found:
+            logger.error("{}", problem)
         return found
 
     def _written_at(self, chain: ChainId) -> float:
@@ -154,6 +183,8 @@ class AuditLog:
         next_checkpoint = time.monotonic() + CHECKPOINT_S
         self._guarded(self._prune)
         while not self._ended.wait(FLUSH_S):
+            for work in self._rounds:
+                self._guarded(work)
             self._guarded(self._flush)
             if time.monotonic() >= next_checkpoint:
                 self._guarded(self._checkpoint)
@@ -187,8 +218,10 @@ class AuditLog:
         self._heads = heads
 
     def _prune(self) -> None:
-        """Remove old segments until the log is within its bounds."""
-        while not self._ended.is_set():
+        """Remove old segments until the log is within its bounds, or only receipts are left."""
+        for _ in range(MAX_PRUNED):
+            if self._ended.is_set():
+                return
             oldest = [old for chain in self._places.chains() for old in self._oldest(chain)]
             choice = self._retention.next_to_prune(oldest, now=time.time())
             if choice is None or not self._open_writer(choice[0].chain).prune(choice[1]):
@@ -196,7 +229,7 @@ class AuditLog:
 
     def _oldest(self, chain: ChainId) -> list[OldSegment]:
         firsts = self._places.segments(chain)
-        if len(firsts) < 2:  # noqa: PLR2004 - the segment in use is never removed
+        if not firsts:
             return []
         try:
             written = self._places.segment(chain, firsts[0]).stat().st_mtime
@@ -210,6 +243,15 @@ class AuditLog:
         writers = sorted(self._writers.values(), key=lambda writer: writer.last_used)
         for writer in writers[: max(0, len(writers) - MAX_OPEN_CHAINS)]:
             writer.park()
+
+
+def _broken(verdict: ChainVerdict) -> ChainBrokenError:
+    finding = verdict.findings[0]
+    return ChainBrokenError(
+        f"the audit log of {verdict.chain} is not as it was written: {finding.condition} at entry "
+        f"{finding.seq} ({finding.rule})",
+        hint="'astrid audit verify' says more; keep a copy of var/audit as evidence",
+    )
 
 
 def record_change(audit: AuditTrail, event: CapsuleEvent) -> None:

@@ -9,6 +9,8 @@ from astrid_core.domain.audit_entry import ChainId
 
 MIB: Final = 1024 * 1024
 DAY_S: Final = 86_400.0
+RECEIPT_BYTES: Final = 4096
+"""A chain of this size holds little but the receipt for what it was; it is left alone."""
 _SMALLEST_SEGMENT: Final = 64 * 1024
 _SEGMENTS: Final = 32
 
@@ -56,6 +58,7 @@ class Retention:
             oldest: The oldest segment of each chain.
             now: Seconds since 1970.
         """
+        oldest = [old for old in oldest if old.chain_bytes > RECEIPT_BYTES]
         expired = [old for old in oldest if now - old.written_at > self.max_age_s]
         if expired:
             return min(expired, key=lambda old: old.written_at), "age"

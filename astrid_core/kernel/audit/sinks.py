@@ -6,8 +6,10 @@ in the kernel's log; it never holds up or changes what is recorded.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -49,8 +51,10 @@ class SinkFeeder:
         """Let the sinks take what waits, for a bounded time, and close them."""
         if self._thread is None:
             return
-        self._waiting.put(None)
-        self._thread.join(CLOSE_S)
+        deadline = time.monotonic() + CLOSE_S
+        with contextlib.suppress(queue.Full):  # a sink hangs; it is not waited for
+            self._waiting.put(None, timeout=CLOSE_S)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
         for sink in self._sinks:
             try:
                 sink.close()

@@ -107,7 +107,16 @@ def test_every_torn_tail_is_only_that() -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"x", b'{"seq":1}x', b'{"seq":1}\0', b'{"seq":1}\xff', b'{"a":1} {"b":2}', b"\xff\xfe[", b"{}\n"]
+    "tail",
+    [
+        b"x",
+        b'{"seq":1}x',
+        b'{"seq":1}\0',
+        b'{"seq":1}\xff',
+        b'{"a":1} {"b":2}',
+        b"\xff\xfe[",
+        b"{}\n",
+    ],
 )
 def test_what_no_crash_leaves_is_tampering(tail: bytes) -> None:
     assert verify(FIRSTS, [*DATA[:-1], DATA[-1] + tail]).condition is Condition.TAMPERED
