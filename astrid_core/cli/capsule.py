@@ -214,6 +214,7 @@ def remove(
         removed = remove_capsule(
             bench.home,
             name,
+            audit=bench.tools.audit,
             workspace=workspace() if in_workspace else None,
             force=force,
             purge=purge,

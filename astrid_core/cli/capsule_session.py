@@ -85,6 +85,7 @@ def workbench() -> Iterator[Workbench]:
         tools = Tools(
             engine=lambda: parts.engines.engine("component"),
             clock=parts.services.clock,
+            audit=parts.audit,
             lifecycle=lifecycle,
             secrets=secrets,
         )

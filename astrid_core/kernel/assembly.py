@@ -18,8 +18,9 @@ from astrid_core.config import Settings, load_settings
 from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
 from astrid_core.host.services import HostServices
+from astrid_core.kernel.audit.capsule_changes import record_change
 from astrid_core.kernel.audit.denials import DenialRecorder
-from astrid_core.kernel.audit.log import AuditLog, record_change
+from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.retention import DAY_S, MIB, Retention
 from astrid_core.kernel.capsules import CapsuleTable, SourceIndex

@@ -15,6 +15,7 @@ from loguru import logger
 
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.services import HostServices
+from astrid_core.kernel.audit.capsule_changes import record_load
 from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
 from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.engine_pool import EnginePool
@@ -158,8 +159,10 @@ class CapsuleTable:
             PluginLoadError: An engine it needs is not installed.
             ComponentError: An engine refused it.
             CapsuleError: Its run loop ended before it was ready.
+            AuditError: It could not be recorded.
             DeniedError: It has a run loop and its owner is disabled, or a policy refused.
         """
+        record_load(self._services.audit, capsule=installed.id, version=installed.meta.version)
         fresh = self._prepare(installed)
         with self._lock:
             old = self._capsules.get(fresh.id)

@@ -33,6 +33,7 @@ from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
+from astrid_core.ports.audit import AuditTrail
 from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.buses import BusSubscription, Envelope
 from astrid_hookspecs.cancel import CancelToken
@@ -157,6 +158,11 @@ class Kernel:
         """The gate's latest refusals, oldest first; at most a thousand."""
         return self._parts.decisions.recent()
 
+    @property
+    def audit(self) -> AuditTrail:
+        """The audit log, for embedding programs that act on behalf of somebody."""
+        return self._parts.audit
+
     def publish(self, envelope: Envelope) -> Envelope:
         """Publish an event as the embedding program, which is trusted with what it says.
 
@@ -236,6 +242,7 @@ class Kernel:
         tools = Tools(
             engine=lambda: self._parts.engines.engine("component"),
             clock=self._parts.services.clock,
+            audit=self._parts.audit,
             lifecycle=self._lifecycle,
         )
         return stage(self._parts.home, source, tools=tools, place=place)
@@ -279,7 +286,12 @@ class Kernel:
         """
         async with self._changes:
             removed = await asyncio.to_thread(
-                remove_capsule, self._parts.home, name, force=force, purge=purge
+                remove_capsule,
+                self._parts.home,
+                name,
+                audit=self._parts.audit,
+                force=force,
+                purge=purge,
             )
             if any(capsule.id == removed.name for capsule in self.capsules()):
                 await asyncio.to_thread(self._parts.capsules.unload, removed.name)

@@ -24,10 +24,8 @@ from astrid_core.kernel.audit.inspect import verify_end
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.retention import OldSegment, Retention
 from astrid_core.kernel.audit.sinks import SinkFeeder
-from astrid_core.ports.audit import AuditTrail
 from astrid_hookspecs.audit import AuditEntry, AuditSink
 from astrid_hookspecs.errors import AuditError, ChainBrokenError
-from astrid_hookspecs.events import CapsuleEvent
 
 FLUSH_S: Final = 0.5
 CHECKPOINT_S: Final = 5.0
@@ -252,21 +250,3 @@ def _broken(verdict: ChainVerdict) -> ChainBrokenError:
         f"{finding.seq} ({finding.rule})",
         hint="'astrid audit verify' says more; keep a copy of var/audit as evidence",
     )
-
-
-def record_change(audit: AuditTrail, event: CapsuleEvent) -> None:
-    """Record that a capsule changed state; it has happened, so a failure is only logged."""
-    try:
-        audit.append(
-            AuditEntry(
-                timestamp=format_timestamp(time.time_ns()),
-                principal=None,
-                capsule=event.capsule,
-                action=f"capsule.{event.state}",
-                resource=event.capsule,
-                outcome="failed" if event.state == "failed" else "allowed",
-                detail={"version": event.version},
-            )
-        )
-    except AuditError as error:
-        logger.error("the state of {} could not be recorded: {}", event.capsule, error)

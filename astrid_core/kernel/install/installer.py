@@ -15,6 +15,7 @@ from typing import Self
 from astrid_core.domain.archive_rules import MANIFEST, MIB
 from astrid_core.domain.capsule_meta import CapsuleMeta, encode_meta, seal_meta
 from astrid_core.domain.manifest import Manifest, parse_manifest
+from astrid_core.kernel.audit.capsule_changes import recorded
 from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import (
@@ -180,6 +181,7 @@ class Staged:
             IntegrityError: The component is not the announced one.
             EngineError: The component or its hook was refused or failed.
             SecretError, StoreError: A store failed.
+            AuditError: It could not be recorded.
         """
         phase: Phase = "astrid-install" if self.previous is None else "astrid-upgrade"
         self._step("content")
@@ -206,12 +208,14 @@ class Staged:
         meta = seal_meta(meta, name=self.name, key=self._home.meta_key())
         if self._is_unchanged(meta):
             return self._keep(answers)
-        self._step("hook")
-        writes = self._run_hook(phase, component, answers, progress)
-        self._step("record")
-        write_atomic(self._staging / META, encode_meta(meta))
-        sync_tree(self._staging)
-        self._swap(meta, answers, writes)
+        version = str(self.manifest.package.version)
+        with recorded(self._tools.audit, "install", capsule=self.name, version=version):
+            self._step("hook")
+            writes = self._run_hook(phase, component, answers, progress)
+            self._step("record")
+            write_atomic(self._staging / META, encode_meta(meta))
+            sync_tree(self._staging)
+            self._swap(meta, answers, writes)
         return self._result()
 
     def _read(self) -> Manifest:

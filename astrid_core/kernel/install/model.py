@@ -9,6 +9,7 @@ from typing import Final, Literal
 from astrid_core.kernel.install.content import EngineSource
 from astrid_core.kernel.install.installed import InstalledCapsule
 from astrid_core.kernel.install.lifecycle import LifecycleRunner
+from astrid_core.ports.audit import AuditTrail
 from astrid_core.ports.clock import Clock
 from astrid_hookspecs.secrets import SecretStore
 
@@ -26,6 +27,7 @@ class Tools:
     Attributes:
         engine: Returns the engine for components.
         clock: Wall clock.
+        audit: Told before anything is installed.
         lifecycle: Tries components and runs hooks; None where no kernel is at hand: capsules with
             hooks are refused.
         secrets: Where secret answers go; None refuses capsules that are given some.
@@ -34,6 +36,7 @@ class Tools:
 
     engine: EngineSource
     clock: Clock
+    audit: AuditTrail
     lifecycle: LifecycleRunner | None = None
     secrets: SecretStore | None = None
     on_step: Callable[[str], object] = field(default=_quiet)

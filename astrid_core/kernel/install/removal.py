@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astrid_core.domain.resolve import Unsatisfied, sole_providers
+from astrid_core.kernel.audit.capsule_changes import recorded
 from astrid_core.kernel.durable import fsync_directory
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.installed import discover, not_found
 from astrid_core.kernel.install.places import Place, places
 from astrid_core.kernel.install.staging import take_away
+from astrid_core.ports.audit import AuditTrail
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.secrets import SecretStore
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, parse_capsule_id
@@ -38,6 +40,7 @@ def remove_capsule(
     home: Home,
     capsule: str,
     *,
+    audit: AuditTrail,
     workspace: Path | None = None,
     force: bool = False,
     purge: bool = False,
@@ -50,6 +53,7 @@ def remove_capsule(
     Args:
         home: Where it is installed.
         capsule: Its name, from anywhere.
+        audit: Told before anything is removed.
         workspace: Remove it from this workspace instead of the user's capsules.
         force: Remove it even if others need it.
         purge: Delete its settings and secrets as well.
@@ -59,6 +63,7 @@ def remove_capsule(
         ConfigError: `capsule.invalid-id`.
         CapsuleNotFoundError: It is not installed there.
         CapsuleError: `capsule.needed`; it is the sole provider of something another one imports.
+        AuditError: It could not be recorded; nothing was removed.
     """
     name = parse_capsule_id(capsule)
     place = _place(home, workspace)
@@ -69,8 +74,10 @@ def remove_capsule(
     broken = sole_providers(name, [item.manifest for item in installed])
     if broken and not force:
         raise _needed(name, broken)
-    take_away(target)
-    purged = _purge(home, name, secrets) if purge else ()
+    versions = [item.meta.version for item in installed if item.id == name]
+    with recorded(audit, "remove", capsule=name, version=versions[0] if versions else ""):
+        take_away(target)
+        purged = _purge(home, name, secrets) if purge else ()
     return Removed(name, target, purged, broken)
 
 

@@ -23,6 +23,7 @@ from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest
 from astrid_core.kernel.install.pack import pack_capsule
 from astrid_core.kernel.install.places import Place
 from astrid_core.kernel.install.sources import find_source
+from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.engines import (
     CapsuleSpec,
     ComponentReport,
@@ -30,7 +31,7 @@ from astrid_hookspecs.engines import (
     LoadedCapsule,
     Progress,
 )
-from astrid_hookspecs.errors import ComponentError, EngineError, GuestTrapError
+from astrid_hookspecs.errors import AuditError, ComponentError, EngineError, GuestTrapError
 from astrid_hookspecs.stores import KvWrite
 
 NAMESPACE = "default:capsule:notes"
@@ -129,6 +130,20 @@ class MemorySecrets:
 
 
 @dataclass
+class MemoryAudit:
+    """Keeps entries, or refuses them when it is full."""
+
+    entries: list[AuditEntry] = field(default_factory=list)
+    is_full: bool = False
+
+    def append(self, entry: AuditEntry, *, durable: bool = False) -> None:
+        assert durable or entry.outcome == "failed"
+        if self.is_full:
+            raise AuditError("no space left")
+        self.entries.append(entry)
+
+
+@dataclass
 class Workshop:
     """A home, sources beside it, and short ways to install them."""
 
@@ -136,12 +151,14 @@ class Workshop:
     home: Home
     hooks: JsonHooks
     secrets: MemorySecrets = field(default_factory=MemorySecrets)
+    audit: MemoryAudit = field(default_factory=MemoryAudit)
 
     def tools(self, **changes: Any) -> Tools:
         engine = JsonEngine(self.home.var)
         fields: dict[str, Any] = {
             "engine": lambda: engine,
             "clock": SystemClock(),
+            "audit": self.audit,
             "lifecycle": self.hooks,
             "secrets": self.secrets,
             **changes,

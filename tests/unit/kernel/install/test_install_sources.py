@@ -16,7 +16,7 @@ from astrid_core.kernel.install.listing import dependency_tree
 from astrid_core.kernel.install.places import workspace_place
 from astrid_core.kernel.install.removal import remove_capsule
 from astrid_core.kernel.install.sources import find_source, route
-from astrid_hookspecs.errors import CapsuleError, CapsuleNotFoundError, ConfigError
+from astrid_hookspecs.errors import AuditError, CapsuleError, CapsuleNotFoundError, ConfigError
 
 if TYPE_CHECKING:
     from conftest import Workshop
@@ -186,10 +186,10 @@ def test_sole_provider_is_not_removed(workshop: Workshop) -> None:
     workshop.install(workshop.source(name="session-store", manifest=EXPORTS))
     workshop.install(workshop.source(name="agent-loop", manifest=IMPORTS))
     with pytest.raises(CapsuleError) as caught:
-        remove_capsule(workshop.home, "session-store")
+        remove_capsule(workshop.home, "session-store", audit=workshop.audit)
     assert caught.value.code == "capsule.needed"
     assert "sole provider of astrid/session, needed by agent-loop" in caught.value.message
-    removed = remove_capsule(workshop.home, "session-store", force=True)
+    removed = remove_capsule(workshop.home, "session-store", audit=workshop.audit, force=True)
     assert [item.capsule for item in removed.broken] == ["agent-loop"]
     assert [capsule.id for capsule in discover(workshop.home).capsules] == ["agent-loop"]
     tree = dependency_tree([capsule.manifest for capsule in discover(workshop.home).capsules])
@@ -208,7 +208,7 @@ def test_removal_matches_for_real(workshop: Workshop, exports: str, imports: str
     """C-30."""
     workshop.install(workshop.source(name="store", manifest=exports))
     workshop.install(workshop.source(name="user", manifest=imports))
-    assert remove_capsule(workshop.home, "store").broken == ()
+    assert remove_capsule(workshop.home, "store", audit=workshop.audit).broken == ()
 
 
 def test_second_provider_frees_the_first(workshop: Workshop) -> None:
@@ -219,7 +219,7 @@ def test_second_provider_frees_the_first(workshop: Workshop) -> None:
     assert [node.name for node in tree.capsules] == ["one", "two", "user"]
     assert tree.capsules[2].imports[0].providers == ("one", "two")
     assert tree.shared == (("astrid/session", ("one", "two")),)
-    remove_capsule(workshop.home, "one")
+    remove_capsule(workshop.home, "one", audit=workshop.audit)
 
 
 def test_purge_deletes_settings_and_secrets(workshop: Workshop) -> None:
@@ -228,11 +228,18 @@ def test_purge_deletes_settings_and_secrets(workshop: Workshop) -> None:
     workshop.install(workshop.source(manifest=env, component={}), answers)
     blobs = sorted(workshop.home.bin.iterdir())
     env_file = workshop.home.path / "home/default/.config/env/notes.env.json"
-    assert remove_capsule(workshop.home, "notes", secrets=workshop.secrets).purged == ()
+    assert (
+        remove_capsule(
+            workshop.home, "notes", audit=workshop.audit, secrets=workshop.secrets
+        ).purged
+        == ()
+    )
     assert env_file.exists()
     assert workshop.secrets.values
     workshop.install(workshop.source(manifest=env, component={}))
-    removed = remove_capsule(workshop.home, "notes", secrets=workshop.secrets, purge=True)
+    removed = remove_capsule(
+        workshop.home, "notes", audit=workshop.audit, secrets=workshop.secrets, purge=True
+    )
     assert removed.purged == ("settings", "secrets")
     assert not env_file.exists()
     assert not workshop.secrets.values
@@ -243,7 +250,7 @@ def test_purge_deletes_settings_and_secrets(workshop: Workshop) -> None:
 def test_damaged_capsule_can_be_removed(workshop: Workshop) -> None:
     workshop.install(workshop.source())
     (workshop.capsules / "notes" / "meta.json").write_text("{")
-    remove_capsule(workshop.home, "notes")
+    remove_capsule(workshop.home, "notes", audit=workshop.audit)
     assert list(workshop.capsules.iterdir()) == []
 
 
@@ -252,7 +259,7 @@ def test_link_in_place_of_a_capsule_is_removed_not_followed(workshop: Workshop) 
     outside = workshop.root / "outside"
     (workshop.capsules / "notes").rename(outside)
     (workshop.capsules / "notes").symlink_to(outside, target_is_directory=True)
-    remove_capsule(workshop.home, "notes")
+    remove_capsule(workshop.home, "notes", audit=workshop.audit)
     assert list(workshop.capsules.iterdir()) == []
     assert (outside / "meta.json").exists()
 
@@ -262,9 +269,9 @@ def test_removal_names_its_place(workshop: Workshop) -> None:
     workspace.mkdir()
     workshop.install(workshop.source())
     with pytest.raises(CapsuleNotFoundError):
-        remove_capsule(workshop.home, "notes", workspace=workspace)
+        remove_capsule(workshop.home, "notes", audit=workshop.audit, workspace=workspace)
     workshop.install(workshop.source(), place=workspace_place(workspace))
-    remove_capsule(workshop.home, "notes", workspace=workspace)
+    remove_capsule(workshop.home, "notes", audit=workshop.audit, workspace=workspace)
     assert [capsule.scope for capsule in discover(workshop.home, workspace=workspace).capsules] == [
         "user"
     ]
@@ -273,7 +280,7 @@ def test_removal_names_its_place(workshop: Workshop) -> None:
 @pytest.mark.parametrize("name", ["..", "../../etc", ".staging-1"])
 def test_removal_of_what_is_no_capsule_refused(workshop: Workshop, name: str) -> None:
     with pytest.raises(ConfigError):
-        remove_capsule(workshop.home, name)
+        remove_capsule(workshop.home, name, audit=workshop.audit)
 
 
 def test_a_directory_without_a_manifest_is_refused_before_anything_is_copied(
@@ -285,3 +292,20 @@ def test_a_directory_without_a_manifest_is_refused_before_anything_is_copied(
     with pytest.raises(CapsuleError, match=r"there is no Capsule\.toml") as caught:
         workshop.install(stuff)
     assert caught.value.code == "capsule.source"
+
+
+def test_what_cannot_be_recorded_is_neither_installed_nor_removed(workshop: Workshop) -> None:
+    workshop.audit.is_full = True
+    with pytest.raises(AuditError):
+        workshop.install(workshop.source(name="notes"))
+    assert discover(workshop.home).capsules == ()
+    workshop.audit.is_full = False
+    workshop.install(workshop.source(name="notes"))
+    workshop.audit.is_full = True
+    with pytest.raises(AuditError):
+        remove_capsule(workshop.home, "notes", audit=workshop.audit)
+    assert [capsule.id for capsule in discover(workshop.home).capsules] == ["notes"]
+    workshop.audit.is_full = False
+    remove_capsule(workshop.home, "notes", audit=workshop.audit)
+    said = [(entry.action, entry.resource, entry.outcome) for entry in workshop.audit.entries]
+    assert said == [("capsule.install", "notes", "allowed"), ("capsule.remove", "notes", "allowed")]
