@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,8 +19,9 @@ from astrid_hookspecs.errors import ChainBrokenError, ConfigError
 
 if TYPE_CHECKING:
     from astrid_core.domain.audit_chain import ChainVerdict
+    from astrid_core.domain.audit_commit import LogKey
     from astrid_core.kernel.audit.places import AuditPlaces
-    from astrid_core.kernel.audit.reader import Row
+    from astrid_core.kernel.audit.reader import Query, Row
 
 app = typer.Typer(
     help="Show what was done and refused, and prove that the record is whole.", add_completion=False
@@ -40,19 +43,37 @@ UntilOption = Annotated[str | None, typer.Option("--until", help="As --since, ex
 _HEADERS: Final = ("TIME", "PRINCIPAL", "CAPSULE", "ACTION", "RESOURCE", "OUTCOME", "RULE")
 _OUTCOMES: Final = ("allowed", "denied", "failed")
 _AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
+_KEY_BYTES: Final = 32
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @app.command("verify")
 @describe(example="astrid audit verify")
-def verify() -> None:
+def verify(
+    file: Annotated[
+        Path | None, typer.Argument(help="A file that 'astrid audit export' made.")
+    ] = None,
+    *,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="A public key to trust, base64; instead of this home's."),
+    ] = None,
+) -> None:
     """Check every entry, link and signature; status 7 when something is not as it was written."""
-    from astrid_core.domain.audit_commit import LogKey  # noqa: PLC0415 - loads the crypto library
+    from astrid_core.kernel.audit.export import verify_export  # noqa: PLC0415 - loads crypto
     from astrid_core.kernel.audit.reader import verify_log  # noqa: PLC0415 - the same
 
+    trusted = [_public_key(text) for text in keys or ()] or [_log_key().public]
+    if file is None:
+        verdicts = verify_log(_places(open_home().audit), keys=trusted)
+    else:
+        verdicts = verify_export(file, keys=trusted)
+    _report(verdicts)
+
+
+def _report(verdicts: list[ChainVerdict]) -> None:
     output = current()
-    home = open_home()
-    verdicts = verify_log(_places(home.audit), keys=[LogKey(home.runtime_key()).public])
     rows = [_verdict_row(verdict) for verdict in verdicts]
     broken = [verdict for verdict in verdicts if not verdict.condition.is_sound]
     entries = sum(verdict.entries for verdict in verdicts)
@@ -63,12 +84,16 @@ def verify() -> None:
             )
     if not broken:
         output.success(f"{entries} entries in {len(verdicts)} chains are as they were written")
-    output.result({"ok": not broken, "entries": entries, "chains": rows}, text="")
-    if broken:
-        raise ChainBrokenError(
-            f"{len(broken)} of {len(verdicts)} chains are not as they were written",
-            hint="keep a copy of var/audit as evidence; the kernel goes on in new segments",
-        )
+        output.result({"ok": True, "entries": entries, "chains": rows}, text="")
+        return
+    error = ChainBrokenError(
+        f"{len(broken)} of {len(verdicts)} chains are not as they were written",
+        hint="keep a copy as evidence; the kernel goes on in new segments",
+    )
+    if not output.is_json:
+        raise error
+    output.result({"ok": False, "error": error.to_json(), "entries": entries, "chains": rows})
+    raise typer.Exit(error.exit_code)
 
 
 @app.command("tail")
@@ -98,13 +123,16 @@ def query(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 1000,
 ) -> None:
     """Find entries; the latest ones when there are more than the limit."""
-    from astrid_core.kernel.audit.reader import Query, latest  # noqa: PLC0415 - as above
+    from astrid_core.kernel.audit.reader import latest  # noqa: PLC0415 - as above
 
-    if outcome is not None and outcome not in _OUTCOMES:
-        raise ConfigError(
-            f"{outcome!r} is no outcome", code="audit.query", hint=f"use {', '.join(_OUTCOMES)}"
-        )
-    wanted = Query(principal, action, outcome, capsule, _moment(since), _moment(until))
+    wanted = _query(
+        principal=principal,
+        action=action,
+        outcome=outcome,
+        capsule=capsule,
+        since=since,
+        until=until,
+    )
     _show(latest(_places(open_home().audit), wanted, limit=limit))
 
 
@@ -114,15 +142,30 @@ def export(
     target: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
     *,
     principal: PrincipalOption = None,
+    action: ActionOption = None,
+    outcome: OutcomeOption = None,
+    capsule: CapsuleOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
 ) -> None:
-    """Write the stored lines, signatures included, to a file that can be verified elsewhere."""
-    from astrid_core.kernel.audit.reader import Query, stored_lines  # noqa: PLC0415 - as above
+    """Write entries to a file of JSON lines.
 
-    output = current()
+    Whole chains (at most --principal is given) come with their signatures and a signed end, which
+    'astrid audit verify FILE' checks. What other options select comes without proof.
+    """
+    wanted = _query(
+        principal=principal,
+        action=action,
+        outcome=outcome,
+        capsule=capsule,
+        since=since,
+        until=until,
+    )
+    key = _log_key()
     size = 0
     try:
-        with target.open("xb") as file:
-            for data in stored_lines(_places(open_home().audit), Query(principal=principal)):
+        with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as file:
+            for data in _exported(wanted, key):
                 size += file.write(data)
     except FileExistsError as error:
         raise ConfigError(f"{target} exists", code="audit.export", hint="name another") from error
@@ -130,8 +173,63 @@ def export(
         raise ConfigError(
             f"{target} cannot be written: {error.strerror}", code="audit.export"
         ) from error
+    public = base64.b64encode(key.public).decode()
+    output = current()
     output.success(f"wrote {size} bytes to {target}")
-    output.result({"path": target, "bytes": size}, text="")
+    if wanted.is_whole:
+        output.detail(f"check it anywhere: astrid audit verify {target} --key {public}")
+    result = {"path": target, "bytes": size, "key": public, "proof": wanted.is_whole}
+    output.result(result, text="")
+
+
+def _exported(wanted: Query, key: LogKey) -> Iterator[bytes]:
+    from astrid_core.kernel.audit.export import export_chains  # noqa: PLC0415 - as above
+    from astrid_core.kernel.audit.reader import entries  # noqa: PLC0415 - as above
+
+    places = _places(open_home().audit)
+    if wanted.is_whole:
+        taken = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        yield from export_chains(places, wanted, key=key, taken=taken.replace("+00:00", "Z"))
+    else:
+        for row in entries(places, wanted):
+            yield json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _query(
+    *,
+    principal: str | None,
+    action: str | None,
+    outcome: str | None,
+    capsule: str | None,
+    since: str | None,
+    until: str | None,
+) -> Query:
+    from astrid_core.kernel.audit.reader import Query  # noqa: PLC0415 - as above
+
+    if outcome is not None and outcome not in _OUTCOMES:
+        raise ConfigError(
+            f"{outcome!r} is no outcome", code="audit.query", hint=f"use {', '.join(_OUTCOMES)}"
+        )
+    return Query(principal, action, outcome, capsule, _moment(since), _moment(until))
+
+
+def _log_key() -> LogKey:
+    """The key of this home."""
+    from astrid_core.domain.audit_commit import LogKey  # noqa: PLC0415 - as above
+
+    return LogKey(open_home().runtime_key())
+
+
+def _public_key(text: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        data = b""
+    if len(data) != _KEY_BYTES:
+        raise ConfigError(
+            f"{text[:60]!r} is no public key", code="audit.key", hint="'audit export' shows it"
+        )
+    return data
 
 
 def _places(root: Path) -> AuditPlaces:

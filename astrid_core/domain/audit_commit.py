@@ -99,7 +99,6 @@ class SignedHeads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         purpose: What it was made for; part of what is signed.
         taken: RFC 3339, UTC.
-        complete: False where only some entries were exported, so that links cannot be followed.
         heads: By principal and session.
         key: Public key, base64.
         signature: Over all of it, base64.
@@ -107,7 +106,6 @@ class SignedHeads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     purpose: Purpose
     taken: str
-    complete: bool
     heads: list[Head]
     key: str
     signature: str = ""
@@ -168,12 +166,10 @@ def is_signed(commit: Commit, *, chain: bytes, digest: bytes) -> bool:
     return _verifies(commit.public, message, _bytes(commit.signature))
 
 
-def sign_heads(
-    key: LogKey, heads: Sequence[Head], *, purpose: Purpose, taken: str, complete: bool = True
-) -> bytes:
+def sign_heads(key: LogKey, heads: Sequence[Head], *, purpose: Purpose, taken: str) -> bytes:
     """A signed list of heads as one line of JSON, without a line break."""
     ordered = sorted(heads, key=lambda head: (head.principal or "", head.session))
-    unsigned = SignedHeads(purpose, taken, complete, ordered, _text(key.public))
+    unsigned = SignedHeads(purpose, taken, ordered, _text(key.public))
     signature = key.sign(_heads_message(unsigned))
     return _encode(msgspec.structs.replace(unsigned, signature=_text(signature)))
 

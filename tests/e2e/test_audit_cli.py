@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,58 @@ def test_verify_proves_a_whole_log_and_says_where_a_changed_one_differs(home: Pa
     assert "1 of 2 chains" in ended.stderr
 
 
-def test_an_export_is_what_is_stored_and_overwrites_nothing(home: Path) -> None:
-    target = home.parent / "audit.jsonl"
-    astrid(home, "export", str(target), "--principal", "ada")
+def test_a_changed_log_is_one_json_document_too(home: Path) -> None:
     (segment,) = (home / "var" / "audit" / "ada").rglob("*.jsonl")
-    assert target.read_bytes() == segment.read_bytes()
+    segment.write_bytes(segment.read_bytes().replace(b"denied", b"allowed"))
+    told = json.loads(astrid(home, "verify", "--json", status=7).stdout)
+    assert told["ok"] is False
+    assert told["error"]["code"] == "audit.chain-broken"
+    assert [chain["condition"] for chain in told["chains"]] == ["tampered", "intact"]
+
+
+def test_an_export_proves_itself_without_the_home(home: Path) -> None:
+    target = home.parent / "audit.jsonl"
+    key = json.loads(astrid(home, "export", str(target), "--json").stdout)["key"]
+    assert target.stat().st_mode & 0o777 == 0o600
+    away = home.parent / "elsewhere"
+    proved = astrid(away, "verify", str(target), "--key", key).stdout
+    assert "5 entries in 2 chains" in proved
+    assert "re-signed" in astrid(away, "verify", str(target), status=7).stderr
     assert "exists" in astrid(home, "export", str(target), status=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines: [lines[0].replace(b"allowed", b"denied"), *lines[1:]], "tampered"),
+        (lambda lines: lines[2:], "tampered"),
+        (lambda lines: [*lines[:6], *lines[8:]], "truncated"),
+        (lambda lines: [*lines[:-3], lines[-1]], "truncated"),
+        (lambda lines: lines[:-1], "heads-malformed"),
+        (lambda lines: [*lines[:-1], lines[-1].replace(b"2026", b"2025")], "heads-signature"),
+    ],
+)
+def test_a_changed_export_is_told(
+    home: Path, change: Callable[[list[bytes]], list[bytes]], said: str
+) -> None:
+    target = home.parent / "audit.jsonl"
+    astrid(home, "export", str(target))
+    target.write_bytes(b"".join(change(target.read_bytes().splitlines(keepends=True))))
+    assert said in astrid(home, "verify", str(target), status=7).stderr
+
+
+def test_a_damaged_log_is_exported_as_it_is_and_proves_nothing(home: Path) -> None:
+    (segment,) = (home / "var" / "audit" / "ada").rglob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b"denied", b"allowed"))
+    target = home.parent / "audit.jsonl"
+    astrid(home, "export", str(target))
+    assert segment.read_bytes().splitlines()[0] in target.read_bytes()
+    assert "tampered" in astrid(home, "verify", str(target), status=7).stderr
+
+
+def test_an_export_can_be_a_selection(home: Path) -> None:
+    target = home.parent / "denied.jsonl"
+    astrid(home, "export", str(target), "--outcome", "denied")
+    (row,) = [json.loads(line) for line in target.read_text().splitlines()]
+    assert row["authorization"]["reason"] == "fs_write"
+    assert "heads-malformed" in astrid(home, "verify", str(target), status=7).stderr

@@ -43,15 +43,15 @@ def read_checkpoint(places: AuditPlaces, *, public: bytes) -> Checkpoint:
     except FileNotFoundError:
         if next(places.chains(), None) is None:
             return Checkpoint({}, None)
-        return Checkpoint({}, _problem(Condition.TRUNCATED, "checkpoint-missing"))
+        return Checkpoint({}, whole_log_problem(Condition.TRUNCATED, "checkpoint-missing"))
     except OSError as error:
         raise AuditError(f"the audit checkpoint cannot be read: {error.strerror}") from error
     try:
         found = parse_heads(data.removesuffix(b"\n"), purpose="checkpoint")
     except EntryError as error:
-        return Checkpoint({}, _problem(Condition.TAMPERED, error.rule))
+        return Checkpoint({}, whole_log_problem(Condition.TAMPERED, error.rule))
     if base64.b64decode(found.key) != public:
-        return Checkpoint({}, _problem(Condition.RESIGNED, "checkpoint-key"))
+        return Checkpoint({}, whole_log_problem(Condition.RESIGNED, "checkpoint-key"))
     return Checkpoint({head.chain: head for head in found.heads}, None)
 
 
@@ -67,7 +67,8 @@ def write_checkpoint(
     write_atomic(places.checkpoint, data + b"\n")
 
 
-def _problem(condition: Condition, rule: str) -> ChainVerdict:
+def whole_log_problem(condition: Condition, rule: str) -> ChainVerdict:
+    """The verdict about a list of heads that is not what it was."""
     return ChainVerdict(
         chain=_WHOLE_LOG,
         condition=condition,

@@ -46,6 +46,11 @@ class Query:
     since: str | None = None
     until: str | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it wants every entry of the chains it wants."""
+        return self == Query(principal=self.principal)
+
     def wants(self, chain: ChainId) -> bool:
         """Whether entries of a chain can match."""
         return self.principal is None or self.principal == (chain.principal or "@kernel")
@@ -92,18 +97,6 @@ def latest(places: AuditPlaces, query: Query, *, limit: int) -> list[Row]:
         if query.wants(chain):
             found += _latest_of(places, chain, query, limit)
     return sorted(found, key=lambda row: str(row["timestamp"]))[-limit:] if limit else []
-
-
-def stored_lines(places: AuditPlaces, query: Query) -> Iterator[bytes]:
-    """The bytes of the chains that a query wants, commits included, in chain order, as stored.
-
-    Raises:
-        AuditError: A segment cannot be read.
-    """
-    for chain in places.chains():
-        if query.wants(chain):
-            for first in places.segments(chain):
-                yield places.read(chain, first).data
 
 
 def verify_log(places: AuditPlaces, *, keys: Sequence[bytes]) -> list[ChainVerdict]:
