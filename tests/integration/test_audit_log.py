@@ -121,6 +121,46 @@ def test_what_cannot_be_written_is_refused_and_the_log_stays_whole(places: Audit
     assert conditions(places) == {Condition.INTACT}
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_refuses_until_there_is_room(small_disk: Path) -> None:
+    places = AuditPlaces(small_disk / "audit")
+    places.root.mkdir(mode=0o700)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(100 * 1024))
+    with opened(places) as log:
+        acknowledged = until_refused(log)
+        assert acknowledged > 10
+        with pytest.raises(AuditError, match="No space left"):
+            log.append(entry(0))
+        written = [row["action"]["path"] for row in rows(places, "fs.write-file")]
+        assert written == [f"f{number}" for number in range(acknowledged)]
+        ballast.unlink()
+        log.append(entry(0))
+    assert conditions(places) == {Condition.INTACT}
+
+
+def until_refused(log: AuditLog) -> int:
+    for number in range(10_000):
+        try:
+            log.append(entry(number))
+        except AuditError:
+            return number
+    pytest.fail("the disk is never full")
+
+
 def test_threads_that_append_together_share_batches_and_lose_nothing(places: AuditPlaces) -> None:
     with opened(places) as log, ThreadPoolExecutor(8) as pool:
 
