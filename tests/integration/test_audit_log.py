@@ -24,7 +24,7 @@ from astrid_core.kernel.audit.denials import MAX_SINGLE, WINDOW_S, DenialRecorde
 from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, Row, entries, verify_log
-from astrid_core.kernel.audit.retention import Retention
+from astrid_core.kernel.audit.retention import OldSegment, Retention
 from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.events import DecisionEvent
@@ -344,6 +344,13 @@ def test_a_principal_that_does_nothing_any_more_is_forgotten_too(places: AuditPl
     assert [row["action"]["type"] for row in entries(places, Query(principal="ada"))] == [
         "audit.pruned"
     ]
+
+
+def test_a_lone_receipt_is_left_alone() -> None:
+    receipt = OldSegment(ChainId("ada"), written_at=0.0, chain_bytes=1000)
+    assert SMALL.next_to_prune([receipt], now=1e12) is None
+    full = receipt._replace(chain_bytes=SEGMENT_BYTES)
+    assert SMALL.next_to_prune([receipt, full], now=1e12) == (full, "age")
 
 
 def test_a_flood_of_refusals_is_counted(places: AuditPlaces) -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from astrid_core import Kernel
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.reader import Query, entries
 from astrid_core.kernel.home_lock import HomeLockedError
 from astrid_hookspecs import hookimpl
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import (
+    AuditError,
     CapabilityDeniedError,
     ConfigError,
     GuestCancelledError,
@@ -44,6 +47,33 @@ def event(topic: str, *, principal: str = "default", payload: bytes = b"{}") -> 
     return Envelope(
         topic, payload, principal=Principal(principal), attribution=Attribution.VERIFIED
     )
+
+
+def test_what_happens_to_capsules_is_recorded_first_or_does_not_happen(
+    run: Run, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+
+    async def work(kernel: Kernel) -> None:
+        await install_example(kernel, "tally")
+        kernel.audit.close()  # type: ignore[attr-defined]  # as a full disk would
+        with pytest.raises(AuditError):
+            await kernel.reload("tally")
+        with pytest.raises(AuditError):
+            await kernel.remove("tally")
+        assert [capsule.id for capsule in kernel.capsules()] == ["tally"]
+        assert (home / "home/default/.local/capsules/tally").is_dir()
+
+    run(work)
+    said = [
+        (row["action"]["type"], row["outcome"])
+        for row in entries(AuditPlaces(home / "var" / "audit"), Query(action="capsule.*"))
+    ]
+    assert said == [
+        ("capsule.install", "allowed"),
+        ("capsule.load", "allowed"),
+        ("capsule.ready", "allowed"),
+    ]
 
 
 def test_each_principal_has_its_own_state(run: Run) -> None:

@@ -14,8 +14,10 @@ from typing import Final
 
 import pytest
 
+from astrid_core.domain.audit_commit import sign_heads
 from astrid_core.domain.audit_entry import ChainId
 from astrid_core.domain.audit_segment import Condition
+from astrid_core.kernel.audit.export import verify_export
 from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries, verify_log
@@ -163,6 +165,17 @@ def test_a_kernel_starts_beside_damage_and_leaves_it_as_it_is(
     assert {path: after[path] for path in before} == before
     assert len(after) == len(before) + 1, "it goes on in a new file"
     assert conditions(places)["ada"] is expected
+
+
+def test_an_export_that_somebody_emptied_and_signed_is_not_believed(tmp_path: Path) -> None:
+    target = tmp_path / "audit.jsonl"
+    now = "2026-03-01T10:00:00.000Z"
+    target.write_bytes(sign_heads(OTHER_KEY, [], purpose="export", taken=now) + b"\n")
+    (verdict,) = verify_export(target, keys=[KEY.public])
+    assert verdict.condition is Condition.RESIGNED
+    target.write_bytes(sign_heads(KEY, [], purpose="checkpoint", taken=now) + b"\n")
+    (verdict,) = verify_export(target, keys=[KEY.public])
+    assert verdict.findings[0].rule == "heads-malformed", "a checkpoint is no export"
 
 
 def test_a_strict_kernel_does_not_start_on_damage(places: AuditPlaces) -> None:
