@@ -15,7 +15,7 @@ from astrid_hookspecs.vfs import CommitReport, ContentCheck, VfsFile
 from astrid_hookspecs.vfs_paths import temporary_name
 from astrid_vfs_overlay.copy_up import PERMISSIONS
 from astrid_vfs_overlay.diff import Item, content_digest, upper_pieces
-from astrid_vfs_overlay.journal import Entry, drop_entry, write_entries
+from astrid_vfs_overlay.journal import Entry, drop_entry, read_entries, write_entries
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import digest_of, lower_digest, lower_pieces, lower_stat
 from astrid_vfs_overlay.nodes import Place, ancestors, is_within, join, redirects, split
@@ -104,6 +104,8 @@ class Applier:
             self._try(item, self._remove)
         for item in self._plan.last:
             self._try(item, self._apply)
+        for entry in read_entries(self._layers.db):
+            recover_path(self._layers, entry)
 
     def report(self) -> CommitReport:
         """What became of the paths."""
@@ -160,8 +162,6 @@ class Applier:
             act(item)
         except AstridError as error:
             self.fail(item, error)
-            if item.path in self._entries:
-                recover_path(self._layers, self._entries[item.path])
         else:
             self._committed.append(item.path)
 
@@ -200,7 +200,7 @@ class Applier:
             item.path,
             self._content(place),
             mode=None if keeps else mode,
-            only_if=self._check(item, absent=was is None or _was(item) != "regular"),
+            only_if=self._check(item, absent=_was(item) != "regular"),
             token=self._entries[item.path].token,
         )
 

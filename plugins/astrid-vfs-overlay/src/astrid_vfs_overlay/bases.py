@@ -21,13 +21,13 @@ _BELOW: Final = "path = ? OR (path > ? AND path < ?)"
 
 def base_of(db: Database, path: str) -> Base | None:
     """The record of a path."""
-    row = db.execute("SELECT kind, mode, stamp, digest FROM bases WHERE path = ?", path).fetchone()
-    return None if row is None else Base(*row)
+    rows = db.rows("SELECT kind, mode, stamp, digest FROM bases WHERE path = ?", path)
+    return Base(*rows[0]) if rows else None
 
 
 def bases_within(db: Database, path: str) -> dict[str, Base]:
     """The records at and below a path."""
-    rows = db.execute(
+    rows = db.rows(
         f"SELECT path, kind, mode, stamp, digest FROM bases WHERE {_BELOW}",  # noqa: S608 - constant
         *_range(path),
     )

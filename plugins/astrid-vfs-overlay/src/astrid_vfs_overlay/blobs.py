@@ -6,11 +6,14 @@ what is gone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from blake3 import blake3
 
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import VfsMeter
@@ -59,8 +62,8 @@ class Blobs:
     def __init__(self, store: Path, budget: Budget) -> None:
         self.budget = budget
         path = store / "data"
-        path.mkdir(mode=0o700, exist_ok=True)
         try:
+            path.mkdir(mode=0o700, exist_ok=True)
             self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
         except OSError as error:
             raise damaged("its data directory is none") from error
@@ -91,8 +94,9 @@ class Blobs:
         wanted = {str(blob) for blob in blobs}
         with os.scandir(self._directory) as found:
             for entry in found:
-                if entry.name not in wanted:
-                    os.unlink(entry.name, dir_fd=self._directory)
+                if entry.name.isdecimal() and entry.name not in wanted:
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.name, dir_fd=self._directory)
 
     def sync(self) -> None:
         """Make names of contents durable."""
@@ -112,14 +116,19 @@ class BlobWriter:
         blobs: Where.
         blob: Its number, new.
 
+    Attributes:
+        number: That.
+        size: Bytes so far.
+
     Raises:
         VfsError: As the operating system answered.
     """
 
     def __init__(self, blobs: Blobs, blob: int) -> None:
         self._blobs = blobs
-        self._blob = blob
+        self._hasher = blake3()
         self._file = blobs.open(blob, create=True)
+        self.number = blob
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -132,6 +141,11 @@ class BlobWriter:
         self._blobs.budget.grow(len(data))
         self.size += len(data)
         write_all(self._file, self.size - len(data), data)
+        self._hasher.update(data)
+
+    def digest(self) -> bytes:
+        """BLAKE3 of what was written so far."""
+        return self._hasher.digest()
 
     def finish(self, *, modified_ns: int | None = None, durable: bool = False) -> None:
         """No more pieces.
@@ -155,7 +169,10 @@ class BlobWriter:
         """Forget the content."""
         if self._file >= 0:
             os.close(self._file)
-        self._blobs.remove(self._blob, self.size)
+            self._file = -1
+        # What cannot be deleted now is collected when the store is opened the next time.
+        with contextlib.suppress(OSError):
+            self._blobs.remove(self.number, self.size)
 
 
 def write_all(file: int, offset: int, data: bytes) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from blake3 import blake3
+from functools import partial
 
 from astrid_hookspecs.vfs import ContentCheck, NodeStat, OpenMode, VfsFile
 from astrid_vfs_overlay.blobs import BlobWriter
 from astrid_vfs_overlay.copy_up import PERMISSIONS, copy_up, need_regular, parent_of, touch
 from astrid_vfs_overlay.edit import Edit
-from astrid_vfs_overlay.handles import UpperFile, open_lower
+from astrid_vfs_overlay.handles import UpperFile, let_go, open_lower
 from astrid_vfs_overlay.layers import Layers, not_found
-from astrid_vfs_overlay.namespace import ask, let_go
+from astrid_vfs_overlay.namespace import ask
 from astrid_vfs_overlay.nodes import Node
 
 _NEW_FILE = 0o644
@@ -58,53 +57,55 @@ def replace_file(
 ) -> NodeStat:
     """As `VfsDirectory.replace`. The lock is not held: the content may take its time."""
     layers.find(path)
-    number = next(layers.ids)
-    writer = BlobWriter(layers.blobs, number)
+    writer = BlobWriter(layers.blobs, next(layers.ids))
     try:
-        hasher = blake3()
         for piece in content:
             writer.write(piece)
-            hasher.update(piece)
         writer.finish(durable=True)
-        with layers.lock:
-            node = _swap(layers, path, number, mode=mode, only_if=only_if)
-            node.size, node.digest = writer.size, hasher.digest()
-            return layers.node_stat(node)
     except BaseException:
         writer.discard()
         raise
+    with layers.lock:
+        node = _swap(layers, path, writer, mode=mode, only_if=only_if)
+        return layers.node_stat(node)
 
 
 def _create(layers: Layers, path: str) -> Node:
-    number = next(layers.ids)
-    writer = BlobWriter(layers.blobs, number)
-    try:
+    layers.need_room()
+    with Edit(layers) as edit:
+        parent, name = parent_of(edit, path)
+        touch(edit, path, parent, name)
+        writer = BlobWriter(layers.blobs, next(layers.ids))
+        edit.on_failure(writer.discard)
         writer.finish()
-        with Edit(layers) as edit:
-            parent, name = parent_of(edit, path)
-            touch(edit, path, parent, name)
-            node = edit.make("regular", mode=_NEW_FILE, number=number)
-            edit.put(parent, name, node)
-            return node
-    except BaseException:
-        writer.discard()
-        raise
+        node = edit.make("regular", mode=_NEW_FILE, number=writer.number)
+        edit.put(parent, name, node)
+        return node
 
 
 def _swap(
-    layers: Layers, path: str, number: int, *, mode: int | None, only_if: ContentCheck | None
+    layers: Layers,
+    path: str,
+    writer: BlobWriter,
+    *,
+    mode: int | None,
+    only_if: ContentCheck | None,
 ) -> Node:
-    place = layers.find(path)
-    found = layers.stat(place)
-    if found is not None:
-        need_regular(found)
-    ask(layers, place, only_if)
-    if mode is None:
-        mode = _NEW_FILE if found is None else found.mode
     with Edit(layers, durable=True) as edit:
+        edit.on_failure(writer.discard)
+        layers.need_room()
+        place = layers.find(path)
+        found = layers.stat(place)
+        if found is not None:
+            need_regular(found)
+        ask(layers, place, only_if)
+        if mode is None:
+            mode = _NEW_FILE if found is None else found.mode
         parent, name = parent_of(edit, path)
         touch(edit, path, parent, name)
-        node = edit.make("regular", mode=mode & PERMISSIONS, number=number)
+        node = edit.make("regular", mode=mode & PERMISSIONS, number=writer.number)
+        node.size, node.digest = writer.size, writer.digest()
         edit.put(parent, name, node)
-    let_go(layers, place)
-    return node
+        if place.lower is not None:
+            edit.on_success(partial(let_go, layers, place.lower))
+        return node

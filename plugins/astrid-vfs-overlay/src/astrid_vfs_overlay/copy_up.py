@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from blake3 import blake3
+from functools import partial
+from typing import Final
 
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import NodeStat
@@ -16,10 +16,10 @@ from astrid_vfs_overlay.layers import Layers, not_found
 from astrid_vfs_overlay.lower import MAX_COPY_BYTES, Base, lower_pieces, lower_stat, observe
 from astrid_vfs_overlay.nodes import WHITEOUT, Node, Place, join, names_of, not_directory
 
-PERMISSIONS = 0o777
+PERMISSIONS: Final = 0o777
 """Mode bits that are kept. Set-user-id and its like are not: the content is no longer that which
 somebody trusted with them."""
-_TRIES = 3
+_TRIES: Final = 3
 
 
 def parent_of(edit: Edit, path: str) -> tuple[Node, str]:
@@ -69,36 +69,49 @@ def copy_up(layers: Layers, path: str, place: Place, *, empty: bool = False) -> 
         VfsError: `vfs.too-large`: above `MAX_COPY_BYTES`; `vfs.access`: no regular file.
     """
     source = place.lower or ""
+    if place.node is None:
+        layers.need_room()
+    with Edit(layers) as edit:
+        found, content = _copy(edit, place, empty=empty)
+        node = place.node
+        if node is None:
+            parent, name = parent_of(edit, path)
+            if empty:
+                touch(edit, path, parent, name)
+            elif shows_own_path(parent, name, path):
+                record(layers, path, Base(found.kind, found.mode, found.stamp, content.digest()))
+            node = edit.make("regular", mode=found.mode & PERMISSIONS, number=content.number)
+            edit.put(parent, name, node)
+        else:
+            edit.set_lower(node, None)
+        node.size = content.size
+        if not empty:
+            node.digest, node.copy_of = content.digest(), source
+        edit.on_success(partial(follow, layers, source, node))
+        return node
+
+
+def _copy(edit: Edit, place: Place, *, empty: bool) -> tuple[NodeStat, BlobWriter]:
+    """A new content like that of a lower file, and the metadata that belongs to it."""
+    layers, source = edit.layers, place.lower or ""
     for attempt in range(_TRIES):
         found = layers.lower.stat(source)
         need_regular(found)
-        number = next(layers.ids) if place.node is None else place.node.id
-        writer = BlobWriter(layers.blobs, number)
+        writer = BlobWriter(layers.blobs, next(layers.ids) if place.node is None else place.node.id)
         try:
-            digest = _fill(writer, () if empty else lower_pieces(layers.lower, source))
+            if not empty:
+                _fill(writer, lower_pieces(layers.lower, source))
             after = lower_stat(layers.lower, source)
-            if (after is None or after.stamp != found.stamp) and attempt < _TRIES - 1:
-                writer.discard()
-                continue
-            writer.finish(modified_ns=None if empty else found.modified_ns)
-            base = Base(found.kind, found.mode, found.stamp, digest)
-            node = _take_place(
-                layers,
-                path,
-                place,
-                number=number,
-                base=None if empty else base,
-                mode=found.mode,
-            )
+            is_stable = after is not None and after.stamp == found.stamp
+            if is_stable or attempt == _TRIES - 1:
+                writer.finish(modified_ns=None if empty else found.modified_ns)
+                break
         except BaseException:
             writer.discard()
             raise
-        break
-    node.size = writer.size
-    if not empty:
-        node.digest, node.copy_of = digest, source
-    follow(layers, source, node)
-    return node
+        writer.discard()
+    edit.on_failure(writer.discard)
+    return found, writer
 
 
 def fill(layers: Layers, place: Place) -> None:
@@ -110,16 +123,13 @@ def fill(layers: Layers, place: Place) -> None:
     """
     if place.node is None or place.lower is None:
         return
-    writer = BlobWriter(layers.blobs, place.node.id)
-    try:
+    with Edit(layers) as edit:
+        writer = BlobWriter(layers.blobs, place.node.id)
+        edit.on_failure(writer.discard)
         for piece in lower_pieces(layers.lower, place.lower):
             writer.write(piece)
         writer.finish()
-        with Edit(layers) as edit:
-            edit.set_lower(place.node, None)
-    except BaseException:
-        writer.discard()
-        raise
+        edit.set_lower(place.node, None)
     place.node.size = writer.size
     follow(layers, place.lower, place.node)
 
@@ -138,8 +148,7 @@ def need_regular(found: NodeStat) -> None:
         raise VfsError("only files can be opened", code="vfs.access")
 
 
-def _fill(writer: BlobWriter, content: Iterable[bytes]) -> bytes:
-    hasher = blake3()
+def _fill(writer: BlobWriter, content: Iterable[bytes]) -> None:
     for piece in content:
         if writer.size + len(piece) > MAX_COPY_BYTES:
             raise VfsError(
@@ -148,26 +157,6 @@ def _fill(writer: BlobWriter, content: Iterable[bytes]) -> bytes:
                 hint="write a new file instead",
             )
         writer.write(piece)
-        hasher.update(piece)
-    return hasher.digest()
-
-
-def _take_place(
-    layers: Layers, path: str, place: Place, *, number: int, base: Base | None, mode: int
-) -> Node:
-    """Let a path lead to a content; `base` is what the lower layer has, None: look again."""
-    with Edit(layers) as edit:
-        if place.node is not None:
-            edit.set_lower(place.node, None)
-            return place.node
-        parent, name = parent_of(edit, path)
-        if base is None:
-            touch(edit, path, parent, name)
-        elif shows_own_path(parent, name, path):
-            record(layers, path, base)
-        node = edit.make("regular", mode=mode & PERMISSIONS, number=number)
-        edit.put(parent, name, node)
-        return node
 
 
 def _container(edit: Edit, lower: str) -> Node:

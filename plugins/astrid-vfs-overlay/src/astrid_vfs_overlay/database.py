@@ -6,13 +6,11 @@ nothing is repaired by leaving things out, and nothing is deleted.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from astrid_hookspecs.errors import IntegrityError, StoreError, VfsError
 
@@ -75,9 +73,20 @@ class Database:
             os.close(self._lock)
             raise
 
-    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
-        """Run one statement."""
-        return self._db.execute(sql, values)
+    def execute(self, sql: str, *values: object) -> None:
+        """Run one statement.
+
+        Raises:
+            VfsError: `vfs.quota` for a full disk, otherwise `vfs.failed`.
+            IntegrityError: `overlay.damaged`.
+        """
+        with _TypedErrors():
+            self._db.execute(sql, values)
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """As `execute`, with what the statement answers."""
+        with _TypedErrors():
+            return self._db.execute(sql, values).fetchall()
 
     def begin(self, *, durable: bool) -> None:
         """Start a transaction.
@@ -111,22 +120,21 @@ class Database:
             self._lock = -1
 
 
-@contextlib.contextmanager
-def typed_errors() -> Iterator[None]:
-    """Gives errors of the database in an operation their type.
+class _TypedErrors:
+    """Gives errors of the database their type."""
 
-    Raises:
-        VfsError: `vfs.quota` for a full disk, otherwise `vfs.failed`.
-        IntegrityError: `overlay.damaged`.
-    """
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise VfsError("the disk is full", code="vfs.quota") from error
-        raise VfsError("the overlay's store does not answer") from error
-    except sqlite3.DatabaseError as error:
-        raise damaged(str(error)) from error
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.OperationalError):
+            if "decode" in str(error):  # what the binding says about a text that is not UTF-8
+                raise damaged("a text is none") from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise VfsError("the disk is full", code="vfs.quota") from error
+            raise VfsError("the overlay's store does not answer") from error
+        if isinstance(error, sqlite3.DatabaseError):
+            raise damaged(f"{str(error)!a}") from error
 
 
 def damaged(reason: str) -> IntegrityError:

@@ -24,7 +24,7 @@ from astrid_vfs_overlay.lower import (
     readable_digest,
     text_digest,
 )
-from astrid_vfs_overlay.nodes import Node, Place, find, is_within, join, names_of, place_below
+from astrid_vfs_overlay.nodes import Node, Place, find, is_within, join, parts, place_below
 
 Change = Literal["added", "modified", "deleted"]
 
@@ -76,11 +76,7 @@ class Diff:
         self._lower = layers.lower
 
     def items(self, paths: Iterable[str]) -> list[Item]:
-        """What differs at and below the paths, in byte order.
-
-        Raises:
-            PathEscapeError, VfsError: A path is not canonical.
-        """
+        """What differs at and below the paths, in byte order."""
         found = [item for top in outermost(paths) for item in self._within(top)]
         return sorted(found, key=lambda item: item.path.encode())
 
@@ -104,7 +100,7 @@ class Diff:
 
     def _place(self, path: str) -> Place:
         try:
-            return find(self._layers.root, path)
+            return find(self._layers.root, parts(path))
         except VfsError as error:
             if error.code in {"vfs.link", "vfs.not-directory"}:
                 return Place(None, None)
@@ -197,20 +193,12 @@ def upper_pieces(layers: Layers, node: Node) -> Iterator[bytes]:
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """The paths without those that lie below others of them.
-
-    Raises:
-        PathEscapeError, VfsError: A path is not canonical.
-    """
+    """The paths without those that lie below others of them."""
     tops: list[str] = []
-    for path in sorted({"/".join(names_of(path)) for path in paths}, key=_parts):
+    for path in sorted(set(paths), key=parts):
         if not tops or not is_within(path, tops[-1]):
             tops.append(path)
     return tops
-
-
-def _parts(path: str) -> tuple[str, ...]:
-    return tuple(path.split("/")) if path else ()
 
 
 def _below(place: Place, name: str, *, is_shown: bool) -> Place:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
 
 from astrid_hookspecs.vfs import NodeKind
-from astrid_vfs_overlay.database import typed_errors
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.nodes import WHITEOUT, Node
 
 
 class Edit:
     """One transaction. A context manager: leaving it by an error takes everything back.
+
+    Inside another one it joins that, so that several steps are one.
 
     Args:
         layers: Their lock is held.
@@ -28,13 +27,18 @@ class Edit:
         self.layers = layers
         self._durable = durable
         self._revokes = revokes
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], object]] = []
+        self._after: list[Callable[[], object]] = []
         self._unlinked: list[Node] = []
+        self._outer: Edit | None = None
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        with typed_errors():
-            self.layers.db.begin(durable=self._durable)
+    def __enter__(self) -> Edit:  # noqa: PYI034 - not itself, inside another one
+        """Begin, or join the one that is under way."""
+        self._outer = self.layers.edit
+        if self._outer is not None:
+            return self._outer
+        self.layers.db.begin(durable=self._durable)
+        self.layers.edit = self
         return self
 
     def __exit__(
@@ -44,19 +48,26 @@ class Edit:
         trace: TracebackType | None,
     ) -> None:
         """Commit, or take everything back."""
-        if error is None:
-            try:
-                with typed_errors():
-                    self.layers.db.commit()
-            except BaseException:
-                self._take_back()
-                raise
-            self._clean_up()
+        if self._outer is not None:
             return
-        self._take_back()
-        if isinstance(error, sqlite3.Error):
-            with typed_errors():
-                raise error
+        self.layers.edit = None
+        if error is not None:
+            self._take_back()
+            return
+        try:
+            self.layers.db.commit()
+        except BaseException:
+            self._take_back()
+            raise
+        self._clean_up()
+
+    def on_failure(self, call: Callable[[], object]) -> None:
+        """What else to take back."""
+        self._undo.append(call)
+
+    def on_success(self, call: Callable[[], object]) -> None:
+        """What to do when all of it has happened."""
+        self._after.append(call)
 
     def make(
         self,
@@ -128,9 +139,11 @@ class Edit:
         else:
             parent.entries[name] = node
         parent.order = None
+        self.layers.names_held += (node is not None) - (old is not None)
 
         def undo() -> None:
             parent.order = None
+            self.layers.names_held -= (node is not None) - (old is not None)
             if node is not None:
                 node.links -= 1
             if old is None:
@@ -153,8 +166,15 @@ class Edit:
             if gone is WHITEOUT or gone.links > 0:
                 continue
             stack += gone.entries.values()
+            self._count_out(len(gone.entries))
             self._run("DELETE FROM entries WHERE parent = ?", gone.id)
             self._run("DELETE FROM nodes WHERE id = ?", gone.id)
+
+    def _count_out(self, names: int) -> None:
+        self.layers.names_held -= names
+        self._undo.append(
+            lambda: setattr(self.layers, "names_held", self.layers.names_held + names)
+        )
 
     def _run(self, sql: str, *values: object) -> None:
         self.layers.db.execute(sql, *values)
@@ -167,6 +187,8 @@ class Edit:
                 undo()
 
     def _clean_up(self) -> None:
+        for call in self._after:
+            call()
         for node in self._unlinked:
             if self._revokes:
                 for handle in list(node.handles):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import NodeStat, OpenMode, VfsFile
@@ -197,14 +198,14 @@ class FollowingFile:
 
     def close(self) -> None:
         """As `VfsFile.close`."""
-        with self._layers.lock:
+        with self._layers.readers_lock:
             known = self._layers.followers.get(self._path)
             if known is not None:
                 known.discard(self)
                 if not known:
                     del self._layers.followers[self._path]
-            self._first.close()
-            self._file.close()
+        self._first.close()
+        self._file.close()
 
     def follow(self, file: UpperFile) -> None:
         """Show another file from now on; the first one stays open for a read under way."""
@@ -213,18 +214,28 @@ class FollowingFile:
 
 def follow(layers: Layers, path: str, node: Node) -> None:
     """Let the open readers of a lower file show the upper file that took its place."""
-    for reader in layers.followers.pop(path, ()):
-        reader.follow(UpperFile(layers, node, "read"))
+    for reader in let_go(layers, path):
+        try:
+            reader.follow(UpperFile(layers, node, "read"))
+        except VfsError:  # too many open files: better closed than showing the old content
+            reader.close()
+
+
+def let_go(layers: Layers, path: str) -> Collection[FollowingFile]:
+    """The open readers of a lower file, which follow its path no longer."""
+    with layers.readers_lock:
+        return layers.followers.pop(path, ())
 
 
 def open_lower(layers: Layers, path: str) -> FollowingFile:
-    """Open a lower file for reading. The lock is held.
+    """Open a lower file for reading. The lock need not be held.
 
     Raises:
         VfsError: As the lower layer answers.
     """
     file = FollowingFile(layers, path, layers.lower.open(path, "read"))
-    layers.followers.setdefault(path, set()).add(file)
+    with layers.readers_lock:
+        layers.followers.setdefault(path, set()).add(file)
     return file
 
 

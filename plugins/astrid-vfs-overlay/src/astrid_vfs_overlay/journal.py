@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from astrid_vfs_overlay.bases import set_base
-from astrid_vfs_overlay.database import Database, typed_errors
+from astrid_vfs_overlay.database import Database
 from astrid_vfs_overlay.edit import Edit
 from astrid_vfs_overlay.layers import Layers
-from astrid_vfs_overlay.nodes import Node, split
+from astrid_vfs_overlay.nodes import Node, parts, split
 from astrid_vfs_overlay.settle import prune
 
 
@@ -40,8 +40,7 @@ def write_entries(layers: Layers, entries: Iterable[Entry]) -> None:
 
 def read_entries(db: Database) -> list[Entry]:
     """What an interrupted commit left."""
-    with typed_errors():
-        rows = db.execute("SELECT path, token, old, new, overwrite FROM journal").fetchall()
+    rows = db.rows("SELECT path, token, old, new, overwrite FROM journal")
     return [Entry(path, token, old, new, bool(over)) for path, token, old, new, over in rows]
 
 
@@ -70,7 +69,7 @@ def drop_entry(layers: Layers, path: str) -> None:
 def _parent(layers: Layers, path: str) -> tuple[Node | None, str]:
     directory, name = split(path)
     node = layers.root
-    for part in directory.split("/") if directory else ():
+    for part in parts(directory):
         child = node.entries.get(part)
         if child is None or child.kind != "directory":
             return None, name

@@ -16,11 +16,14 @@ from astrid_hookspecs.vfs_paths import is_temporary_name
 from astrid_vfs_overlay.blobs import Blobs
 from astrid_vfs_overlay.database import Database
 from astrid_vfs_overlay.lower import NOT_THERE, lower_stat
-from astrid_vfs_overlay.nodes import WHITEOUT, Node, Place, find, not_directory
+from astrid_vfs_overlay.nodes import WHITEOUT, Node, Place, find, names_of, not_directory
 
 if TYPE_CHECKING:
+    from astrid_vfs_overlay.edit import Edit
     from astrid_vfs_overlay.handles import FollowingFile
 
+MAX_NAMES: Final = 250_000
+"""Names of the upper layer; they cost no storage that is charged, but memory (about 1 KB each)."""
 _PAGE: Final = 5000
 
 
@@ -38,6 +41,9 @@ class Layers:
         lock: Held around everything that looks at or changes the upper layer.
         followers: Files opened for reading in the lower layer, by lower path; they show the upper
             file as soon as there is one.
+        readers_lock: Held around what looks at `followers`.
+        edit: The transaction that is under way.
+        names_held: Entries of the upper layer.
         closed: Whether the overlay is closed.
     """
 
@@ -49,6 +55,9 @@ class Layers:
     stamp: str
     lock: threading.RLock = field(default_factory=threading.RLock)
     followers: dict[str, set[FollowingFile]] = field(default_factory=dict)
+    readers_lock: threading.Lock = field(default_factory=threading.Lock)
+    edit: Edit | None = None
+    names_held: int = 0
     closed: bool = False
 
     def close(self) -> None:
@@ -61,14 +70,27 @@ class Layers:
         self.lower.close()
 
     def find(self, path: str) -> Place:
-        """As `nodes.find`, in an open overlay.
+        """As `nodes.find`, in an open overlay, for a path that somebody else wrote.
 
         Raises:
-            VfsError: `vfs.closed`.
+            PathEscapeError, VfsError: As `nodes.names_of` and `nodes.find`; `vfs.closed`.
         """
         if self.closed:
             raise closed()
-        return find(self.root, path)
+        return find(self.root, names_of(path))
+
+    def need_room(self) -> None:
+        """Refuse more names than the overlay can hold in memory.
+
+        Raises:
+            VfsError: `vfs.quota`.
+        """
+        if self.names_held >= MAX_NAMES:
+            raise VfsError(
+                f"the overlay holds {MAX_NAMES} names already",
+                code="vfs.quota",
+                hint="commit or roll back some of its changes",
+            )
 
     def stat(self, place: Place) -> NodeStat | None:
         """Metadata of what is at a place; None when there is nothing."""

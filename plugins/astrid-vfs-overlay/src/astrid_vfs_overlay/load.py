@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sqlite3
 import stat
 from typing import Final, cast, get_args
 
@@ -41,12 +40,9 @@ def open_layers(spec: OverlaySpec) -> Layers:
 
 
 def _read(spec: OverlaySpec, db: Database, blobs: Blobs) -> Layers:
-    try:
-        nodes = _read_nodes(db)
-        _read_entries(db, nodes)
-        (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        raise damaged(f"{str(error)!a}") from error
+    nodes = _read_nodes(db)
+    count = _read_entries(db, nodes)
+    ((last,),) = db.rows("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")
     _check_tree(nodes)
     total = sum(_measure(blobs, node) for node in nodes.values())
     blobs.keep_only(node.id for node in nodes.values() if node.has_content)
@@ -58,14 +54,15 @@ def _read(spec: OverlaySpec, db: Database, blobs: Blobs) -> Layers:
         root=nodes[ROOT_ID],
         ids=itertools.count(last + 1),
         stamp=os.urandom(8).hex(),
+        names_held=count,
     )
 
 
 def _read_nodes(db: Database) -> dict[int, Node]:
     nodes: dict[int, Node] = {}
-    rows = db.execute("SELECT id, kind, mode, lower, target, modified_ns FROM nodes")
+    rows = db.rows("SELECT id, kind, mode, lower, target, modified_ns FROM nodes")
     for number, kind, mode, lower, target, modified_ns in rows:
-        _check_node(kind, mode, lower)
+        _check_node(kind, mode, lower, target)
         node = Node(number, cast("NodeKind", kind), mode=mode, lower=lower, target=target)
         node.modified_ns = modified_ns
         nodes[number] = node
@@ -75,25 +72,24 @@ def _read_nodes(db: Database) -> dict[int, Node]:
     return nodes
 
 
-def _check_node(kind: object, mode: object, lower: object) -> None:
-    if kind not in _KINDS or not isinstance(mode, int):
+def _check_node(kind: object, mode: object, lower: object, target: object) -> None:
+    if kind not in _KINDS or not isinstance(mode, int) or not isinstance(target, str):
         raise damaged("a node is of an unknown kind")
-    if lower is None:
-        return
     try:
-        path_parts(str(lower))
+        path_parts("" if lower is None else _text(lower))
     except AstridError as error:
         raise damaged("a node leads to no path") from error
 
 
-def _read_entries(db: Database, nodes: dict[int, Node]) -> None:
-    for number, name, child in db.execute("SELECT parent, name, node FROM entries"):
+def _read_entries(db: Database, nodes: dict[int, Node]) -> int:
+    rows = db.rows("SELECT parent, name, node FROM entries")
+    for number, name, child in rows:
         parent = nodes.get(number)
         node = WHITEOUT if child is None else nodes.get(child)
         if parent is None or node is None or parent.kind != "directory":
             raise damaged("a name leads nowhere")
         try:
-            valid = len(path_parts(name)) == 1
+            valid = len(path_parts(_text(name))) == 1
         except AstridError:
             valid = False
         if not valid:
@@ -102,6 +98,7 @@ def _read_entries(db: Database, nodes: dict[int, Node]) -> None:
         node.links += 1
         if node is not WHITEOUT:
             node.home = parent, name
+    return len(rows)
 
 
 def _check_tree(nodes: dict[int, Node]) -> None:
@@ -119,6 +116,12 @@ def _check_tree(nodes: dict[int, Node]) -> None:
                 stack.append(child)
     if len(seen) != len(nodes):
         raise damaged("a node has no name")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise damaged("a name is no text")
+    return value
 
 
 def _measure(blobs: Blobs, node: Node) -> int:

@@ -16,8 +16,8 @@ kernel-and-security 10.3."""
 PIECE_BYTES: Final = 256 * 1024
 _PAGE: Final = 1000
 _TRIES: Final = 3
-NOT_THERE: Final = frozenset({"vfs.not-found", "vfs.not-directory", "vfs.link"})
-"""Codes that say that a path leads to nothing."""
+NOT_THERE: Final = frozenset({"vfs.not-found", "vfs.not-directory", "vfs.link", "vfs.invalid-path"})
+"""Codes that say that a path leads to nothing; renames make paths that are too long to be one."""
 
 
 class Base(NamedTuple):

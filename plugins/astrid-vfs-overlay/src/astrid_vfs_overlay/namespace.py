@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import ContentCheck, VfsFile
 from astrid_vfs_overlay.bases import record_move, set_base
 from astrid_vfs_overlay.copy_up import PERMISSIONS, copy_up, parent_of, shows_own_path, touch
 from astrid_vfs_overlay.edit import Edit
-from astrid_vfs_overlay.handles import UpperFile
+from astrid_vfs_overlay.handles import UpperFile, let_go
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import lower_stat, observe
 from astrid_vfs_overlay.nodes import WHITEOUT, Node, Place, is_within, join
@@ -17,6 +19,7 @@ _NEW_DIRECTORY = 0o755
 
 def mkdir(layers: Layers, path: str) -> None:
     """As `VfsDirectory.mkdir`."""
+    layers.need_room()
     _need_free(layers, path)
     with Edit(layers) as edit:
         parent, name = parent_of(edit, path)
@@ -29,6 +32,7 @@ def mkdir(layers: Layers, path: str) -> None:
 
 def symlink(layers: Layers, target: str, path: str) -> None:
     """As `VfsDirectory.symlink`."""
+    layers.need_room()
     if not target or "\0" in target:
         raise VfsError("a link needs a target without NUL", code="vfs.invalid-path")
     _need_text(target)
@@ -59,7 +63,8 @@ def unlink(layers: Layers, path: str, only_if: ContentCheck | None) -> None:
         parent, name = parent_of(edit, path)
         touch(edit, path, parent, name)
         _hide(edit, parent, name)
-    let_go(layers, place)
+    if place.lower is not None:
+        let_go(layers, place.lower)
 
 
 def rmdir(layers: Layers, path: str) -> None:
@@ -85,11 +90,10 @@ def link(layers: Layers, source: str, target: str) -> None:
         codes = {"symlink": "vfs.link", "directory": "vfs.is-directory"}
         raise VfsError("only files have more names", code=codes.get(kind, "vfs.access"))
     _need_free(layers, target)
+    layers.need_room()
     with Edit(layers) as edit:
-        parent_of(edit, target)  # before anything is copied
-    node = _own(layers, source, place)
-    with Edit(layers) as edit:
-        parent, name = parent_of(edit, target)
+        parent, name = parent_of(edit, target)  # before anything is copied
+        node = _own(layers, source, place)
         touch(edit, target, parent, name)
         edit.put(parent, name, node)
     node.copy_of = None
@@ -107,14 +111,14 @@ def rename(layers: Layers, source: str, target: str) -> None:
         raise VfsError("a directory cannot move into itself", code="vfs.invalid-path")
     _need_replaceable(layers, other, moves_directory=moves_directory)
     with Edit(layers) as edit:
-        parent_of(edit, target)
-    if moves_directory:
-        _move_directory(layers, source, target)
-    else:
-        node = _own(layers, source, place)
-        _move(layers, source, target, node)
-        node.copy_of = None
-    let_go(layers, other)
+        parent_of(edit, target)  # before anything is copied
+        if moves_directory:
+            _move_directory(layers, source, target)
+        else:
+            _move(layers, source, target, _own(layers, source, place))
+        if other.lower is not None:
+            # Readers of a lower file keep it, whatever takes its name.
+            edit.on_success(partial(let_go, layers, other.lower))
 
 
 def ask(layers: Layers, place: Place, only_if: ContentCheck | None) -> None:
@@ -166,6 +170,7 @@ def _move(layers: Layers, source: str, target: str, node: Node) -> None:
         touch(edit, target, new_parent, new_name)
         edit.put(new_parent, new_name, node)
         _hide(edit, parent, name)
+        edit.on_success(lambda: setattr(node, "copy_of", None))
 
 
 def _own(layers: Layers, path: str, place: Place) -> Node:
@@ -221,12 +226,6 @@ def _need_replaceable(layers: Layers, place: Place, *, moves_directory: bool) ->
         raise VfsError("it is a directory", code="vfs.is-directory")
     if not layers.is_empty(place):
         raise VfsError("the directory is not empty", code="vfs.not-empty")
-
-
-def let_go(layers: Layers, place: Place) -> None:
-    """Readers of a lower file that lost its name keep it, whatever takes the name next."""
-    if place.lower is not None:
-        layers.followers.pop(place.lower, None)
 
 
 def _need_text(target: str) -> None:

@@ -6,7 +6,7 @@ per part of the path, and none below a directory in which nothing changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from astrid_hookspecs.errors import VfsError
@@ -108,6 +108,11 @@ def join(directory: str, name: str) -> str:
     return f"{directory}/{name}" if directory else name
 
 
+def parts(path: str) -> tuple[str, ...]:
+    """The names of a path that the overlay itself put together, however long it has become."""
+    return tuple(path.split("/")) if path else ()
+
+
 def split(path: str) -> tuple[str, str]:
     """The directory of a path, and its last name."""
     directory, _, name = path.rpartition("/")
@@ -151,14 +156,13 @@ def place_below(directory: Node, name: str) -> Place:
     return Place(child, None if child.kind == "directory" else child.lower)
 
 
-def find(root: Node, path: str) -> Place:
-    """Follow a canonical path; whether the lower layer has what shows there is not looked at.
+def find(root: Node, names: Sequence[str]) -> Place:
+    """Follow a path; whether the lower layer has what shows there is not looked at.
 
     Raises:
-        PathEscapeError, VfsError: As `names_of`; `vfs.link` or `vfs.not-directory` where something
-            of the upper layer on the way is no directory.
+        VfsError: `vfs.link` or `vfs.not-directory` where something of the upper layer on the way
+            is no directory.
     """
-    names = names_of(path)
     node = root
     last = len(names) - 1
     for index, name in enumerate(names):

@@ -27,8 +27,10 @@ from astrid_vfs_overlay.commit import commit
 from astrid_vfs_overlay.contents import open_file, replace_file
 from astrid_vfs_overlay.diff import Diff
 from astrid_vfs_overlay.directory import Below
+from astrid_vfs_overlay.handles import open_lower
 from astrid_vfs_overlay.layers import Layers, closed
 from astrid_vfs_overlay.load import open_layers
+from astrid_vfs_overlay.nodes import names_of
 from astrid_vfs_overlay.recovery import recover
 from astrid_vfs_overlay.rollback import roll_back
 
@@ -73,6 +75,12 @@ class Overlay:
             QuotaExceededError: The copy does not fit.
             VfsError: `vfs.too-large`: a lower file above 50 MiB.
         """
+        if mode == "read" and path.partition("/")[0] not in self._changed:
+            file = open_lower(self._layers, path)
+            if path.partition("/")[0] not in self._changed:
+                return file
+            # It changed meanwhile, perhaps before this reader was known.
+            file.close()
         with self._lock:
             return open_file(self._layers, path, mode)
 
@@ -165,7 +173,7 @@ class Overlay:
     def changes(self, paths: Sequence[str] = ("",)) -> list[OverlayChange]:
         """As `VfsOverlay.changes`."""
         with self._open():
-            return [item.change() for item in Diff(self._layers).items(paths)]
+            return [item.change() for item in Diff(self._layers).items(_canonical(paths))]
 
     def commit(self, paths: Sequence[str] = ("",), *, overwrite: bool = False) -> CommitReport:
         """As `VfsOverlay.commit`.
@@ -175,7 +183,7 @@ class Overlay:
         links) are written as a file each.
         """
         with self._open():
-            return commit(self._layers, paths, overwrite=overwrite)
+            return commit(self._layers, _canonical(paths), overwrite=overwrite)
 
     def rollback(self, paths: Sequence[str] = ("",)) -> list[str]:
         """As `VfsOverlay.rollback`.
@@ -184,7 +192,7 @@ class Overlay:
         something in either takes both back.
         """
         with self._open():
-            return roll_back(self._layers, paths)
+            return roll_back(self._layers, _canonical(paths))
 
     def usage_bytes(self) -> int:
         """As `VfsOverlay.usage_bytes`."""
@@ -194,3 +202,7 @@ class Overlay:
         if self._layers.closed:
             raise closed()
         return self._lock
+
+
+def _canonical(paths: Iterable[str]) -> list[str]:
+    return ["/".join(names_of(path)) for path in paths]

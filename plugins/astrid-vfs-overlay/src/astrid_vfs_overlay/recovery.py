@@ -15,7 +15,7 @@ from astrid_vfs_overlay.diff import upper_pieces
 from astrid_vfs_overlay.journal import Entry, drop_entry, forget_entry, read_entries
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import lower_digest, lower_pieces, lower_stat
-from astrid_vfs_overlay.nodes import Place, find, join, split
+from astrid_vfs_overlay.nodes import Place, find, join, parts, split
 
 Fate = Literal["none", "remove", "put-back", "keep"]
 
@@ -85,7 +85,7 @@ def _recover(layers: Layers, entry: Entry) -> None:
 def _is_settled(layers: Layers, entry: Entry) -> bool:
     """Whether the lower layer now really has the path as the overlay shows it."""
     below = lower_stat(layers.lower, entry.path)
-    shown = layers.stat(find(layers.root, entry.path))
+    shown = layers.stat(find(layers.root, parts(entry.path)))
     if below is None or shown is None:
         return below is None and shown is None
     return below.kind == shown.kind
@@ -94,7 +94,7 @@ def _is_settled(layers: Layers, entry: Entry) -> bool:
 def _is_beginning(layers: Layers, entry: Entry, temporary: str) -> bool:
     """Whether the temporary is a beginning of the content that was being written."""
     try:
-        place = find(layers.root, entry.path)
+        place = find(layers.root, parts(entry.path))
         found = layers.lower.stat(temporary)
         if found.kind != "regular":
             return False

@@ -10,7 +10,7 @@ from astrid_vfs_overlay.diff import Diff, outermost
 from astrid_vfs_overlay.edit import Edit
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import all_names, lower_stat
-from astrid_vfs_overlay.nodes import WHITEOUT, Node, is_within, join, names_of, redirects
+from astrid_vfs_overlay.nodes import WHITEOUT, Node, is_within, join, parts, redirects
 from astrid_vfs_overlay.settle import prune
 from astrid_vfs_overlay.unfold import unfold
 
@@ -52,7 +52,7 @@ def _consistent(layers: Layers, tops: Iterable[str]) -> set[str]:
 
 def _restore(edit: Edit, path: str) -> None:
     """Let a path show the lower layer again."""
-    names = names_of(path)
+    names = parts(path)
     if not names:
         for name in list(edit.layers.root.entries):
             edit.cut(edit.layers.root, name)

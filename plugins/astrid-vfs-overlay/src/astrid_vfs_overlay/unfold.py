@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from astrid_vfs_overlay.copy_up import PERMISSIONS
 from astrid_vfs_overlay.edit import Edit
 from astrid_vfs_overlay.lower import all_names, lower_stat
-from astrid_vfs_overlay.nodes import WHITEOUT, Node, directories, join, names_of
+from astrid_vfs_overlay.nodes import WHITEOUT, Node, directories, join, parts
 
 
 def unfold_within(edit: Edit, tops: Iterable[str]) -> None:
@@ -18,7 +18,7 @@ def unfold_within(edit: Edit, tops: Iterable[str]) -> None:
     """
     for top in tops:
         node, path = edit.layers.root, ""
-        for name in names_of(top):
+        for name in parts(top):
             child = node.entries.get(name)
             if child is None or child.kind != "directory":
                 break
