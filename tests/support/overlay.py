@@ -8,6 +8,7 @@ from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_hookspecs.errors import QuotaExceededError
 from astrid_hookspecs.vfs import OpenMode, OverlaySpec, VfsDirectory
 from astrid_vfs_overlay.overlay import Overlay
+from tests.support.overlay_model import link_text
 
 
 class Meter:
@@ -77,7 +78,7 @@ class Workspace:
     def tree(self) -> dict[str, bytes | None]:
         """Everything in the lower directory, temporaries too; None for directories."""
         return {
-            str(path.relative_to(self.lower)): None if path.is_dir() else path.read_bytes()
+            str(path.relative_to(self.lower)): _on_disk(path)
             for path in sorted(self.lower.rglob("*"))
         }
 
@@ -93,9 +94,12 @@ class Workspace:
             at = waiting.pop()
             for name in self.names(at):
                 path = f"{at}/{name}" if at else name
-                if self.view.stat(path).kind == "directory":
+                kind = self.view.stat(path).kind
+                if kind == "directory":
                     found[path] = None
                     waiting.append(path)
+                elif kind == "symlink":
+                    found[path] = link_text(self.view.readlink(path))
                 else:
                     found[path] = self.read(path)
         return found
@@ -112,6 +116,12 @@ class Workspace:
     def _opened(self) -> Overlay:
         lower = open_host_directory(self.lower, foreign=True)
         return Overlay.open_store(OverlaySpec(lower, self.store, self.meter))
+
+
+def _on_disk(path: Path) -> bytes | None:
+    if path.is_symlink():
+        return link_text(str(path.readlink()))
+    return None if path.is_dir() else path.read_bytes()
 
 
 def read(root: VfsDirectory, path: str) -> bytes:

@@ -17,10 +17,23 @@ class Content:
     Attributes:
         data: The bytes.
         origin: The path of the disk whose file this still is; None once the overlay has its own.
+        is_link: It is a symbolic link; the bytes are those that `link_text` makes of its target.
     """
 
     data: bytearray
     origin: str | None = None
+    is_link: bool = False
+
+    def put(self, offset: int, data: bytes) -> None:
+        """Write at a place."""
+        self.data.extend(bytes(max(0, offset - len(self.data))))
+        self.data[offset : offset + len(data)] = data
+        self.origin = None
+
+
+def link_text(target: str) -> bytes:
+    """How trees in tests show a symbolic link."""
+    return f"-> {target}".encode()
 
 
 Tree: TypeAlias = "dict[str, Content | None]"
@@ -35,11 +48,15 @@ class Model:
         disk: What the person has.
         view: What the guest sees.
         touched: Paths that the overlay has something to say about, or had.
+        bases: What the disk had where the person changed it under the overlay's own changes.
+        vague: Paths about whose conflicts the model has no opinion any more.
     """
 
     disk: dict[str, bytes | None] = field(default_factory=dict)
     view: Tree = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    bases: dict[str, bytes | None] = field(default_factory=dict)
+    vague: set[str] = field(default_factory=set)
 
     def shown(self) -> dict[str, bytes | None]:
         """The view as plain bytes."""
@@ -57,6 +74,11 @@ class Model:
                 found[path] = "modified"
         return found
 
+    def conflicts(self) -> set[str]:
+        """Paths that differ, and where the disk is not what the overlay started from."""
+        moved_on = {path for path, base in self.bases.items() if self.disk.get(path) != base}
+        return moved_on & self.changes().keys()
+
     # What the guest does.
 
     def write(self, path: str, data: bytes, offset: int | None) -> None:
@@ -65,8 +87,7 @@ class Model:
         if offset is None:
             content.data[:] = data
         elif data:
-            content.data.extend(bytes(max(0, offset - len(content.data))))
-            content.data[offset : offset + len(data)] = data
+            content.put(offset, data)
         if data or offset is None:
             content.origin = None
         self.touched.add(path)
@@ -90,14 +111,15 @@ class Model:
     def replace(self, path: str, data: bytes) -> None:
         """A new file under the name."""
         self._need_parent(path)
-        if path in self.view and self.view[path] is None:
-            raise ModelError
+        if path in self.view:
+            self._file(path)
         self.view[path] = Content(bytearray(data))
         self.touched.add(path)
 
     def unlink(self, path: str) -> None:
-        """Remove a file."""
-        self._file(path)
+        """Remove a file or link."""
+        if self.view.get(path) is None:
+            raise ModelError
         del self.view[path]
         self.touched.add(path)
 
@@ -121,7 +143,9 @@ class Model:
         if source not in self.view:
             raise ModelError
         self._need_parent(target)
-        if source == target:
+        if source == target or (
+            self.view[source] is not None and self.view[source] is self.view.get(target)
+        ):
             return
         if target.startswith(f"{source}/"):
             raise ModelError
@@ -132,6 +156,8 @@ class Model:
             new = target + path.removeprefix(source)
             self.view[new] = self.view.pop(path)
             self.touched |= {path, new}
+        if moved is not None:
+            moved.origin = None
         for path in self.disk:
             if path.startswith(f"{source}/"):
                 self.touched |= {path, target + path.removeprefix(source)}
@@ -146,7 +172,24 @@ class Model:
         self.view[target] = content
         self.touched |= {source, target}
 
+    def symlink(self, target: str, path: str) -> None:
+        """Make a symbolic link."""
+        self._need_parent(path)
+        if path in self.view:
+            raise ModelError
+        self.view[path] = Content(bytearray(link_text(target)), is_link=True)
+        self.touched.add(path)
+
     # What the person does.
+
+    def above(self, path: str) -> list[str]:
+        """The directories of a path."""
+        names = path.split("/")
+        return ["/".join(names[:depth]) for depth in range(1, len(names))]
+
+    def may_make(self, path: str) -> bool:
+        """Whether no directory of a path is a file."""
+        return all(self.disk.get(directory) is None for directory in self.above(path))
 
     def may_edit(self, path: str) -> bool:
         """Whether an edit of the disk shows through: nothing around it was touched."""
@@ -156,34 +199,56 @@ class Model:
         )
         parent = path.rpartition("/")[0]
         is_there = not parent or (parent in self.disk and self.disk[parent] is None)
-        return is_there and self.disk.get(path, b"") is not None and not any(related)
+        is_file = self.disk.get(path, b"") is not None and not self._is_link(path)
+        return is_there and is_file and not any(related)
 
     def may_clash(self, path: str) -> bool:
         """Whether the disk has a file there that the overlay replaced or removed."""
-        if self.disk.get(path) is None:
+        if self.disk.get(path) is None or self._is_link(path) or path not in self.changes():
             return False
-        if any(c is not None and c.origin == path for c in self.view.values()):
-            return False  # it still shows, here or where it was moved
-        return path in self.touched
+        # Otherwise it still shows, where it was moved.
+        return all(c is None or c.origin != path for c in self.view.values())
+
+    def may_appear(self, path: str) -> bool:
+        """Whether the disk has nothing where the overlay has a file, and nobody would see it."""
+        parent = path.rpartition("/")[0]
+        is_there = not parent or (parent in self.disk and self.disk[parent] is None)
+        is_ours = self.view.get(path) is not None and path in self.changes()
+        return is_ours and is_there and path not in self.disk and parent not in self.touched
 
     def edit(self, path: str, data: bytes) -> None:
         """Write a file on the disk that shows through."""
         self.disk[path] = data
         self.view[path] = Content(bytearray(data), origin=path)
 
+    def remove(self, path: str) -> None:
+        """Remove a file on the disk that shows through."""
+        del self.disk[path], self.view[path]
+
+    def clash(self, path: str, data: bytes | None) -> None:
+        """Write, or with None remove, a file on the disk that does not show."""
+        self.bases.setdefault(path, self.disk.get(path))
+        if data is None:
+            del self.disk[path]
+        else:
+            self.disk[path] = data
+        self.forget_bases()
+
+    def forget_bases(self) -> None:
+        """What is neither here nor there may show through again, or not."""
+        self.vague |= {p for p in self.bases if p not in self.disk and p not in self.view}
+
     # What follows from reality.
 
-    def settle(self, disk: dict[str, bytes | None], gone: set[str]) -> None:
-        """The disk is like this now, and the overlay says nothing about some paths any more."""
-        self.disk = disk
-        self.touched -= gone
-        for path in gone:
-            content = self.view.get(path)
-            if content is not None:
-                self.view[path] = Content(bytearray(content.data), origin=path)
+    def settle(self, committed: set[str]) -> None:
+        """The overlay says nothing about some paths any more."""
+        self.touched -= committed
+        for path in committed:
+            self.bases.pop(path, None)
+            self._show_through(path)
 
-    def adopt(self, shown: dict[str, bytes | None]) -> None:
-        """The view is like this now; contents that are the same stay the same objects."""
+    def adopt(self, shown: dict[str, bytes | None], forgotten: set[str]) -> None:
+        """The view is like this after some changes were forgotten."""
         for path in list(self.view):
             if path not in shown:
                 del self.view[path]
@@ -192,19 +257,45 @@ class Model:
             if data is None:
                 self.view[path] = None
             elif now is None or bytes(now.data) != data:
-                self.view[path] = Content(bytearray(data))
+                self._show_through(path)
+        for path in forgotten:
+            self.bases.pop(path, None)
+            if path in self.view:
+                self._show_through(path)
+        self.vague |= self.bases.keys()
+
+    def forget_everything(self) -> None:
+        """The overlay has nothing to say."""
+        for left in (self.touched, self.bases, self.vague):
+            left.clear()
+        for path in self.view:
+            self._show_through(path)
+
+    def has_links(self) -> bool:
+        """Whether a file has several names."""
+        files = [id(content) for content in self.view.values() if content is not None]
+        return len(files) != len(set(files))
+
+    def _show_through(self, path: str) -> None:
+        """A path shows what is on the disk, a file of its own."""
+        data = self.disk.get(path)
+        if path in self.disk and data is not None:
+            self.view[path] = Content(bytearray(data), origin=path, is_link=self._is_link(path))
+
+    def _is_link(self, path: str) -> bool:
+        return (self.disk.get(path) or b"").startswith(b"-> ")
 
     def _file(self, path: str) -> Content:
         self._need_parent(path)
         content = self.view.get(path)
-        if content is None:
+        if content is None or content.is_link:
             raise ModelError
         return content
 
     def _created(self, path: str) -> Content:
         self._need_parent(path)
         content = self.view.setdefault(path, Content(bytearray()))
-        if content is None:
+        if content is None or content.is_link:
             raise ModelError
         return content
 

@@ -61,11 +61,9 @@ class Plan:
             and (item.place.lower in changing or item in self.last)
         ]
 
-    def journaled(self) -> Iterator[Item]:
-        """Changes that go through a temporary."""
-        for item in (*self.first, *self.removed, *self.last):
-            if _kind(item) in {"regular", "symlink"} or _was(item) == "regular":
-                yield item
+    def all(self) -> Iterator[Item]:
+        """Every change."""
+        yield from (*self.first, *self.removed, *self.last)
 
 
 class Applier:
@@ -116,7 +114,7 @@ class Applier:
         )
 
     def _write_journal(self) -> None:
-        self._entries = {item.path: self._entry(item) for item in self._plan.journaled()}
+        self._entries = {item.path: self._entry(item) for item in self._plan.all()}
         write_entries(self._layers, self._entries.values())
 
     def _entry(self, item: Item) -> Entry:

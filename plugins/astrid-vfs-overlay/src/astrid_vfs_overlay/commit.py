@@ -10,8 +10,9 @@ from astrid_vfs_overlay.apply import Applier, Plan, needed_sources
 from astrid_vfs_overlay.copy_up import fill
 from astrid_vfs_overlay.diff import Diff, Item
 from astrid_vfs_overlay.edit import Edit
+from astrid_vfs_overlay.journal import drop_entry
 from astrid_vfs_overlay.layers import Layers
-from astrid_vfs_overlay.nodes import ancestors, is_within, redirects
+from astrid_vfs_overlay.nodes import WHITEOUT, ancestors, directories, is_within, join, redirects
 from astrid_vfs_overlay.unfold import unfold_within
 
 
@@ -22,6 +23,7 @@ def commit(layers: Layers, paths: Sequence[str], *, overwrite: bool) -> CommitRe
     if conflicts and not overwrite:
         return CommitReport((), conflicts, ())
     if not selection.items:
+        _drop_equal(layers, selection)
         return CommitReport((), (), ())
     with Edit(layers) as edit:
         unfold_within(edit, selection.tops)
@@ -34,7 +36,24 @@ def commit(layers: Layers, paths: Sequence[str], *, overwrite: bool) -> CommitRe
         except AstridError as error:
             applier.fail(item, error)
     applier.run()
+    _drop_equal(layers, selection)
     return applier.report()
+
+
+def _drop_equal(layers: Layers, selection: Selection) -> None:
+    """Follow the lower layer again where it has what the overlay has: nothing is left to decide."""
+    changed = {item.path for item in selection.items}
+    equal = [
+        join(at, name)
+        for at, node in directories(layers.root, "")
+        if node.lower == at
+        for name, child in node.entries.items()
+        if child.kind != "directory" and child.lower is None and not child.handles
+        if child is WHITEOUT or child.links == 1
+        if join(at, name) not in changed and selection.covers(join(at, name))
+    ]
+    for path in equal:
+        drop_entry(layers, path)
 
 
 class Selection:
@@ -65,6 +84,10 @@ class Selection:
             self._single |= new_single
         self.tops = self._whole | self._single
 
+    def covers(self, path: str) -> bool:
+        """Whether a path is selected with all below it."""
+        return any(is_within(path, top) for top in self._whole)
+
     def look_again(self) -> None:
         """Find the changes of the selection anew."""
         items = {item.path: item for item in self._diff.items(self._whole)}
@@ -90,6 +113,6 @@ class Selection:
             for item in self.items
             if item.shown is not None
             for above in ancestors(item.path)
-            if not any(is_within(above, top) for top in self._whole)
+            if not self.covers(above)
             and (above in self._single or self._diff.item(above) is not None)
         }
