@@ -33,7 +33,7 @@ from tests.support.overlay_faults import DyingLower, Faults, dying_stores
 from tests.support.overlay_model import Content, Model, ModelError
 
 STEPS = int(os.environ.get("ASTRID_MODEL_STEPS", "3000"))
-STEPS_PER_RUN = 50
+STEPS_PER_RUN = 100
 
 
 def evenly(bound: int) -> st.SearchStrategy[int]:
@@ -42,7 +42,7 @@ def evenly(bound: int) -> st.SearchStrategy[int]:
     return seeds.map(lambda seed: random.Random(seed).randrange(bound))  # noqa: S311 - a test
 
 
-NAMES = st.sampled_from("abc")
+NAMES = st.sampled_from("abcd")
 PICKS = evenly(64)
 PLACES = st.tuples(PICKS, NAMES)
 DATA = st.binary(max_size=12)
@@ -73,7 +73,7 @@ class OverlayMachine(RuleBasedStateMachine):
         self.ws.close()
         self._stack.close()
 
-    @initialize(tree=st.dictionaries(st.tuples(NAMES, NAMES, NAMES), DATA, min_size=2, max_size=8))
+    @initialize(tree=st.dictionaries(st.tuples(NAMES, NAMES, NAMES), DATA, min_size=4, max_size=9))
     def the_person_has_files(self, tree: dict[tuple[str, ...], bytes]) -> None:
         for number, (names, data) in enumerate(tree.items()):
             path = "/".join(names[: 1 + number % 3])
@@ -137,7 +137,7 @@ class OverlayMachine(RuleBasedStateMachine):
 
     @rule(place=PLACES, kill=killed(20))
     def mkdir(self, place: tuple[int, str], kill: int | None) -> None:
-        path = self._place(place)
+        path = self._new(place)
         self._atomic(lambda: self.ws.view.mkdir(path), lambda: self.model.mkdir(path), kill)
 
     @rule(pick=PICKS, kill=killed(20))
@@ -162,7 +162,8 @@ class OverlayMachine(RuleBasedStateMachine):
 
     @rule(pick=PICKS, place=PLACES, kill=killed(40))
     def rename(self, pick: int, place: tuple[int, str], kill: int | None) -> None:
-        source, goal = self._there(pick), self._place(place)
+        source = self._there(pick)
+        goal = self._new(place) if pick % 3 else self._place(place)
         self._atomic(
             lambda: self.ws.view.rename(source, goal),
             lambda: self.model.rename(source, goal),
@@ -171,14 +172,14 @@ class OverlayMachine(RuleBasedStateMachine):
 
     @rule(pick=PICKS, place=PLACES, kill=killed(25))
     def link(self, pick: int, place: tuple[int, str], kill: int | None) -> None:
-        source, goal = self._there(pick), self._place(place)
+        source, goal = self._there(pick), self._new(place)
         self._atomic(
             lambda: self.ws.view.link(source, goal), lambda: self.model.link(source, goal), kill
         )
 
     @rule(place=PLACES, goal=NAMES, kill=killed(20))
     def symlink(self, place: tuple[int, str], goal: str, kill: int | None) -> None:
-        path = self._place(place)
+        path = self._new(place)
         self._atomic(
             lambda: self.ws.view.symlink(goal, path),
             lambda: self.model.symlink(goal, path),
@@ -209,8 +210,9 @@ class OverlayMachine(RuleBasedStateMachine):
         if mode == "read-write" and data:
             file.write_at(offset, data)
             content.put(offset, data)
-        assert file.read_at(0, 99) == bytes(content.data)
-        assert file.stat().size == len(content.data)
+        for other, shown, _ in self.files:
+            assert other.read_at(0, 99) == bytes(shown.data)
+            assert other.stat().size == len(shown.data)
 
     @precondition(lambda self: self.files)
     @rule(pick=PICKS)
@@ -318,10 +320,12 @@ class OverlayMachine(RuleBasedStateMachine):
         return paths[pick % len(paths)] if paths else "a"
 
     def _place(self, place: tuple[int, str]) -> str:
-        """A path that the guest sees, or a new one in one of its directories, or below a file."""
+        """A path that the guest sees, or mostly a new one."""
+        return self._there(place[0] // 2) if place[0] % 2 else self._new(place)
+
+    def _new(self, place: tuple[int, str]) -> str:
+        """A name in one of the directories that the guest sees, or below a file."""
         pick, name = place
-        if pick % 2:
-            return self._there(pick // 2)
         if pick == 62:
             return f"{self._there(pick)}/{name}"
         directories = ["", *sorted(path for path, c in self.model.view.items() if c is None)]
