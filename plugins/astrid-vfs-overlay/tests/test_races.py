@@ -94,12 +94,15 @@ def test_a_commit_is_noted_before_the_disk_changes(ws: Workspace) -> None:
     assert read_entries(ws.view._layers.db) == []
 
 
-def test_a_file_whose_only_copy_could_not_be_saved_is_not_overwritten(ws: Workspace) -> None:
+@pytest.mark.parametrize("room", [0, len(b"from a")])
+def test_a_file_whose_only_copy_could_not_be_saved_is_not_overwritten(
+    ws: Workspace, room: int
+) -> None:
     ws.edit("a/f", b"from a")
     ws.edit("b/f", b"from b")
     for source, goal in (("a", "t"), ("b", "a"), ("t", "b")):
         ws.view.rename(source, goal)
-    ws.meter.limit = 0
+    ws.meter.limit = room
     report = ws.view.commit()
     assert [path for path, _ in report.failed] == ["a/f", "b/f"]
     assert ws.contents() == {"a": None, "a/f": b"from a", "b": None, "b/f": b"from b"}

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from astrid_hookspecs.errors import PathEscapeError, VfsError, VfsNotFoundError
+from astrid_hookspecs.vfs import NodeStat, VfsDirectory
 from tests.support.overlay import Workspace
 
 
@@ -214,9 +215,17 @@ def test_a_copy_that_was_not_changed_follows_the_lower_file_again(ws: Workspace)
     assert ws.view.usage_bytes() == 0
 
 
-def test_modes_and_sizes_survive_a_copy_but_no_special_bits(ws: Workspace) -> None:
+def test_modes_and_sizes_survive_a_copy_but_no_special_bits(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ws.edit("tool", b"#!")
-    (ws.lower / "tool").chmod(0o4755)
+    lower = type(ws.view._layers.lower)
+    real = lower.stat
+
+    def with_special_bits(self: VfsDirectory, path: str) -> NodeStat:
+        return real(self, path)._replace(mode=0o4755)
+
+    monkeypatch.setattr(lower, "stat", with_special_bits)
     ws.write("tool", b"/bin/sh", "append")
     found = ws.view.stat("tool")
     assert (found.mode, found.size) == (0o755, 9)
