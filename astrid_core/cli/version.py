@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from astrid_core.domain.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-VERSION: Final = "0.1.0"
-"""The distribution's version; a test compares the two. Reading it from metadata costs 30 ms."""
 
 
 def print_version(_arguments: Sequence[str]) -> int:

@@ -17,9 +17,11 @@ from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.payload_variants import RawJson
 from astrid_core.domain.resolve import load_order, partition_uplinks
 from astrid_core.kernel.capsules import READY_TIMEOUT_S, CapsuleTable
-from astrid_core.kernel.install.installed import InstalledCapsule
+from astrid_core.kernel.install.installed import Discovery, InstalledCapsule
+from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.buses import Bus, Envelope
 from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.values import CapsuleId
 
 LOADED_TOPIC: Final = "astrid.v1.capsules_loaded"
 
@@ -74,3 +76,37 @@ def load_capsules(
     kind, payload = encode(RawJson(value={"status": "ready"}))
     bus.publish(Envelope(LOADED_TOPIC, payload, kind, timestamp=format_timestamp(time.time_ns())))
     return problems
+
+
+def load_changes(
+    found: Discovery, *, table: CapsuleTable
+) -> tuple[list[CapsuleId], list[BootProblem]]:
+    """Load what is new, failed, or installed in another version than the loaded one.
+
+    Args:
+        found: What is installed now.
+        table: Where it goes; capsules that are loaded as they are installed stay untouched.
+
+    Returns:
+        Names of what was loaded, and what did not load or cannot be used.
+    """
+    running = {capsule.id: capsule for capsule in table.all()}
+    loaded = []
+    problems = [BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable]
+    for installed in found.capsules:
+        old = running.get(installed.id)
+        if old is not None and old.state == "ready" and _is_same(old, installed):
+            continue
+        try:
+            table.load(installed, ready_timeout_s=READY_TIMEOUT_S)
+        except AstridError as error:
+            logger.error("capsule {} did not load: {}", installed.id, error)
+            problems.append(BootProblem(installed.id, error))
+        else:
+            loaded.append(installed.id)
+    return loaded, problems
+
+
+def _is_same(loaded: Loaded, installed: InstalledCapsule) -> bool:
+    is_same_component = loaded.spec.component_hash == installed.meta.wasm_hash
+    return is_same_component and loaded.manifest == installed.manifest

@@ -20,9 +20,10 @@ from loguru import logger
 from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
 from astrid_core.kernel.assembly import Parts, assemble, changes_of, lifecycle_of
-from astrid_core.kernel.boot import BootProblem, load_capsules
+from astrid_core.kernel.boot import BootProblem, load_capsules, load_changes
 from astrid_core.kernel.build import built
 from astrid_core.kernel.capsules import READY_TIMEOUT_S
+from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.home import resolve_home
 from astrid_core.kernel.install.installed import discover, load_installed
 from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
@@ -40,7 +41,12 @@ from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Progress
 from astrid_hookspecs.errors import AstridError, ToolError
 from astrid_hookspecs.events import DecisionEvent
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL, parse_capsule_id, parse_principal
+from astrid_hookspecs.values import (
+    DEFAULT_PRINCIPAL,
+    CapsuleId,
+    parse_capsule_id,
+    parse_principal,
+)
 
 
 class Kernel:
@@ -62,6 +68,7 @@ class Kernel:
         self._outcomes: LoopInbox[Outcome] = LoopInbox(self._loop)
         self._changes = asyncio.Lock()
         self.problems: list[BootProblem] = []
+        self.clients = ClientAccess(parts)
 
     @classmethod
     @asynccontextmanager
@@ -307,6 +314,21 @@ class Kernel:
         """
         async with self._changes:
             await asyncio.to_thread(self._load, parse_capsule_id(name))
+
+    async def reload_all(self) -> list[CapsuleId]:
+        """Load what was installed, upgraded or repaired since; what runs unchanged runs on.
+
+        Returns:
+            Names of what was loaded. `problems` says what was not.
+        """
+        async with self._changes:
+            found = await asyncio.to_thread(discover, self._parts.home, workspace=self._workspace)
+            loaded, problems = await asyncio.to_thread(
+                load_changes, found, table=self._parts.capsules
+            )
+            kept = [problem for problem in self.problems if problem.capsule == "audit"]
+            self.problems = kept + problems
+            return loaded
 
     def _boot(self) -> None:
         parts = self._parts

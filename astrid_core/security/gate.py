@@ -14,6 +14,7 @@ from typing import NamedTuple
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.topic import REQUEST_PREFIX, is_reserved, matches_acl
 from astrid_core.security.checked import GATE_KEY, CheckedPath, FileAccess
+from astrid_core.security.clients import holds_right, may_publish, may_speak_for
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import VoteCollector, tally
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
@@ -60,14 +61,83 @@ class Gate:
             PolicyDeniedError: A policy refused.
         """
         request = AuthzRequest(principal, "capsule.invoke", action, capsule)
-        if not enabled:
+        self._check_enabled(request, enabled=enabled)
+        return self._ask_policies(request, rule="profile.enabled")
+
+    def check_client_principal(self, principal: Principal, named: Principal) -> Grant:
+        """May a connection send a frame that names this principal?
+
+        Raises:
+            CapabilityDeniedError: It names another one, and the connection's may not do that.
+            PolicyDeniedError: A policy refused.
+
+        Spec: kernel-and-security 16 D-12.
+        """
+        request = AuthzRequest(principal, "client.speak-for", f"principal:{named}")
+        if not may_speak_for(principal, named):
             raise self._refuse(
                 request,
-                rule="profile.enabled",
-                message=f"principal {principal!r} is disabled",
-                hint=f"set enabled = true in etc/profiles/{principal}.toml",
+                rule="connection.principal",
+                message=f"a connection of {principal!r} cannot act for {named!r}",
+                hint="leave the principal out, or connect for the other one",
             )
-        return self._ask_policies(request, rule="profile.enabled")
+        return self._ask_policies(request, rule="connection.principal")
+
+    def check_client_request(
+        self, principal: Principal, method: str, *, right: str, enabled: bool
+    ) -> Grant:
+        """May a client make this kernel request?
+
+        Args:
+            principal: For whom the client acts.
+            method: Of the request.
+            right: The management capability it needs.
+            enabled: The principal's profile switch.
+
+        Raises:
+            CapabilityDeniedError: The principal is disabled or lacks the right.
+            PolicyDeniedError: A policy refused.
+
+        Spec: kernel-and-security 4.2.
+        """
+        request = AuthzRequest(principal, "kernel.request", method, None, {"right": right})
+        self._check_enabled(request, enabled=enabled)
+        if not holds_right(principal, right):
+            raise self._refuse(
+                request,
+                rule=right,
+                message=f"principal {principal!r} may not use {method}: it lacks {right!r}",
+                hint="connect with the owner's token and without another principal",
+            )
+        return self._ask_policies(request, rule=right)
+
+    def check_client_publish(self, principal: Principal, topic: str, *, enabled: bool) -> Grant:
+        """May a client publish on the topic?
+
+        Raises:
+            CapabilityDeniedError: The principal is disabled, or the topic is the kernel's or the
+                owner's.
+            PolicyDeniedError: A policy refused.
+        """
+        request = AuthzRequest(principal, "bus.publish", topic)
+        self._check_enabled(request, enabled=enabled)
+        if not may_publish(principal, topic):
+            raise self._refuse(
+                request,
+                rule="reserved-topic",
+                message=f"a client of {principal!r} may not publish on {topic!r}",
+                hint="the kernel keeps this topic for itself or for the owner",
+            )
+        return self._ask_policies(request, rule="client-topic")
+
+    def check_client_subscribe(self, principal: Principal, pattern: str) -> Grant:
+        """May a client receive what matches the pattern and concerns its principal?
+
+        Raises:
+            PolicyDeniedError: A policy refused.
+        """
+        request = AuthzRequest(principal, "bus.subscribe", pattern)
+        return self._ask_policies(request, rule="client-topic")
 
     def check_publish(self, grants: CapsuleGrants, principal: Principal, topic: str) -> Grant:
         """May the capsule publish on the topic?
@@ -196,6 +266,15 @@ class Gate:
             hint=f"add {json.dumps(place.text, ensure_ascii=False)} to {table} below "
             "[capabilities] in its Capsule.toml",
         )
+
+    def _check_enabled(self, request: AuthzRequest, *, enabled: bool) -> None:
+        if not enabled:
+            raise self._refuse(
+                request,
+                rule="profile.enabled",
+                message=f"principal {request.principal!r} is disabled",
+                hint=f"set enabled = true in etc/profiles/{request.principal}.toml",
+            )
 
     def _check_acl(self, request: AuthzRequest, acl: tuple[str, ...], *, table: str) -> Grant:
         for pattern in acl:

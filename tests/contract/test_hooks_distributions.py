@@ -12,7 +12,7 @@ import pytest
 from astrid_conformance.check import Outcome, run_check
 from astrid_conformance.checks.audit_sink import audit_subject
 from astrid_conformance.kinds import KINDS
-from astrid_core.cli.version import VERSION
+from astrid_core.domain.version import VERSION
 from astrid_core.pluginhost import PluginHost
 from astrid_core.pluginhost.discovery import find_plugins
 from astrid_core.pluginhost.source import is_kebab

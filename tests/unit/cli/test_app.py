@@ -17,7 +17,7 @@ import typer
 from astrid_core.cli import groups
 from astrid_core.cli.groups import BUILT_IN, LazyCommand
 from astrid_core.cli.output import current
-from astrid_core.cli.version import VERSION
+from astrid_core.domain.version import VERSION
 from astrid_hookspecs.errors import AstridError, ConfigError, IntegrityError, StoreError
 
 Astrid = Callable[..., Any]

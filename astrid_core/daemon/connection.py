@@ -1,0 +1,267 @@
+"""One client: its handshake, its frames, its time limits, its end.
+
+Trusted with order: nothing of a client is looked at before its token was right, and whatever is not
+a frame ends the connection. What a frame means is decided by the router. Runs on the event loop.
+Spec: kernel-and-security 3.3, 3.4, 16 D-11, D-12, D-86.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from loguru import logger
+
+from astrid_core.daemon.framing import (
+    MAX_FRAME_BYTES,
+    MAX_HANDSHAKE_BYTES,
+    FrameReader,
+    encode_frame,
+)
+from astrid_core.daemon.handshake import (
+    MAX_CLIENT_VERSION,
+    Verdict,
+    check_hello,
+    parse_hello,
+    reply,
+)
+from astrid_core.daemon.outbox import Outbox
+from astrid_hookspecs.errors import RemoteProtocolError
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
+
+HANDSHAKE_TIMEOUT_S: Final = 5.0
+BODY_TIMEOUT_S: Final = 5.0
+BODY_BYTES_PER_S: Final = 1024 * 1000
+"""Slowest client whose long frames still arrive in time."""
+MAX_BUSY: Final = 128
+"""Requests of one connection that may be under way; more are not read until some are answered."""
+HIGH_WATER_BYTES: Final = 256 * 1024
+"""From so many unsent bytes on, nothing more is read."""
+
+
+class Host(Protocol):
+    """What a connection needs of the server it belongs to."""
+
+    token: bytes
+    version: str
+
+    def admit(self, connection: Connection) -> str:
+        """Count an authenticated client; returns why it cannot stay, empty when it can."""
+        ...
+
+    def handle(self, connection: Connection, body: bytes) -> None:
+        """Act on a frame.
+
+        Raises:
+            RemoteProtocolError: It is garbage; the connection is closed.
+        """
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a client."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """A connection, from accepting it to its end.
+
+    Args:
+        host: The server.
+        sock: Accepted, non-blocking; the transport reads it, a duplicate of it is written to.
+        loop: The running one.
+
+    Attributes:
+        principal: For whom it acts; set by the handshake.
+        source_id: UUID text under which its messages appear on the bus.
+        is_open: Whether the handshake is done and the connection not closed.
+    """
+
+    def __init__(self, host: Host, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self.principal: Principal = DEFAULT_PRINCIPAL
+        self.source_id = str(uuid.uuid4())
+        self.is_open = False
+        self._host = host
+        self._loop = loop
+        self._since = loop.time()
+        self._client_version = ""
+        self._reader = FrameReader(limit=MAX_HANDSHAKE_BYTES)
+        self._outbox = Outbox(
+            sock.dup(),
+            loop,
+            overflow=lambda: self.drop("it does not read what it is sent"),
+            drained=self._pump,
+        )
+        self._transport: asyncio.Transport | None = None
+        self._is_closed = False
+        self._is_paused = False
+        self._is_pumping = False
+        self._lock = threading.Lock()
+        self._busy = 0
+        self._at_end: dict[object, Callable[[], None]] = {}
+        self._timer: asyncio.TimerHandle | None = loop.call_later(
+            HANDSHAKE_TIMEOUT_S, self.drop, "no handshake in time"
+        )
+
+    def send(self, body: bytes) -> bool:
+        """Send a frame; from any thread. False when it will not arrive."""
+        return self._outbox.send(encode_frame(body))
+
+    def describe(self) -> dict[str, object]:
+        """Facts about the client, for the status."""
+        return {
+            "principal": self.principal,
+            "client_version": self._client_version,
+            "connected_secs": int(self._loop.time() - self._since),
+            "id": self.source_id,
+        }
+
+    @property
+    def busy(self) -> int:
+        """Requests that are under way."""
+        return self._busy
+
+    def begin(self) -> None:
+        """Count a request that is under way; on the loop."""
+        with self._lock:
+            self._busy += 1
+
+    def done(self) -> None:
+        """Count one that was answered; from any thread."""
+        with self._lock:
+            self._busy -= 1
+        if self._is_paused:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+                self._loop.call_soon_threadsafe(self._pump)
+
+    def at_end(self, key: object, action: Callable[[], None]) -> None:
+        """Do something when the connection ends, unless `take_back` comes first; on the loop."""
+        if self._is_closed:
+            action()
+        else:
+            self._at_end[key] = action
+
+    def at_end_count(self, kind: type) -> int:
+        """How many keys of a type are registered."""
+        return sum(isinstance(key, kind) for key in self._at_end)
+
+    def take_back(self, key: object) -> Callable[[], None] | None:
+        """Remove what `at_end` registered and return it; from any thread, once."""
+        return self._at_end.pop(key, None)
+
+    def drop(self, reason: str) -> None:
+        """End the connection now."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.is_open = False
+        logger.info("connection {} closed: {}", self.source_id, reason)
+        self._stop_timer()
+        self._outbox.close()
+        if self._transport is not None:
+            self._transport.abort()
+        self._host.closed(self)
+        while self._at_end:
+            self._at_end.popitem()[1]()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._is_closed:  # while it was being set up
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self.drop("the client has gone" if exc is None else f"broken: {exc}")
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        self._reader.feed(data)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Act on the frames that are here, as far as the client keeps up."""
+        if self._is_pumping:  # a frame was answered at once: the pump that acts on it goes on
+            return
+        self._is_pumping = True
+        try:
+            while self._may_read() and (body := self._reader.next_frame()) is not None:
+                self._frame(body)
+        except RemoteProtocolError as error:
+            self.drop(error.message)
+        finally:
+            self._is_pumping = False
+        if not self._is_closed:
+            self._pause_or_resume()
+            self._watch_partial()
+
+    def _may_read(self) -> bool:
+        return not self._is_closed and not self._is_crowded()
+
+    def _frame(self, body: bytes) -> None:
+        if self.is_open:
+            self._stop_timer()
+            self._host.handle(self, body)
+        else:
+            self._greet(body)
+
+    def _greet(self, body: bytes) -> None:
+        hello = parse_hello(body)
+        verdict = check_hello(hello, token=self._host.token)
+        if verdict.principal is not None:
+            refusal = self._host.admit(self)
+            if refusal:
+                verdict = Verdict(None, refusal)
+        self.send(reply(verdict, server_version=self._host.version))
+        if verdict.principal is None:
+            self.drop(verdict.reason)
+            return
+        self._stop_timer()
+        self.principal = verdict.principal
+        self.is_open = True
+        self._reader.limit = MAX_FRAME_BYTES
+        self._client_version = hello.client_version[:MAX_CLIENT_VERSION]
+        logger.debug(
+            "client {!a} for {} as {}", self._client_version, self.principal, self.source_id
+        )
+
+    def _is_crowded(self) -> bool:
+        return self._busy >= MAX_BUSY or self._outbox.queued_bytes > HIGH_WATER_BYTES
+
+    def _pause_or_resume(self) -> None:
+        crowded = self._is_crowded()
+        if self._transport is None or crowded == self._is_paused:
+            return
+        self._is_paused = crowded
+        if crowded:
+            self._stop_timer()  # it is not the client that is late
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _watch_partial(self) -> None:
+        """Bound the time between the first byte of a frame and its last."""
+        if not self.is_open or self._is_paused:
+            return
+        if not self._reader.is_partial:
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(BODY_TIMEOUT_S, self._late, self._loop.time())
+
+    def _late(self, started: float) -> None:
+        """A frame is not complete yet; a long one gets more time."""
+        allowed = BODY_TIMEOUT_S + self._reader.announced / BODY_BYTES_PER_S
+        left = started + allowed - self._loop.time()
+        if left <= 0:
+            self.drop("a frame did not arrive in time")
+        else:
+            self._timer = self._loop.call_later(left, self._late, started)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

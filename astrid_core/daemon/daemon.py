@@ -1,0 +1,147 @@
+"""A kernel behind a socket: start, serve, stop.
+
+Trusted with order: clients can come only when everything is there, and when it ends, first nobody
+new comes, then what is under way is finished, then the kernel closes.
+Spec: kernel-and-security 1.3, 1.5, 12.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from astrid_core.daemon.idle import IdleClock, IdlePolicy
+from astrid_core.daemon.notify import notify
+from astrid_core.daemon.requests import Requests
+from astrid_core.daemon.router import Router
+from astrid_core.daemon.run_files import RunFiles
+from astrid_core.daemon.server import SocketServer
+from astrid_core.kernel.kernel import Kernel
+
+DRAIN_S: Final = 5.0
+DRAIN_LOOK_S: Final = 0.02
+
+
+class Daemon:
+    """Serves one kernel. Lives on the loop that opened it.
+
+    Args:
+        kernel: Open; closed by the caller afterwards.
+        files: In the `run/` of the kernel's home, whose lock the kernel holds.
+        version: Told to clients.
+        session: UUID text under which the kernel answers.
+        ephemeral: Whether it was started for a single client.
+        workspace: For the status.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        files: RunFiles,
+        *,
+        version: str,
+        session: str,
+        ephemeral: bool,
+        workspace: Path | None,
+    ) -> None:
+        self._kernel = kernel
+        self._files = files
+        self._version = version
+        self._ephemeral = ephemeral
+        self._workspace = workspace
+        self._started = time.monotonic()
+        self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        requests = Requests(kernel, facts=self._facts, stop=self.stop)
+        self._router = Router(kernel.clients, requests, source_id=session)
+        self._server: SocketServer | None = None
+
+    def stop(self, reason: str) -> None:
+        """End soon; the first reason counts. On the loop."""
+        if not self._ending.done():
+            self._ending.set_result(reason)
+
+    async def run(self, policy: IdlePolicy) -> str:
+        """Serve until something ends it.
+
+        Returns:
+            The reason: `signal`, `request` or `idle_timeout`.
+
+        Raises:
+            ConfigError, AlreadyRunningError: It could not listen.
+        """
+        try:
+            await self._open()
+            idle = asyncio.ensure_future(self._watch_idleness(policy))
+            try:
+                reason = await self._ending
+            finally:
+                idle.cancel()
+            logger.info("stopping: {}", reason)
+            return reason
+        finally:
+            await self._close()
+
+    async def _open(self) -> None:
+        listener = self._files.bind()
+        try:
+            token = self._files.write_token()
+            self._server = SocketServer(
+                listener, token=token, version=self._version, handler=self._router.handle
+            )
+        except BaseException:
+            listener.close()
+            raise
+        self._server.start()
+        self._files.write_ready()
+        notify("READY=1")
+        logger.info("ready: process {}, {} capsules", os.getpid(), len(self._kernel.capsules()))
+
+    async def _close(self) -> None:
+        notify("STOPPING=1")
+        if self._server is None:
+            return
+        self._files.ready.unlink(missing_ok=True)
+        self._server.stop_accepting()
+        deadline = time.monotonic() + DRAIN_S
+        # Requests end on many threads; a look now and then costs less than a wake-up for each.
+        while self._server.busy() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_LOOK_S)
+        await self._server.close()
+        await self._router.close()
+        self._files.remove()
+
+    async def _watch_idleness(self, policy: IdlePolicy) -> None:
+        if policy.timeout_s is None:
+            return
+        clock = IdleClock(policy.timeout_s)
+        await asyncio.sleep(policy.grace_s)
+        while True:
+            await asyncio.sleep(policy.period_s)
+            idle = self._server is not None and not self._server.connected()
+            if clock.is_over(idle=idle, now=time.monotonic()):
+                self.stop("idle_timeout")
+
+    def _facts(self) -> Mapping[str, object]:
+        clients = self._server.clients() if self._server is not None else []
+        counts = self._server.connected() if self._server is not None else {}
+        facts: dict[str, object] = {
+            "pid": os.getpid(),
+            "uptime_secs": int(time.monotonic() - self._started),
+            "version": self._version,
+            "ephemeral": self._ephemeral,
+            "workspace": None if self._workspace is None else str(self._workspace),
+            "connected_clients": len(clients),
+            "clients": clients,
+        }
+        if counts:
+            facts["connections_by_principal"] = [
+                {"principal": principal, "count": count}
+                for principal, count in sorted(counts.items())
+            ]
+        return facts

@@ -1,0 +1,112 @@
+"""The daemon process: its arguments, its log, its signals and its exit status.
+
+Spec: kernel-and-security 1.1 to 1.5; cli-and-ux 3.3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from astrid_core.config import load_settings
+from astrid_core.daemon.daemon import Daemon
+from astrid_core.daemon.idle import idle_policy
+from astrid_core.daemon.logs import log_to_file
+from astrid_core.daemon.run_files import RunFiles
+from astrid_core.domain.version import VERSION
+from astrid_core.kernel.home import Home, HomeLockedError, resolve_home
+from astrid_core.kernel.kernel import Kernel
+from astrid_hookspecs.errors import AstridError, ConfigError
+from astrid_hookspecs.exits import EXIT_OK, EXIT_RUNTIME
+from astrid_hookspecs.values import NIL_SOURCE
+
+WANTED_FILES: Final = 65_536
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a daemon until it is stopped.
+
+    Returns:
+        The exit status; what went wrong is one line on stderr.
+    """
+    options = _parse(arguments)
+    try:
+        return _run(options)
+    except AstridError as error:
+        if not isinstance(error, HomeLockedError):  # the log is the holder's
+            logger.error("the daemon did not start: {} ({})", error, error.code)
+        hint = f"\n  hint: {error.hint}" if error.hint is not None else ""
+        sys.stderr.write(f"✗ error: {error}{hint}\n")
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last boundary of the process
+        logger.opt(exception=error).critical("the daemon ended by a defect")
+        sys.stderr.write(f"✗ error: an internal error happened: {type(error).__name__}\n")
+        return EXIT_RUNTIME
+
+
+def _run(options: argparse.Namespace) -> int:
+    home = Home.open(resolve_home(os.environ))
+    RunFiles(home.run).check_path()
+    level = "debug" if options.verbose else _log_level(home)
+    log_to_file(home.log, level=level, echo=sys.stderr.isatty())
+    _raise_file_limit()
+    return asyncio.run(_serve(home, options, workspace=Path(options.workspace).absolute()))
+
+
+async def _serve(home: Home, options: argparse.Namespace, *, workspace: Path) -> int:
+    async with Kernel.open(home=home.path, workspace=workspace) as kernel:
+        for problem in kernel.problems:
+            logger.warning("{} is left out: {}", problem.capsule, problem.error)
+        daemon = Daemon(
+            kernel,
+            RunFiles(home.run),
+            version=VERSION,
+            session=str(options.session),
+            ephemeral=options.ephemeral,
+            workspace=workspace,
+        )
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, daemon.stop, "signal")
+        await daemon.run(idle_policy(os.environ, ephemeral=options.ephemeral))
+    logger.info("stopped")
+    return EXIT_OK
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="astrid daemon", description="Run the kernel process.")
+    parser.add_argument(
+        "-s", "--session", type=uuid.UUID, default=uuid.UUID(NIL_SOURCE), metavar="UUID"
+    )
+    parser.add_argument("-w", "--workspace", default=".", metavar="DIR", help="project directory")
+    parser.add_argument(
+        "--ephemeral", action="store_true", help="end soon after the last client has left"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    return parser.parse_args(arguments)
+
+
+def _log_level(home: Home) -> str:
+    try:
+        return load_settings(home.etc / "config.toml").log_level
+    except ConfigError:  # the boot reports it
+        return "info"
+
+
+def _raise_file_limit() -> None:
+    """As many open files as the system lets this process have: clients need two each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,198 @@
+"""Answers kernel requests: what is asked for, done by the kernel, as the data of an answer.
+
+Whether a principal may ask is decided before, by `ClientAccess.authorise`.
+Spec: kernel-and-security 4.1; cli-and-ux 6.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from astrid_core.domain.kernel_request import KernelRequest, RequestError, text_param
+from astrid_core.kernel.install.sources import find_source
+from astrid_core.kernel.kernel import Kernel
+from astrid_core.kernel.loaded import Loaded
+from astrid_hookspecs.errors import CapsuleError
+
+
+class Reply(NamedTuple):
+    """An answer that is not an error.
+
+    Attributes:
+        status: As the reference names it for the method.
+        data: Encodable as JSON.
+    """
+
+    status: str
+    data: object
+
+
+Handler = Callable[[Mapping[str, Any]], Awaitable[Reply]]
+
+
+class Requests:
+    """Handlers by method.
+
+    Args:
+        kernel: Acts.
+        facts: What `GetStatus` says beyond the kernel's own: process, clients.
+        stop: Ends the daemon soon; called after the answer was made.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        facts: Callable[[], Mapping[str, object]],
+        stop: Callable[[str], None],
+    ) -> None:
+        self._kernel = kernel
+        self._facts = facts
+        self._stop = stop
+        self._handlers: Mapping[str, Handler] = {
+            "ApproveCapability": self._approve,
+            "GetCapsuleMetadata": self._metadata,
+            "GetCommands": self._commands,
+            "GetStatus": self._status,
+            "InstallCapsule": self._install,
+            "ListCapsules": self._list,
+            "ListTools": self._tools,
+            "ReloadCapsules": self._reload,
+            "Shutdown": self._shutdown,
+        }
+
+    async def handle(self, request: KernelRequest) -> Reply:
+        """Do what an authorised request asks for.
+
+        Raises:
+            RequestError: `request.unknown-method`: it only makes sense on a connection; or
+                `request.params`.
+            AstridError: It failed.
+        """
+        handler = self._handlers.get(request.method)
+        if handler is None:
+            raise RequestError(
+                f"{request.method} is for connections of clients", code="request.unknown-method"
+            )
+        return await handler(request.params)
+
+    async def _approve(self, _params: Mapping[str, Any]) -> Reply:
+        raise RequestError(
+            "approvals are answered on astrid.v1.approval.response.<request id>",
+            code="request.unknown-method",
+            hint="publish an approval_response there",
+        )
+
+    async def _status(self, _params: Mapping[str, Any]) -> Reply:
+        capsules = self._kernel.capsules()
+        return Reply(
+            "Status",
+            {
+                **self._facts(),
+                "loaded_capsules": [c.id for c in capsules if c.state == "ready"],
+                "capsules": [_capsule_row(capsule) for capsule in capsules],
+                "problems": [
+                    {"capsule": problem.capsule, "error": problem.error.message}
+                    for problem in self._kernel.problems
+                ],
+            },
+        )
+
+    async def _list(self, _params: Mapping[str, Any]) -> Reply:
+        return Reply("Success", [capsule.id for capsule in self._ready()])
+
+    async def _commands(self, _params: Mapping[str, Any]) -> Reply:
+        return Reply(
+            "Commands",
+            [
+                {
+                    "name": command.name,
+                    "description": command.description or "No description",
+                    "provider_capsule": capsule.id,
+                }
+                for capsule in self._ready()
+                for command in capsule.manifest.commands
+            ],
+        )
+
+    async def _metadata(self, _params: Mapping[str, Any]) -> Reply:
+        return Reply(
+            "CapsuleMetadata",
+            [
+                {
+                    "name": capsule.id,
+                    "interceptor_events": [binding.topic for binding in capsule.spec.bindings],
+                }
+                for capsule in self._ready()
+            ],
+        )
+
+    async def _tools(self, _params: Mapping[str, Any]) -> Reply:
+        return Reply(
+            "Tools",
+            [
+                {
+                    "name": tool.name,
+                    "capsule": tool.capsule,
+                    "description": tool.description,
+                    "input_schema": tool.input_schema,
+                }
+                for tool in self._kernel.tools()
+            ],
+        )
+
+    async def _reload(self, _params: Mapping[str, Any]) -> Reply:
+        loaded = await self._kernel.reload_all()
+        return Reply("Success", {"status": "reloaded", "loaded": loaded})
+
+    async def _install(self, params: Mapping[str, Any]) -> Reply:
+        source = find_source(text_param(params, "source"), cwd=Path("/"))
+        in_workspace, agreed = params.get("workspace", False), params.get("agreed", False)
+        answers = params.get("answers", {})
+        if not isinstance(in_workspace, bool) or not isinstance(agreed, bool):
+            raise RequestError("workspace and agreed are true or false", code="request.params")
+        if not isinstance(answers, dict) or not all(isinstance(a, str) for a in answers.values()):
+            raise RequestError("answers are texts by key", code="request.params")
+        staged = await asyncio.to_thread(self._kernel.stage, source, in_workspace=in_workspace)
+        with staged:
+            if staged.consent.added and not agreed:
+                asked = "; ".join(request.sentence for request in staged.consent.added)
+                raise CapsuleError(
+                    f"{staged.name} asks to {asked}",
+                    code="capsule.consent",
+                    hint='send "agreed":true to agree to that',
+                )
+            result = await self._kernel.install(staged, answers=answers)
+        return Reply(
+            "Success",
+            {
+                "outcome": result.outcome,
+                "name": result.capsule.id,
+                "version": result.capsule.meta.version,
+            },
+        )
+
+    async def _shutdown(self, params: Mapping[str, Any]) -> Reply:
+        reason = params.get("reason")
+        if reason is not None and not isinstance(reason, str):
+            raise RequestError("reason has to be a text", code="request.params")
+        self._stop("request")
+        return Reply("Success", {"status": "shutting_down"})
+
+    def _ready(self) -> list[Loaded]:
+        return [capsule for capsule in self._kernel.capsules() if capsule.state == "ready"]
+
+
+def _capsule_row(capsule: Loaded) -> dict[str, object]:
+    stats = capsule.stats()
+    return {
+        "capsule": capsule.id,
+        "version": capsule.spec.version,
+        "state": capsule.state,
+        "problem": capsule.problem,
+        "tools": len(capsule.manifest.tool_names),
+        **stats,
+    }

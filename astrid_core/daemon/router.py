@@ -1,0 +1,193 @@
+"""Decides what a client's frame means and answers it.
+
+Trusted with whom a frame acts for: the connection's principal, or one that it names and may speak
+for. Frames that are no messages end the connection; everything else that is wrong is an error
+answer with a stable code. Runs on the event loop.
+Spec: kernel-and-security 3.5, 4, 16 D-12, D-13, D-14, D-17.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, NamedTuple
+
+import msgspec
+
+from astrid_core.daemon.connection import Connection
+from astrid_core.daemon.failures import for_client
+from astrid_core.daemon.requests import Reply, Requests
+from astrid_core.daemon.tool_call import ClientCall
+from astrid_core.domain.kernel_request import (
+    KernelRequest,
+    answer,
+    client_frame,
+    error_answer,
+    parse_request,
+    request_id_of,
+    response_topic,
+    text_param,
+)
+from astrid_core.domain.payload import PayloadError
+from astrid_core.domain.payload_message import WireMessage, format_timestamp, parse_message
+from astrid_core.domain.topic import REQUEST_PREFIX, check_publish_topic
+from astrid_core.kernel.clients import ClientAccess
+from astrid_hookspecs.buses import Envelope
+from astrid_hookspecs.errors import AstridError, QuotaExceededError, RemoteProtocolError
+from astrid_hookspecs.values import NIL_SOURCE, Principal, parse_principal
+
+MAX_SUBSCRIPTIONS: Final = 128
+
+
+class _Subscription(NamedTuple):
+    """Key of a subscription on its connection."""
+
+    principal: Principal
+    pattern: str
+
+
+class _Addressed(msgspec.Struct):
+    """What a frame must have at least to be answered."""
+
+    topic: str
+
+
+_address: Final = msgspec.json.Decoder(_Addressed).decode
+
+
+class Router:
+    """Handles the frames of authenticated connections.
+
+    Args:
+        clients: Checks and acts.
+        requests: Answers kernel requests.
+        source_id: Under which the kernel answers.
+    """
+
+    def __init__(
+        self, clients: ClientAccess, requests: Requests, *, source_id: str = NIL_SOURCE
+    ) -> None:
+        self._clients = clients
+        self._requests = requests
+        self._source_id = source_id
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, connection: Connection, body: bytes) -> None:
+        """Act on a frame.
+
+        Raises:
+            RemoteProtocolError: It is no message.
+        """
+        try:
+            message = parse_message(body, now=format_timestamp(time.time_ns()))
+        except PayloadError as error:
+            self._refuse(connection, body, error)
+            return
+        topic = response_topic(message.topic)
+        try:
+            check_publish_topic(message.topic)
+            principal = self._principal(connection, message)
+            if message.topic.startswith(REQUEST_PREFIX):
+                self._request(connection, topic, principal, message)
+            else:
+                self._clients.publish(
+                    message.topic,
+                    kind=message.kind,
+                    payload=message.payload,
+                    principal=principal,
+                    source_id=connection.source_id,
+                )
+        except AstridError as error:
+            request_id = request_id_of(message.kind, message.payload)
+            self._send(connection, _safe(topic), error_answer(error, request_id=request_id))
+
+    def _refuse(self, connection: Connection, body: bytes, problem: PayloadError) -> None:
+        """Answer a frame that is no message, if it says at least where the answer goes."""
+        try:
+            topic = response_topic(_address(body).topic)
+        except (ValueError, RecursionError) as error:
+            raise RemoteProtocolError(f"a frame is no message: {problem.message}") from error
+        self._send(connection, _safe(topic), error_answer(problem, request_id=None))
+
+    async def close(self) -> None:
+        """Wait for the requests that are under way."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _principal(self, connection: Connection, message: WireMessage) -> Principal:
+        if message.principal is None:
+            return connection.principal
+        named = parse_principal(message.principal)
+        self._clients.check_principal(connection.principal, named)
+        return named
+
+    def _request(
+        self, connection: Connection, topic: str, principal: Principal, message: WireMessage
+    ) -> None:
+        request = parse_request(message.kind, message.payload)
+        if request.method == "CallTool":
+            call = ClientCall(connection, topic, request, loop=self._loop)
+            call.start(self._clients, principal)
+            return
+        connection.begin()
+        task = self._loop.create_task(self._serve(connection, topic, principal, request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(
+        self, connection: Connection, topic: str, principal: Principal, request: KernelRequest
+    ) -> None:
+        try:
+            await asyncio.to_thread(self._clients.authorise, principal, request.method)
+            reply = await self._reply(connection, principal, request)
+            payload = answer(reply.status, reply.data, request_id=request.request_id)
+        except Exception as error:  # noqa: BLE001 - one request must not end the daemon
+            payload = error_answer(for_client(error), request_id=request.request_id)
+        self._send(connection, topic, payload)
+        connection.done()
+
+    async def _reply(
+        self, connection: Connection, principal: Principal, request: KernelRequest
+    ) -> Reply:
+        if request.method == "Subscribe":
+            return self._subscribe(connection, principal, text_param(request.params, "pattern"))
+        if request.method == "Unsubscribe":
+            pattern = text_param(request.params, "pattern")
+            end = connection.take_back(_Subscription(principal, pattern))
+            if end is not None:
+                end()
+            return Reply("Success", {"unsubscribed": pattern, "was_subscribed": end is not None})
+        return await self._requests.handle(request)
+
+    def _subscribe(self, connection: Connection, principal: Principal, pattern: str) -> Reply:
+        if connection.at_end_count(_Subscription) >= MAX_SUBSCRIPTIONS:
+            raise QuotaExceededError(
+                f"a connection has at most {MAX_SUBSCRIPTIONS} subscriptions",
+                rule="subscriptions",
+                hint="unsubscribe from one, or subscribe to a wider pattern",
+            )
+
+        def deliver(envelope: Envelope) -> None:
+            connection.send(
+                client_frame(envelope.topic, envelope.payload, source_id=envelope.source_id)
+            )
+
+        stop = self._clients.subscribe(pattern, principal=principal, deliver=deliver)
+        before = connection.take_back(_Subscription(principal, pattern))
+        if before is not None:
+            before()
+        connection.at_end(_Subscription(principal, pattern), stop)
+        return Reply("Success", {"subscribed": pattern})
+
+    def _send(self, connection: Connection, topic: str, payload: bytes) -> None:
+        connection.send(client_frame(topic, payload, source_id=self._source_id))
+
+
+def _safe(topic: str) -> str:
+    """The response topic, or the general one where the request's own was malformed."""
+    try:
+        check_publish_topic(topic)
+    except AstridError:
+        return response_topic("")
+    return topic

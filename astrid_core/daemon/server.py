@@ -1,0 +1,176 @@
+"""Accepts clients on the local socket, within bounds.
+
+Trusted with three bounds that keep one client from shutting out another: how many may be
+authenticated, how many may be between connecting and their token, and for how long. A connection of
+another user is closed without a byte. Runs on the event loop.
+Spec: kernel-and-security 3.2, 16 D-11, D-74.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from loguru import logger
+
+from astrid_core.daemon.connection import Connection
+from astrid_core.daemon.peer import own_uid, peer_uid
+from astrid_hookspecs.values import Principal
+
+MAX_HALF_OPEN: Final = 32
+MAX_CONNECTIONS: Final = 256
+CROWDED_GRACE_S: Final = 0.1
+"""How long a connection may take for its handshake when others wait in line."""
+ACCEPT_PAUSE_S: Final = 0.1
+"""After the system refused a connection, for instance because too many files are open."""
+_BATCH: Final = 16
+
+Handler = Callable[[Connection, bytes], None]
+
+
+class SocketServer:
+    """Implements the connections' `Host`.
+
+    Args:
+        listener: Listening and non-blocking; owned.
+        token: What clients must know, 32 bytes.
+        version: Told to clients.
+        handler: Acts on the frames of authenticated clients.
+        uid_of: Who is at the other end.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        *,
+        token: bytes,
+        version: str,
+        handler: Handler,
+        uid_of: Callable[[socket.socket], int | None] = peer_uid,
+    ) -> None:
+        self.token = token
+        self.version = version
+        self._listener = listener
+        self._handler = handler
+        self._uid_of = uid_of
+        self._loop = asyncio.get_running_loop()
+        self._half_open: dict[Connection, float] = {}
+        self._open: set[Connection] = set()
+        self._setting_up: set[asyncio.Task[object]] = set()
+        self._resuming: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def connected(self) -> Counter[Principal]:
+        """How many authenticated connections each principal has."""
+        return Counter(connection.principal for connection in self._open)
+
+    def clients(self) -> list[dict[str, object]]:
+        """The authenticated connections, for the status."""
+        return [connection.describe() for connection in self._open]
+
+    def busy(self) -> int:
+        """Requests that are under way."""
+        return sum(connection.busy for connection in self._open)
+
+    def stop_accepting(self) -> None:
+        """Let nobody new in."""
+        if not self._is_closed:
+            self._is_closed = True
+            if self._resuming is not None:
+                self._resuming.cancel()
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+
+    async def close(self) -> None:
+        """Stop accepting and end every connection."""
+        self.stop_accepting()
+        for connection in [*self._half_open, *self._open]:
+            connection.drop("the daemon stops")
+        if self._setting_up:
+            await asyncio.wait(self._setting_up)
+
+    def admit(self, connection: Connection) -> str:
+        """As `Host.admit`."""
+        self._half_open.pop(connection, None)
+        if len(self._open) >= MAX_CONNECTIONS:
+            return "too many connections"
+        self._open.add(connection)
+        return ""
+
+    def handle(self, connection: Connection, body: bytes) -> None:
+        """As `Host.handle`."""
+        self._handler(connection, body)
+
+    def closed(self, connection: Connection) -> None:
+        """As `Host.closed`."""
+        self._half_open.pop(connection, None)
+        self._open.discard(connection)
+
+    def _accept(self) -> None:
+        for _ in range(_BATCH):
+            if self._wait_for_room():
+                return
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                logger.warning("no connection could be accepted: {}", error.strerror)
+                self._pause(ACCEPT_PAUSE_S)
+                return
+            self._take(sock)
+
+    def _take(self, sock: socket.socket) -> None:
+        if self._uid_of(sock) != own_uid():
+            logger.warning("a connection of another user was closed")
+            sock.close()
+            return
+        sock.setblocking(False)
+        try:
+            connection = Connection(self, sock, self._loop)
+        except OSError:  # no descriptor is left for its duplicate
+            sock.close()
+            self._pause(ACCEPT_PAUSE_S)
+            return
+        self._half_open[connection] = self._loop.time()
+        task: asyncio.Task[object] = self._loop.create_task(self._set_up(connection, sock))
+        self._setting_up.add(task)
+        task.add_done_callback(self._setting_up.discard)
+
+    async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError as error:
+            sock.close()
+            connection.drop(f"broken: {error}")
+
+    def _wait_for_room(self) -> bool:
+        """Whether accepting has to wait; else there is room for one more half-open connection.
+
+        The oldest one gives way, once it has had its chance: a silent peer cannot keep others out.
+        """
+        if len(self._half_open) < MAX_HALF_OPEN:
+            return False
+        oldest, since = next(iter(self._half_open.items()))
+        left = since + CROWDED_GRACE_S - self._loop.time()
+        if left > 0:
+            self._pause(left)
+            return True
+        oldest.drop("no handshake while others waited")
+        return False
+
+    def _pause(self, seconds: float) -> None:
+        if self._resuming is None and not self._is_closed:
+            self._loop.remove_reader(self._listener.fileno())
+            self._resuming = self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        self.start()

@@ -1,0 +1,195 @@
+"""What clients of the kernel do: requests, tool calls, messages, each checked before it happens.
+
+Trusted with attribution: a client's message carries the principal and the source id that the caller
+of this module decided, never what the client wrote. Who is allowed what is the gate's business.
+Every method may be called from any thread. Spec: kernel-and-security 4, 16 D-12, D-16, D-18, D-19.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from astrid_core.domain.kernel_request import METHODS
+from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
+from astrid_core.domain.payload_message import format_timestamp
+from astrid_core.domain.rate import RateLimiter
+from astrid_core.domain.request_rate import RequestRate
+from astrid_core.domain.topic import check_publish_topic, check_subscribe_pattern
+from astrid_core.kernel.assembly import Parts
+from astrid_core.kernel.tools import Outcome, StartedCall
+from astrid_core.security.clients import may_hear
+from astrid_hookspecs.audit import AuditEntry
+from astrid_hookspecs.buses import Attribution, Envelope
+from astrid_hookspecs.cancel import CancelToken
+from astrid_hookspecs.errors import QuotaExceededError
+from astrid_hookspecs.values import Principal
+
+
+class ClientAccess:
+    """The door through which clients reach a kernel.
+
+    Args:
+        parts: Of the kernel.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._requests = RequestRate()
+        self._bytes = RateLimiter()
+
+    def check_principal(self, principal: Principal, named: Principal) -> None:
+        """Refuse a frame that names another principal than its connection may speak for.
+
+        Raises:
+            DeniedError: It may not.
+        """
+        if named != principal:
+            self._parts.gate.check_client_principal(principal, named)
+
+    def authorise(self, principal: Principal, method: str) -> None:
+        """Decide about a request, count it, record it; in this order.
+
+        Args:
+            principal: Who asks.
+            method: A key of `METHODS`.
+
+        Raises:
+            DeniedError: The gate refused; or, with the rule `requests-per-minute`, it was one too
+                many.
+            ConfigError: The principal's profile cannot be read.
+            AuditError: It could not be recorded; it must not be acted on.
+        """
+        needed = METHODS[method]
+        self._check_request(principal, method)
+        if needed.per_minute is not None:
+            with self._lock:
+                wait_s = self._requests.wait_s(
+                    principal, method, limit=needed.per_minute, now=time.monotonic()
+                )
+            if wait_s > 0:
+                raise QuotaExceededError(
+                    f"{method} may be used {needed.per_minute} times a minute",
+                    rule="requests-per-minute",
+                    hint=f"try again in {wait_s:.0f} s",
+                )
+        self._parts.audit.append(
+            AuditEntry(
+                timestamp=format_timestamp(time.time_ns()),
+                principal=principal,
+                capsule=None,
+                action="admin_request",
+                resource="",
+                outcome="allowed",
+                rule=needed.right,
+                detail={"method": method, "required_capability": needed.right},
+            )
+        )
+
+    def start_call(
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        *,
+        principal: Principal,
+        cancel: CancelToken,
+        on_done: Callable[[Outcome], None],
+    ) -> StartedCall:
+        """Ask for a tool call; arguments, callback and errors are those of `ToolCalls.start`.
+
+        Raises:
+            DeniedError: The gate refused.
+        """
+        self._check_request(principal, "CallTool")
+        return self._parts.tools.start(
+            name, arguments, principal=principal, cancel=cancel, on_done=on_done
+        )
+
+    def forget_call(self, call_id: str) -> None:
+        """Drop a call whose outcome nobody waits for any more."""
+        self._parts.tools.forget(call_id)
+
+    def publish(
+        self, topic: str, *, kind: str, payload: bytes, principal: Principal, source_id: str
+    ) -> None:
+        """Publish a client's message.
+
+        Args:
+            topic: As the client wrote it.
+            kind: Payload variant.
+            payload: JSON text in the form guests receive.
+            principal: On whose behalf.
+            source_id: UUID text of the connection.
+
+        Raises:
+            TopicError: It is malformed.
+            DeniedError: The gate refused, or the principal's budget is used up.
+            ConfigError: The principal's profile cannot be read.
+        """
+        check_publish_topic(topic)
+        profile = self._parts.profiles.profile(principal)
+        self._parts.gate.check_client_publish(principal, topic, enabled=profile.enabled)
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise QuotaExceededError(
+                f"a payload of {len(payload)} bytes is too long; at most {MAX_PAYLOAD_BYTES}",
+                rule="payload-size",
+                hint="pass a path or a key instead of the content",
+            )
+        with self._lock:
+            is_within = self._bytes.allow(
+                (source_id, principal),
+                size_bytes=len(payload),
+                ceiling_bytes=profile.quotas.max_ipc_throughput_bytes,
+                now=time.monotonic(),
+            )
+        if not is_within:
+            raise QuotaExceededError(
+                f"{principal!r} publishes more than its bytes per second",
+                rule="max_ipc_throughput_bytes",
+                hint=f"raise it in etc/profiles/{principal}.toml, or publish less",
+            )
+        self._parts.bus.publish(
+            Envelope(
+                topic,
+                payload,
+                kind,
+                source_id=source_id,
+                principal=principal,
+                attribution=Attribution.VERIFIED,
+                timestamp=format_timestamp(time.time_ns()),
+            )
+        )
+
+    def subscribe(
+        self, pattern: str, *, principal: Principal, deliver: Callable[[Envelope], object]
+    ) -> Callable[[], None]:
+        """Hear messages that match and concern the client's principal.
+
+        Args:
+            pattern: As the client wrote it.
+            principal: For whom the client acts.
+            deliver: Called in the publisher's thread; returns quickly and never raises.
+
+        Returns:
+            A function that ends the subscription.
+
+        Raises:
+            TopicError: The pattern is malformed.
+            DeniedError: The gate refused.
+        """
+        check_subscribe_pattern(pattern)
+        self._parts.gate.check_client_subscribe(principal, pattern)
+
+        def hear(envelope: Envelope) -> None:
+            if may_hear(principal, envelope.principal):
+                deliver(envelope)
+
+        return self._parts.bus.add_listener(pattern, hear)
+
+    def _check_request(self, principal: Principal, method: str) -> None:
+        profile = self._parts.profiles.profile(principal)
+        self._parts.gate.check_client_request(
+            principal, method, right=METHODS[method].right, enabled=profile.enabled
+        )

@@ -1,0 +1,148 @@
+"""What clients may do; the rules and the gate that applies them."""
+
+from __future__ import annotations
+
+import pytest
+
+from astrid_core.security.clients import holds_right, may_hear, may_publish, may_speak_for
+from astrid_core.security.gate import Gate
+from astrid_hookspecs.authz import Verdict, Vote
+from astrid_hookspecs.errors import CapabilityDeniedError, DeniedError, PolicyDeniedError
+from astrid_hookspecs.events import DecisionEvent
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
+
+ALICE, BOB = Principal("alice"), Principal("bob")
+
+
+@pytest.mark.parametrize(
+    ("principal", "other", "allowed"),
+    [
+        (ALICE, ALICE, True),
+        (ALICE, BOB, False),
+        (ALICE, DEFAULT_PRINCIPAL, False),
+        (DEFAULT_PRINCIPAL, BOB, True),
+    ],
+)
+def test_only_the_owner_speaks_for_others(
+    principal: Principal, other: Principal, allowed: bool
+) -> None:
+    assert may_speak_for(principal, other) is allowed
+
+
+@pytest.mark.parametrize(
+    ("principal", "right", "allowed"),
+    [
+        (DEFAULT_PRINCIPAL, "system:shutdown", True),
+        (ALICE, "self:capsule:list", True),
+        (ALICE, "self:tool:call", True),
+        (ALICE, "self:capsule:reload", False),
+        (ALICE, "self:approval:respond", False),
+        (ALICE, "system:status", False),
+    ],
+)
+def test_others_hold_only_what_changes_nothing(
+    principal: Principal, right: str, allowed: bool
+) -> None:
+    assert holds_right(principal, right) is allowed
+
+
+@pytest.mark.parametrize(
+    ("principal", "topic", "allowed"),
+    [
+        (ALICE, "user.v1.prompt", True),
+        (ALICE, "astrid.v1.approval.response.r1", False),
+        (DEFAULT_PRINCIPAL, "astrid.v1.approval.response.r1", True),
+        (ALICE, "client.v1.connect", False),
+        (DEFAULT_PRINCIPAL, "astrid.v1.capsules_loaded", False),
+        (DEFAULT_PRINCIPAL, "astrid.v1.response.status", False),
+    ],
+)
+def test_what_the_kernel_says_nobody_says_for_it(
+    principal: Principal, topic: str, allowed: bool
+) -> None:
+    assert may_publish(principal, topic) is allowed
+
+
+def test_clients_hear_what_concerns_them() -> None:
+    assert may_hear(ALICE, ALICE)
+    assert not may_hear(ALICE, BOB)
+    assert not may_hear(ALICE, None)
+    assert not may_hear(DEFAULT_PRINCIPAL, BOB)
+    assert may_hear(DEFAULT_PRINCIPAL, None)
+
+
+class Recorder:
+    def __init__(self, *votes: Vote) -> None:
+        self.decisions: list[DecisionEvent] = []
+        self.gate = Gate(
+            votes=(lambda _: [("policy", vote) for vote in votes]) if votes else None,
+            decided=self.decisions.append,
+        )
+
+    def rule(self) -> tuple[bool, str]:
+        (decision,) = self.decisions
+        return decision.allowed, decision.rule
+
+
+def test_a_client_frame_denied_when_it_names_somebody_else() -> None:
+    recorder = Recorder()
+    assert recorder.gate.check_client_principal(DEFAULT_PRINCIPAL, ALICE).rule
+    with pytest.raises(CapabilityDeniedError):
+        recorder.gate.check_client_principal(ALICE, DEFAULT_PRINCIPAL)
+    assert recorder.rule() == (False, "connection.principal")
+
+
+def test_a_request_denied_when_the_right_is_missing() -> None:
+    recorder = Recorder()
+    gate = recorder.gate
+    granted = gate.check_client_request(
+        DEFAULT_PRINCIPAL, "GetStatus", right="system:status", enabled=True
+    )
+    assert (granted.rule, granted.request.context["right"]) == ("system:status", "system:status")
+    with pytest.raises(CapabilityDeniedError) as caught:
+        gate.check_client_request(ALICE, "GetStatus", right="system:status", enabled=True)
+    assert caught.value.rule == "system:status"
+    assert recorder.rule() == (False, "system:status")
+
+
+def test_a_request_denied_when_the_principal_is_disabled_whatever_it_holds() -> None:
+    recorder = Recorder()
+    with pytest.raises(CapabilityDeniedError):
+        recorder.gate.check_client_request(
+            DEFAULT_PRINCIPAL, "GetStatus", right="system:status", enabled=False
+        )
+    assert recorder.rule() == (False, "profile.enabled")
+
+
+def test_a_client_publish_denied_when_disabled_or_reserved() -> None:
+    assert Recorder().gate.check_client_publish(ALICE, "user.v1.prompt", enabled=True).rule
+    for topic, enabled, rule in (
+        ("user.v1.prompt", False, "profile.enabled"),
+        ("astrid.v1.admin.agent.create", True, "reserved-topic"),
+    ):
+        recorder = Recorder()
+        with pytest.raises(CapabilityDeniedError):
+            recorder.gate.check_client_publish(ALICE, topic, enabled=enabled)
+        assert recorder.rule() == (False, rule)
+
+
+def test_a_client_subscription_denied_when_a_policy_says_no() -> None:
+    assert Recorder().gate.check_client_subscribe(ALICE, "a.*").rule == "client-topic"
+    recorder = Recorder(Vote(Verdict.DENY, "not today"))
+    with pytest.raises(PolicyDeniedError):
+        recorder.gate.check_client_subscribe(ALICE, "a.*")
+
+
+@pytest.mark.parametrize("what", ["principal", "request", "publish"])
+def test_every_client_check_denied_when_a_policy_says_no(what: str) -> None:
+    recorder = Recorder(Vote(Verdict.DENY, "not today", "r"))
+    checks = {
+        "principal": lambda: recorder.gate.check_client_principal(DEFAULT_PRINCIPAL, BOB),
+        "request": lambda: recorder.gate.check_client_request(
+            DEFAULT_PRINCIPAL, "GetStatus", right="system:status", enabled=True
+        ),
+        "publish": lambda: recorder.gate.check_client_publish(ALICE, "a", enabled=True),
+    }
+    with pytest.raises(DeniedError) as caught:
+        checks[what]()
+    assert caught.value.rule == "policy:policy:r"
