@@ -6,6 +6,7 @@ import os
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
 from astrid_hookspecs.errors import AstridError
 
 
@@ -14,7 +15,7 @@ def for_client(error: Exception) -> AstridError:
     if isinstance(error, AstridError):
         return error
     log_id = os.urandom(4).hex()
-    logger.opt(exception=error).error("log id {}: a request failed", log_id)
+    logger.error("log id {}: a request failed: {}", log_id, failure_text(error))
     return AstridError(
         f"an internal error happened (log id {log_id})",
         code="internal",

@@ -64,14 +64,5 @@ def _line(record: Record) -> str:
         "principal": record["extra"].get("principal"),
         "where": record["name"],
     }
-    if record["exception"] is not None:
-        fields["error"] = "".join(_traceback(record["exception"]))[-_MAX_MESSAGE:]
     record["extra"]["line"] = json.dumps(fields, ensure_ascii=True)
     return "{extra[line]}\n"
-
-
-def _traceback(error: object) -> list[str]:
-    import traceback  # noqa: PLC0415 - only failures need it
-
-    value = getattr(error, "value", None)
-    return traceback.format_exception(value) if isinstance(value, BaseException) else []

@@ -23,6 +23,7 @@ from astrid_core.daemon.daemon import Daemon
 from astrid_core.daemon.idle import idle_policy
 from astrid_core.daemon.logs import log_to_file
 from astrid_core.daemon.run_files import RunFiles
+from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.version import VERSION
 from astrid_core.kernel.home import Home, HomeLockedError, resolve_home
 from astrid_core.kernel.kernel import Kernel
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"✗ error: {error}{hint}\n")
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last boundary of the process
-        logger.opt(exception=error).critical("the daemon ended by a defect")
+        logger.critical("the daemon ended by a defect: {}", failure_text(error))
         sys.stderr.write(f"✗ error: an internal error happened: {type(error).__name__}\n")
         return EXIT_RUNTIME
 

@@ -18,6 +18,8 @@ from astrid_hookspecs.values import CapsuleId, Principal
 
 ROOT = Path(__file__).parents[2]
 SHOWN = "correct-horse-battery"
+SINKS = {"output.py": "cli/output.py", "logs.py": "daemon/logs.py"}
+"""The modules that make a sink of their own: the command line and the daemon."""
 
 
 @pytest.fixture
@@ -82,18 +84,21 @@ def test_no_module_hands_an_exception_object_to_loguru() -> None:
         for path in sorted((ROOT / "astrid_core").rglob("*.py"))
         for line, name in calls_in(path)
         if name in {"exception", "catch", "opt", "exception-or-diagnose"}
-        and path.name != "output.py"  # the command line's own sink, checked below
+        and path.name not in SINKS  # checked below
     ]
     assert found == []
 
 
-def test_the_sink_of_the_command_line_prints_no_variables() -> None:
-    text = (ROOT / "astrid_core" / "cli" / "output.py").read_text("utf-8")
-    (call,) = [
+@pytest.mark.parametrize("place", SINKS.values())
+def test_sinks_print_no_variables(place: str) -> None:
+    text = (ROOT / "astrid_core" / place).read_text("utf-8")
+    calls = [
         node
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "logger.add"
     ]
-    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-    assert given["diagnose"] == "False"
-    assert given["backtrace"] == "False"
+    assert calls
+    for call in calls:
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert given["diagnose"] == "False"
+        assert given["backtrace"] == "False"
