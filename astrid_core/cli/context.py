@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astrid_core.cli.output import Output
+from astrid_core.kernel.home_path import resolve_home
 
 if TYPE_CHECKING:
     from astrid_core.config import Settings
@@ -20,8 +21,6 @@ def home_path() -> Path:
     Raises:
         ConfigError: `home.path`.
     """
-    from astrid_core.kernel.home import resolve_home  # noqa: PLC0415 - loads the hash library
-
     return resolve_home(os.environ)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from astrid_hookspecs.errors import LocalProtocolError, RemoteProtocolError
 
+PROTOCOL_VERSION: Final = 1
 MAX_HANDSHAKE_BYTES: Final = 4096
 MAX_FRAME_BYTES: Final = 10 * 1024 * 1024
 """Longest frame that a client may send."""

@@ -13,10 +13,10 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from astrid_core.daemon.framing import PROTOCOL_VERSION
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal, is_principal
 
-PROTOCOL_VERSION: Final = 1
 TOKEN_BYTES: Final = 32
 MAX_CLIENT_VERSION: Final = 64
 AUTHENTICATION_FAILED: Final = "authentication failed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import struct
@@ -12,23 +11,42 @@ _CREDENTIALS: Final = struct.Struct("3i")
 
 
 def peer_uid(sock: socket.socket) -> int | None:
-    """The user id of the process that connected; None when the system does not tell.
+    """The user id of the process at the other end; None when the system does not tell.
 
     Spec: kernel-and-security 3.2.
     """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return _getpeereid(sock)
+    found = _credentials(sock)
+    return None if found is None else found[1]
+
+
+def peer_pid(sock: socket.socket) -> int | None:
+    """The process at the other end: who connected, or who made the listening socket.
+
+    None when the system does not tell, or that process is out of sight.
+    """
+    found = _credentials(sock)
+    return found[0] or None if found is not None else None
+
+
+def _credentials(sock: socket.socket) -> tuple[int, int, int] | None:
+    """Process, user and group, as Linux has them."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
-        return _getpeereid(sock)
+        return None
     try:
         data = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
     except OSError:
         return None
-    uid: int = _CREDENTIALS.unpack(data)[1]
-    return uid
+    pid, uid, gid = _CREDENTIALS.unpack(data)
+    return pid, uid, gid
 
 
 def _getpeereid(sock: socket.socket) -> int | None:
     """As the BSDs have it."""
+    import ctypes  # noqa: PLC0415 - not where clients have to be quick
+
     getpeereid = getattr(ctypes.CDLL(None), "getpeereid", None)
     if getpeereid is None:
         return None

@@ -12,10 +12,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 import msgspec
 
 from astrid_core.domain.payload import RAW_JSON, parse_json
-from astrid_core.domain.topic import REQUEST_PREFIX
+from astrid_core.domain.topic import REQUEST_PREFIX, RESPONSE_PREFIX
 from astrid_hookspecs.errors import AstridError, DeniedError, ProtocolError
 
-RESPONSE_PREFIX: Final = "astrid.v1.response."
 ERROR_TOPIC: Final = "astrid.v1.response.error"
 """Where a client hears of a frame that no other response topic belongs to."""
 MAX_REQUEST_ID: Final = 128

@@ -36,6 +36,7 @@ _TOPIC: Final = re.compile(
     rf"{_SEGMENT.pattern}(?:\.{_SEGMENT.pattern}){{0,{MAX_GUEST_SEGMENTS - 1}}}"
 )
 REQUEST_PREFIX: Final = "astrid.v1.request."
+RESPONSE_PREFIX: Final = "astrid.v1.response."
 _RESERVED_PREFIXES: Final = (
     "astrid.v1.admin.",
     "astrid.v1.approval.response.",

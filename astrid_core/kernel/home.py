@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from astrid_core.kernel.durable import create_exclusive, fsync_directory, write_atomic
 from astrid_core.kernel.home_lock import HomeLock, HomeLockedError
+from astrid_core.kernel.home_path import resolve_home
 from astrid_hookspecs.errors import ConfigError, IntegrityError
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -67,32 +68,6 @@ _META_CONTEXT: Final = "astrid 2026-01 capsule meta seal"
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE: Final = 0o700
 _FOREIGN_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-
-
-def resolve_home(environ: Mapping[str, str]) -> Path:
-    """Choose the home directory: `ASTRID_HOME`, else `$HOME/.astrid`; nothing is touched.
-
-    Raises:
-        ConfigError: `home.path`; the variable is empty, relative or has a `..` part. A set but
-            empty `ASTRID_HOME` does not fall back.
-
-    Spec: kernel-and-security 2.1.
-    """
-    name = "ASTRID_HOME" if "ASTRID_HOME" in environ else "HOME"
-    text = environ.get(name, "")
-    if not text or "\0" in text:
-        reason = "is empty" if name in environ else "is not set"
-    elif not text.startswith("/"):
-        reason = f"is not an absolute path: {text!r}"
-    elif ".." in text.split("/"):
-        reason = f"contains `..`: {text!r}"
-    else:
-        return Path(text) if name == "ASTRID_HOME" else Path(text) / ".astrid"
-    raise ConfigError(
-        f"{name} {reason}",
-        code="home.path",
-        hint="set ASTRID_HOME to the absolute path of a directory that only you can write",
-    )
 
 
 @dataclass(frozen=True, slots=True)
