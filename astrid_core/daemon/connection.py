@@ -31,6 +31,7 @@ from astrid_core.daemon.handshake import (
     reply,
 )
 from astrid_core.daemon.outbox import Outbox
+from astrid_core.domain.kernel_request import lag_frame
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
@@ -42,6 +43,10 @@ MAX_BUSY: Final = 128
 """Requests of one connection that may be under way; more are not read until some are answered."""
 HIGH_WATER_BYTES: Final = 256 * 1024
 """From so many unsent bytes on, nothing more is read."""
+EVENT_BYTES: Final = 1024 * 1024
+"""From so many unsent bytes on, events are lost to this client, and counted; answers are not."""
+FRAMES_A_TURN: Final = 32
+"""Frames of one connection that are acted on before the others have their turn."""
 
 
 class Host(Protocol):
@@ -50,7 +55,7 @@ class Host(Protocol):
     token: bytes
     version: str
 
-    def admit(self, connection: Connection) -> str:
+    def admit(self, connection: Connection, principal: Principal) -> str:
         """Count an authenticated client; returns why it cannot stay, empty when it can."""
         ...
 
@@ -64,6 +69,10 @@ class Host(Protocol):
 
     def closed(self, connection: Connection) -> None:
         """Forget a client."""
+        ...
+
+    def holding(self, connection: Connection) -> None:
+        """Hear that a client sent something that is kept for now."""
         ...
 
 
@@ -94,14 +103,17 @@ class Connection(asyncio.Protocol):
             sock.dup(),
             loop,
             overflow=lambda: self.drop("it does not read what it is sent"),
-            drained=self._pump,
+            drained=self._drained,
         )
         self._transport: asyncio.Transport | None = None
         self._is_closed = False
         self._is_paused = False
         self._is_pumping = False
+        self._is_deaf = False
         self._lock = threading.Lock()
         self._busy = 0
+        self._lost = 0
+        self._lost_ever = 0
         self._at_end: dict[object, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = loop.call_later(
             HANDSHAKE_TIMEOUT_S, self.drop, "no handshake in time"
@@ -111,6 +123,18 @@ class Connection(asyncio.Protocol):
         """Send a frame; from any thread. False when it will not arrive."""
         return self._outbox.send(encode_frame(body))
 
+    def deliver(self, body: bytes) -> None:
+        """Send an event, unless the client is behind; from any thread.
+
+        What is lost is counted, and the client hears how much it was as soon as it has caught up.
+        """
+        if self._outbox.queued_bytes > EVENT_BYTES:
+            with self._lock:
+                self._lost += 1
+                self._lost_ever += 1
+        else:
+            self.send(body)
+
     def describe(self) -> dict[str, object]:
         """Facts about the client, for the status."""
         return {
@@ -118,12 +142,31 @@ class Connection(asyncio.Protocol):
             "client_version": self._client_version,
             "connected_secs": int(self._loop.time() - self._since),
             "id": self.source_id,
+            "events_lost": self._lost_ever,
         }
 
     @property
     def busy(self) -> int:
         """Requests that are under way."""
         return self._busy
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much the client has still to take."""
+        return self._outbox.queued_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of what arrived waits for the rest of its frame, or for its turn."""
+        return self._reader.held_bytes
+
+    def listen_no_more(self) -> None:
+        """Act on nothing that arrives from now on; what is under way is answered. On the loop."""
+        self._is_deaf = True
+        self._stop_timer()
+        if self._transport is not None and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def begin(self) -> None:
         """Count a request that is under way; on the loop."""
@@ -142,16 +185,19 @@ class Connection(asyncio.Protocol):
         """Do something when the connection ends, unless `take_back` comes first; on the loop."""
         if self._is_closed:
             action()
-        else:
+            return
+        with self._lock:
             self._at_end[key] = action
 
     def at_end_count(self, kind: type) -> int:
         """How many keys of a type are registered."""
-        return sum(isinstance(key, kind) for key in self._at_end)
+        with self._lock:
+            return sum(isinstance(key, kind) for key in self._at_end)
 
     def take_back(self, key: object) -> Callable[[], None] | None:
         """Remove what `at_end` registered and return it; from any thread, once."""
-        return self._at_end.pop(key, None)
+        with self._lock:
+            return self._at_end.pop(key, None)
 
     def drop(self, reason: str) -> None:
         """End the connection now."""
@@ -159,14 +205,16 @@ class Connection(asyncio.Protocol):
             return
         self._is_closed = True
         self.is_open = False
-        logger.info("connection {} closed: {}", self.source_id, reason)
+        logger.debug("connection {} closed: {}", self.source_id, reason)
         self._stop_timer()
         self._outbox.close()
         if self._transport is not None:
             self._transport.abort()
         self._host.closed(self)
-        while self._at_end:
-            self._at_end.popitem()[1]()
+        with self._lock:
+            actions, self._at_end = list(self._at_end.values()), {}
+        for action in actions:
+            action()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -181,6 +229,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
         self._reader.feed(data)
+        self._host.holding(self)
         self._pump()
 
     def _pump(self) -> None:
@@ -188,19 +237,28 @@ class Connection(asyncio.Protocol):
         if self._is_pumping:  # a frame was answered at once: the pump that acts on it goes on
             return
         self._is_pumping = True
+        left = FRAMES_A_TURN
         try:
-            while self._may_read() and (body := self._reader.next_frame()) is not None:
+            while left and self._may_read() and (body := self._reader.next_frame()) is not None:
                 self._frame(body)
+                left -= 1
         except RemoteProtocolError as error:
             self.drop(error.message)
         finally:
             self._is_pumping = False
-        if not self._is_closed:
-            self._pause_or_resume()
+        if not self._is_closed and not self._is_deaf:
+            self._pause_or_resume(more=not left)
             self._watch_partial()
 
+    def _drained(self) -> None:
+        with self._lock:
+            lost, self._lost = self._lost, 0
+        if lost:
+            self.send(lag_frame(lost))
+        self._pump()
+
     def _may_read(self) -> bool:
-        return not self._is_closed and not self._is_crowded()
+        return not self._is_closed and not self._is_deaf and not self._is_crowded()
 
     def _frame(self, body: bytes) -> None:
         if self.is_open:
@@ -213,7 +271,7 @@ class Connection(asyncio.Protocol):
         hello = parse_hello(body)
         verdict = check_hello(hello, token=self._host.token)
         if verdict.principal is not None:
-            refusal = self._host.admit(self)
+            refusal = self._host.admit(self, verdict.principal)
             if refusal:
                 verdict = Verdict(None, refusal)
         self.send(reply(verdict, server_version=self._host.version))
@@ -232,15 +290,20 @@ class Connection(asyncio.Protocol):
     def _is_crowded(self) -> bool:
         return self._busy >= MAX_BUSY or self._outbox.queued_bytes > HIGH_WATER_BYTES
 
-    def _pause_or_resume(self) -> None:
-        crowded = self._is_crowded()
-        if self._transport is None or crowded == self._is_paused:
+    def _pause_or_resume(self, *, more: bool) -> None:
+        """Read on, or do not while the client is behind or, with `more`, has had its turn."""
+        if self._transport is None:
             return
-        self._is_paused = crowded
-        if crowded:
+        # Said before it is looked at: `done`, on another thread, looks in the other order.
+        was_paused, self._is_paused = self._is_paused, True
+        is_crowded = self._is_crowded()
+        self._is_paused = is_crowded or more
+        if more and not is_crowded:
+            self._loop.call_soon(self._pump)
+        if self._is_paused and not was_paused:
             self._stop_timer()  # it is not the client that is late
             self._transport.pause_reading()
-        else:
+        elif was_paused and not self._is_paused:
             self._transport.resume_reading()
 
     def _watch_partial(self) -> None:

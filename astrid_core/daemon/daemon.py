@@ -38,6 +38,8 @@ class Daemon:
         session: UUID text under which the kernel answers.
         ephemeral: Whether it was started for a single client.
         workspace: For the status.
+        ending: Where `stop` puts the reason; a future that is done already means that nothing is
+            begun. None for a new one.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Daemon:
         session: str,
         ephemeral: bool,
         workspace: Path | None,
+        ending: asyncio.Future[str] | None = None,
     ) -> None:
         self._kernel = kernel
         self._files = files
@@ -56,15 +59,14 @@ class Daemon:
         self._ephemeral = ephemeral
         self._workspace = workspace
         self._started = time.monotonic()
-        self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ending = ending or asyncio.get_running_loop().create_future()
         requests = Requests(kernel, facts=self._facts, stop=self.stop)
         self._router = Router(kernel.clients, requests, source_id=session)
         self._server: SocketServer | None = None
 
     def stop(self, reason: str) -> None:
         """End soon; the first reason counts. On the loop."""
-        if not self._ending.done():
-            self._ending.set_result(reason)
+        end(self._ending, reason)
 
     async def run(self, policy: IdlePolicy) -> str:
         """Serve until something ends it.
@@ -75,6 +77,8 @@ class Daemon:
         Raises:
             ConfigError, AlreadyRunningError: It could not listen.
         """
+        if self._ending.done():
+            return self._ending.result()
         try:
             await self._open()
             idle = asyncio.ensure_future(self._watch_idleness(policy))
@@ -108,9 +112,10 @@ class Daemon:
             return
         self._files.ready.unlink(missing_ok=True)
         self._server.stop_accepting()
+        self._server.stop_listening()
         deadline = time.monotonic() + DRAIN_S
         # Requests end on many threads; a look now and then costs less than a wake-up for each.
-        while self._server.busy() and time.monotonic() < deadline:  # noqa: ASYNC110
+        while not self._server.is_quiet() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_LOOK_S)
         await self._server.close()
         await self._router.close()
@@ -123,9 +128,16 @@ class Daemon:
         await asyncio.sleep(policy.grace_s)
         while True:
             await asyncio.sleep(policy.period_s)
-            idle = self._server is not None and not self._server.connected()
-            if clock.is_over(idle=idle, now=time.monotonic()):
+            if clock.is_over(idle=self._is_idle(), now=time.monotonic()):
                 self.stop("idle_timeout")
+
+    def _is_idle(self) -> bool:
+        """Whether no client is here, and no capsule that brings users by other ways."""
+        return (
+            self._server is not None
+            and not self._server.connected()
+            and not any(capsule.manifest.uplinks for capsule in self._kernel.capsules())
+        )
 
     def _facts(self) -> Mapping[str, object]:
         clients = self._server.clients() if self._server is not None else []
@@ -145,3 +157,9 @@ class Daemon:
                 for principal, count in sorted(counts.items())
             ]
         return facts
+
+
+def end(ending: asyncio.Future[str], reason: str) -> None:
+    """Put a reason for the end there, unless there is one; on the loop."""
+    if not ending.done():
+        ending.set_result(reason)

@@ -92,6 +92,11 @@ class FrameReader:
         return bool(self._buffer)
 
     @property
+    def held_bytes(self) -> int:
+        """How much is here and was not given out."""
+        return len(self._buffer)
+
+    @property
     def announced(self) -> int:
         """Length of the body that is being received, 0 before its prefix is complete."""
         return self._wanted or 0

@@ -19,7 +19,7 @@ from typing import Final
 from loguru import logger
 
 from astrid_core.config import load_settings
-from astrid_core.daemon.daemon import Daemon
+from astrid_core.daemon.daemon import Daemon, end
 from astrid_core.daemon.idle import idle_policy
 from astrid_core.daemon.logs import log_to_file
 from astrid_core.daemon.run_files import RunFiles
@@ -66,6 +66,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 async def _serve(home: Home, options: argparse.Namespace, *, workspace: Path) -> int:
+    loop = asyncio.get_running_loop()
+    ending: asyncio.Future[str] = loop.create_future()
+    for number in _SIGNALS:  # one that comes during the boot ends the daemon right after it
+        loop.add_signal_handler(number, end, ending, "signal")
     async with Kernel.open(home=home.path, workspace=workspace) as kernel:
         for problem in kernel.problems:
             logger.warning("{} is left out: {}", problem.capsule, problem.error)
@@ -76,10 +80,8 @@ async def _serve(home: Home, options: argparse.Namespace, *, workspace: Path) ->
             session=str(options.session),
             ephemeral=options.ephemeral,
             workspace=workspace,
+            ending=ending,
         )
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, daemon.stop, "signal")
         await daemon.run(idle_policy(os.environ, ephemeral=options.ephemeral))
     logger.info("stopped")
     return EXIT_OK

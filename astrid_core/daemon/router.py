@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -32,11 +35,13 @@ from astrid_core.domain.payload import PayloadError
 from astrid_core.domain.payload_message import WireMessage, format_timestamp, parse_message
 from astrid_core.domain.topic import REQUEST_PREFIX, check_publish_topic
 from astrid_core.kernel.clients import ClientAccess
-from astrid_hookspecs.buses import Envelope
+from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import AstridError, QuotaExceededError, RemoteProtocolError
 from astrid_hookspecs.values import NIL_SOURCE, Principal, parse_principal
 
 MAX_SUBSCRIPTIONS: Final = 128
+THREADS: Final = 4
+CLOSE_TIMEOUT_S: Final = 10.0
 
 
 class _Subscription(NamedTuple):
@@ -72,6 +77,7 @@ class Router:
         self._source_id = source_id
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="requests")
 
     def handle(self, connection: Connection, body: bytes) -> None:
         """Act on a frame.
@@ -87,9 +93,10 @@ class Router:
         topic = response_topic(message.topic)
         try:
             check_publish_topic(message.topic)
-            principal = self._principal(connection, message)
+            principal, attribution = self._attributed(connection, message)
             if message.topic.startswith(REQUEST_PREFIX):
-                self._request(connection, topic, principal, message)
+                request = parse_request(message.kind, message.payload)
+                self._request(connection, topic, request, principal, attribution)
             else:
                 self._clients.publish(
                     message.topic,
@@ -97,10 +104,12 @@ class Router:
                     payload=message.payload,
                     principal=principal,
                     source_id=connection.source_id,
+                    attribution=attribution,
                 )
-        except AstridError as error:
+        except Exception as error:  # noqa: BLE001 - one frame must not end the daemon
             request_id = request_id_of(message.kind, message.payload)
-            self._send(connection, _safe(topic), error_answer(error, request_id=request_id))
+            refusal = error_answer(for_client(error), request_id=request_id)
+            self._send(connection, _safe(topic), refusal)
 
     def _refuse(self, connection: Connection, body: bytes, problem: PayloadError) -> None:
         """Answer a frame that is no message, if it says at least where the answer goes."""
@@ -111,24 +120,33 @@ class Router:
         self._send(connection, _safe(topic), error_answer(problem, request_id=None))
 
     async def close(self) -> None:
-        """Wait for the requests that are under way."""
+        """Wait for the requests that are under way, and give up those that take too long."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+        for task in self._tasks:
+            task.cancel()
+        self._threads.shutdown(wait=False)
 
-    def _principal(self, connection: Connection, message: WireMessage) -> Principal:
+    def _attributed(
+        self, connection: Connection, message: WireMessage
+    ) -> tuple[Principal, Attribution]:
+        """For whom the frame is; a name that the connection may not use is refused."""
         if message.principal is None:
-            return connection.principal
+            return connection.principal, Attribution.VERIFIED
         named = parse_principal(message.principal)
-        self._clients.check_principal(connection.principal, named)
-        return named
+        return named, self._clients.attribute(connection.principal, named)
 
     def _request(
-        self, connection: Connection, topic: str, principal: Principal, message: WireMessage
+        self,
+        connection: Connection,
+        topic: str,
+        request: KernelRequest,
+        principal: Principal,
+        attribution: Attribution,
     ) -> None:
-        request = parse_request(message.kind, message.payload)
         if request.method == "CallTool":
             call = ClientCall(connection, topic, request, loop=self._loop)
-            call.start(self._clients, principal)
+            call.start(self._clients, principal, attribution)
             return
         connection.begin()
         task = self._loop.create_task(self._serve(connection, topic, principal, request))
@@ -139,13 +157,32 @@ class Router:
         self, connection: Connection, topic: str, principal: Principal, request: KernelRequest
     ) -> None:
         try:
-            await asyncio.to_thread(self._clients.authorise, principal, request.method)
-            reply = await self._reply(connection, principal, request)
-            payload = answer(reply.status, reply.data, request_id=request.request_id)
+            payload = await self._answered(connection, principal, request)
         except Exception as error:  # noqa: BLE001 - one request must not end the daemon
             payload = error_answer(for_client(error), request_id=request.request_id)
         self._send(connection, topic, payload)
         connection.done()
+
+    async def _answered(
+        self, connection: Connection, principal: Principal, request: KernelRequest
+    ) -> bytes:
+        """Act on a request; its answer, also the one that says why it failed.
+
+        Raises:
+            AstridError: It was refused; nothing was done.
+        """
+        await self._in_thread(self._clients.authorise, principal, request.method)
+        try:
+            reply = await self._reply(connection, principal, request)
+            return answer(reply.status, reply.data, request_id=request.request_id)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is recorded and answered
+            problem = for_client(error)
+            await self._in_thread(self._clients.record_failure, principal, request.method, problem)
+            return error_answer(problem, request_id=request.request_id)
+
+    async def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
+        """Run what may wait for a policy or the disk on a thread that nothing slower uses."""
+        await self._loop.run_in_executor(self._threads, partial(work, *arguments))
 
     async def _reply(
         self, connection: Connection, principal: Principal, request: KernelRequest
@@ -169,7 +206,7 @@ class Router:
             )
 
         def deliver(envelope: Envelope) -> None:
-            connection.send(
+            connection.deliver(
                 client_frame(envelope.topic, envelope.payload, source_id=envelope.source_id)
             )
 

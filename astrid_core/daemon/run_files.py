@@ -69,8 +69,8 @@ class RunFiles:
             ConfigError: `daemon.socket-path`, or `daemon.socket` when something is in the way.
         """
         self.check_path()
-        self.ready.unlink(missing_ok=True)
         try:
+            self.ready.unlink(missing_ok=True)
             self._clear_socket()
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:

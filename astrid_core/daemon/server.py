@@ -1,8 +1,9 @@
 """Accepts clients on the local socket, within bounds.
 
-Trusted with three bounds that keep one client from shutting out another: how many may be
-authenticated, how many may be between connecting and their token, and for how long. A connection of
-another user is closed without a byte. Runs on the event loop.
+Trusted with the bounds that keep one client from shutting out another: how many may be
+authenticated, for one principal and together; how many may be between connecting and their token,
+and for how long; how much all of them may have sent of frames that are not complete. A connection
+of another user is closed without a byte. Runs on the event loop.
 Spec: kernel-and-security 3.2, 16 D-11, D-74.
 """
 
@@ -18,10 +19,15 @@ from loguru import logger
 
 from astrid_core.daemon.connection import Connection
 from astrid_core.daemon.peer import own_uid, peer_uid
-from astrid_hookspecs.values import Principal
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 MAX_HALF_OPEN: Final = 32
 MAX_CONNECTIONS: Final = 256
+MAX_OF_ONE: Final = 64
+"""Connections for one principal, except the owner's own: nobody shuts the owner out."""
+MAX_HELD_BYTES: Final = 64 * 1024 * 1024
+"""What all clients together may have sent without it being acted on yet."""
+_LONG_BYTES: Final = 1024 * 1024
 CROWDED_GRACE_S: Final = 0.1
 """How long a connection may take for its handshake when others wait in line."""
 ACCEPT_PAUSE_S: Final = 0.1
@@ -75,9 +81,9 @@ class SocketServer:
         """The authenticated connections, for the status."""
         return [connection.describe() for connection in self._open]
 
-    def busy(self) -> int:
-        """Requests that are under way."""
-        return sum(connection.busy for connection in self._open)
+    def is_quiet(self) -> bool:
+        """Whether every request was answered and every answer has left."""
+        return not any(c.busy or c.unsent_bytes for c in self._open)
 
     def stop_accepting(self) -> None:
         """Let nobody new in."""
@@ -88,6 +94,11 @@ class SocketServer:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
 
+    def stop_listening(self) -> None:
+        """Begin nothing new for those who are connected."""
+        for connection in [*self._half_open, *self._open]:
+            connection.listen_no_more()
+
     async def close(self) -> None:
         """Stop accepting and end every connection."""
         self.stop_accepting()
@@ -96,11 +107,13 @@ class SocketServer:
         if self._setting_up:
             await asyncio.wait(self._setting_up)
 
-    def admit(self, connection: Connection) -> str:
+    def admit(self, connection: Connection, principal: Principal) -> str:
         """As `Host.admit`."""
         self._half_open.pop(connection, None)
         if len(self._open) >= MAX_CONNECTIONS:
             return "too many connections"
+        if principal != DEFAULT_PRINCIPAL and self.connected()[principal] >= MAX_OF_ONE:
+            return f"too many connections for {principal!r}"
         self._open.add(connection)
         return ""
 
@@ -112,6 +125,14 @@ class SocketServer:
         """As `Host.closed`."""
         self._half_open.pop(connection, None)
         self._open.discard(connection)
+
+    def holding(self, connection: Connection) -> None:
+        """As `Host.holding`. Who holds most gives way to the others."""
+        if connection.held_bytes < _LONG_BYTES:
+            return
+        held = {other: other.held_bytes for other in self._open}
+        if sum(held.values()) > MAX_HELD_BYTES:
+            max(held, key=held.__getitem__).drop("too much was sent without the rest of its frame")
 
     def _accept(self) -> None:
         for _ in range(_BATCH):

@@ -24,6 +24,7 @@ from astrid_core.domain.kernel_request import (
 )
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.tools import Outcome, ToolResult
+from astrid_hookspecs.buses import Attribution
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.errors import AstridError, ToolError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
@@ -56,14 +57,19 @@ class ClientCall:
         self._forget: Callable[[], None] = _nothing
         self._is_done = False
 
-    def start(self, clients: ClientAccess, principal: Principal) -> None:
+    def start(self, clients: ClientAccess, principal: Principal, attribution: Attribution) -> None:
         """Ask for it; every outcome, a refusal included, becomes an answer."""
         self._connection.begin()
         self._connection.at_end(self, self._abandon)
         try:
             name, arguments, limit_s = _params(self._request.params)
             started = clients.start_call(
-                name, arguments, principal=principal, cancel=self._cancel, on_done=self._done
+                name,
+                arguments,
+                principal=principal,
+                cancel=self._cancel,
+                on_done=self._done,
+                attribution=attribution,
             )
         except AstridError as error:
             self._done(error)

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 import msgspec
 
 from astrid_core.domain.payload import RAW_JSON, parse_json
-from astrid_core.domain.topic import REQUEST_PREFIX, RESPONSE_PREFIX
+from astrid_core.domain.topic import LAG_TOPIC, REQUEST_PREFIX, RESPONSE_PREFIX
 from astrid_hookspecs.errors import AstridError, DeniedError, ProtocolError
+from astrid_hookspecs.values import NIL_SOURCE
 
 ERROR_TOPIC: Final = "astrid.v1.response.error"
 """Where a client hears of a frame that no other response topic belongs to."""
@@ -148,6 +149,11 @@ def error_answer(error: AstridError, *, request_id: str | None) -> bytes:
     if request_id is not None:
         out["request_id"] = request_id
     return _encode(out)
+
+
+def lag_frame(lost: int) -> bytes:
+    """What a client receives that missed events; the topic is that of the bus's own notice."""
+    return client_frame(LAG_TOPIC, _encode({"lagged_count": lost}), source_id=NIL_SOURCE)
 
 
 def client_frame(topic: str, payload: bytes, *, source_id: str) -> bytes:

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from loguru import logger
+
 from astrid_core.domain.kernel_request import METHODS
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
 from astrid_core.domain.payload_message import format_timestamp
@@ -23,7 +25,13 @@ from astrid_core.security.clients import may_hear
 from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.cancel import CancelToken
-from astrid_hookspecs.errors import QuotaExceededError
+from astrid_hookspecs.errors import (
+    AstridError,
+    AuditError,
+    ConfigError,
+    DeniedError,
+    QuotaExceededError,
+)
 from astrid_hookspecs.values import Principal
 
 
@@ -40,14 +48,23 @@ class ClientAccess:
         self._requests = RequestRate()
         self._bytes = RateLimiter()
 
-    def check_principal(self, principal: Principal, named: Principal) -> None:
-        """Refuse a frame that names another principal than its connection may speak for.
+    def attribute(self, principal: Principal, named: Principal) -> Attribution:
+        """How sure the kernel is of a frame that names a principal.
+
+        Args:
+            principal: Of its connection.
+            named: Whom it names.
+
+        Returns:
+            VERIFIED for the connection's own principal, else CLAIMED.
 
         Raises:
-            DeniedError: It may not.
+            DeniedError: The connection may not speak for that principal.
         """
-        if named != principal:
-            self._parts.gate.check_client_principal(principal, named)
+        if named == principal:
+            return Attribution.VERIFIED
+        self._parts.gate.check_client_principal(principal, named)
+        return Attribution.CLAIMED
 
     def authorise(self, principal: Principal, method: str) -> None:
         """Decide about a request, count it, record it; in this order.
@@ -75,18 +92,14 @@ class ClientAccess:
                     rule="requests-per-minute",
                     hint=f"try again in {wait_s:.0f} s",
                 )
-        self._parts.audit.append(
-            AuditEntry(
-                timestamp=format_timestamp(time.time_ns()),
-                principal=principal,
-                capsule=None,
-                action="admin_request",
-                resource="",
-                outcome="allowed",
-                rule=needed.right,
-                detail={"method": method, "required_capability": needed.right},
-            )
-        )
+        self._record(principal, method, outcome="allowed", rule=needed.right)
+
+    def record_failure(self, principal: Principal, method: str, error: AstridError) -> None:
+        """Record that an authorised request failed; it has happened, so this never raises."""
+        try:
+            self._record(principal, method, outcome="failed", rule=error.code)
+        except AuditError as problem:
+            logger.error("that {} failed could not be recorded: {}", method, problem)
 
     def start_call(
         self,
@@ -96,6 +109,7 @@ class ClientAccess:
         principal: Principal,
         cancel: CancelToken,
         on_done: Callable[[Outcome], None],
+        attribution: Attribution = Attribution.VERIFIED,
     ) -> StartedCall:
         """Ask for a tool call; arguments, callback and errors are those of `ToolCalls.start`.
 
@@ -104,7 +118,12 @@ class ClientAccess:
         """
         self._check_request(principal, "CallTool")
         return self._parts.tools.start(
-            name, arguments, principal=principal, cancel=cancel, on_done=on_done
+            name,
+            arguments,
+            principal=principal,
+            cancel=cancel,
+            on_done=on_done,
+            attribution=attribution,
         )
 
     def forget_call(self, call_id: str) -> None:
@@ -112,7 +131,14 @@ class ClientAccess:
         self._parts.tools.forget(call_id)
 
     def publish(
-        self, topic: str, *, kind: str, payload: bytes, principal: Principal, source_id: str
+        self,
+        topic: str,
+        *,
+        kind: str,
+        payload: bytes,
+        principal: Principal,
+        source_id: str,
+        attribution: Attribution = Attribution.VERIFIED,
     ) -> None:
         """Publish a client's message.
 
@@ -122,6 +148,7 @@ class ClientAccess:
             payload: JSON text in the form guests receive.
             principal: On whose behalf.
             source_id: UUID text of the connection.
+            attribution: From `attribute`.
 
         Raises:
             TopicError: It is malformed.
@@ -139,7 +166,7 @@ class ClientAccess:
             )
         with self._lock:
             is_within = self._bytes.allow(
-                (source_id, principal),
+                principal,  # of all its connections together
                 size_bytes=len(payload),
                 ceiling_bytes=profile.quotas.max_ipc_throughput_bytes,
                 now=time.monotonic(),
@@ -157,7 +184,7 @@ class ClientAccess:
                 kind,
                 source_id=source_id,
                 principal=principal,
-                attribution=Attribution.VERIFIED,
+                attribution=attribution,
                 timestamp=format_timestamp(time.time_ns()),
             )
         )
@@ -166,6 +193,9 @@ class ClientAccess:
         self, pattern: str, *, principal: Principal, deliver: Callable[[Envelope], object]
     ) -> Callable[[], None]:
         """Hear messages that match and concern the client's principal.
+
+        Whether it may is looked at again after every change of the principal's profile, before the
+        next message.
 
         Args:
             pattern: As the client wrote it.
@@ -178,18 +208,50 @@ class ClientAccess:
         Raises:
             TopicError: The pattern is malformed.
             DeniedError: The gate refused.
+            ConfigError: The principal's profile cannot be read.
         """
         check_subscribe_pattern(pattern)
-        self._parts.gate.check_client_subscribe(principal, pattern)
+        self._check_subscription(principal, pattern)
+        allowed = (self._parts.profiles.profile(principal), True)
 
         def hear(envelope: Envelope) -> None:
-            if may_hear(principal, envelope.principal):
+            nonlocal allowed
+            if not may_hear(principal, envelope.principal):
+                return
+            try:
+                profile = self._parts.profiles.profile(principal)
+                if profile is not allowed[0]:
+                    allowed = (profile, False)
+                    self._check_subscription(principal, pattern)
+                    allowed = (profile, True)
+            except (DeniedError, ConfigError) as error:
+                logger.debug("{} does not hear {} any more: {}", principal, pattern, error)
+                return
+            if allowed[1]:
                 deliver(envelope)
 
         return self._parts.bus.add_listener(pattern, hear)
+
+    def _check_subscription(self, principal: Principal, pattern: str) -> None:
+        self._check_request(principal, "Subscribe")
+        self._parts.gate.check_client_subscribe(principal, pattern)
 
     def _check_request(self, principal: Principal, method: str) -> None:
         profile = self._parts.profiles.profile(principal)
         self._parts.gate.check_client_request(
             principal, method, right=METHODS[method].right, enabled=profile.enabled
+        )
+
+    def _record(self, principal: Principal, method: str, *, outcome: str, rule: str) -> None:
+        self._parts.audit.append(
+            AuditEntry(
+                timestamp=format_timestamp(time.time_ns()),
+                principal=principal,
+                capsule=None,
+                action="admin_request",
+                resource="",
+                outcome=outcome,
+                rule=rule,
+                detail={"method": method, "required_capability": METHODS[method].right},
+            )
         )

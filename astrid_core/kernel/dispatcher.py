@@ -21,7 +21,7 @@ from astrid_core.domain.hook_result import Effect, Outcome
 from astrid_core.domain.payload import encode
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.payload_variants import Custom
-from astrid_core.domain.topic import EVERYTHING, MAX_CAUSAL_DEPTH
+from astrid_core.domain.topic import EVERYTHING, LAG_TOPIC, MAX_CAUSAL_DEPTH
 from astrid_core.domain.topic_trie import Matcher, TopicTrie
 from astrid_core.kernel.chain import (
     CapsuleDirectory,
@@ -39,7 +39,6 @@ from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import InterceptorBinding
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 
-LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 LAG_PAUSE_S: Final = 10.0
 
 OnDone = Callable[[ChainReport], None]

@@ -133,6 +133,7 @@ class ToolCalls:
         principal: Principal,
         cancel: CancelToken,
         on_done: Callable[[Outcome], None],
+        attribution: Attribution = Attribution.VERIFIED,
     ) -> StartedCall:
         """Ask for a tool call; returns as soon as the request is queued.
 
@@ -142,6 +143,7 @@ class ToolCalls:
             principal: On whose behalf.
             cancel: Fire it to stop the call; the outcome is then `GuestCancelledError`.
             on_done: Called once, on any thread, with the result or the error; it returns quickly.
+            attribution: How sure the caller is of the principal.
 
         Raises:
             ToolNotFoundError: Nobody offers it, or several do.
@@ -174,7 +176,7 @@ class ToolCalls:
             payload,
             kind,
             principal=principal,
-            attribution=Attribution.VERIFIED,
+            attribution=attribution,
             timestamp=format_timestamp(time.time_ns()),
         )
         matched = self._dispatcher.publish(

@@ -11,8 +11,9 @@ import pytest
 
 from astrid_core.builtin.memory_bus import MemoryBus, MemorySubscription
 from astrid_core.domain.hook_result import Effect
+from astrid_core.domain.topic import LAG_TOPIC
 from astrid_core.kernel.chain import ChainEnd, ChainReport
-from astrid_core.kernel.dispatcher import LAG_TOPIC, Dispatcher
+from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.mailboxes import Bounds
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_hookspecs.buses import Attribution, Envelope
