@@ -16,7 +16,12 @@ from astrid_hookspecs.vfs_paths import vfs_error
 
 
 def open_host_directory(
-    path: Path, *, foreign: bool, multi_linked: bool | None = None, beneath: Beneath | None = None
+    path: Path,
+    *,
+    foreign: bool,
+    multi_linked: bool | None = None,
+    durable: bool = False,
+    beneath: Beneath | None = None,
 ) -> VfsDirectory:
     """Open a directory of the disk as a root.
 
@@ -27,6 +32,8 @@ def open_host_directory(
             refused.
         multi_linked: Whether files with several names are admitted, although one of them may lie
             outside; None: where nobody else creates files. Otherwise no links are made either.
+        durable: Whether made, moved and removed names are on the disk when the call returns, as
+            `replace` always promises. It makes such a call several times slower.
         beneath: How paths are opened; None takes the best that works here.
 
     Raises:
@@ -38,7 +45,7 @@ def open_host_directory(
         raise vfs_error(error) from error
     admitted = not foreign if multi_linked is None else multi_linked
     rules = AdmissionRules(foreign=foreign, multi_linked=admitted)
-    return HostDirectory(descriptor, Tree(beneath or best_beneath(), rules))
+    return HostDirectory(descriptor, Tree(beneath or best_beneath(), rules, durable=durable))
 
 
 def open_host_url(text: str) -> VfsDirectory:

@@ -81,6 +81,7 @@ class HostDirectory:
         """As `VfsDirectory.mkdir`."""
         with self._place(path) as place:
             os.mkdir(place.name, _DIRECTORY_MODE, dir_fd=place.directory)
+            self._tree.keep_names(place.directory)
 
     def unlink(
         self, path: str, *, only_if: ContentCheck | None = None, token: str | None = None
@@ -96,6 +97,7 @@ class HostDirectory:
                 if stat.S_ISDIR(stat_at(place.directory, place.name).mode):
                     raise wrong_kind(stat.S_IFDIR) from None
                 raise
+            self._tree.keep_names(place.directory)
 
     def rmdir(self, path: str) -> None:
         """As `VfsDirectory.rmdir`."""
@@ -104,6 +106,7 @@ class HostDirectory:
                 os.rmdir(place.name, dir_fd=place.directory)
             except FileExistsError as error:
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY)) from error
+            self._tree.keep_names(place.directory)
 
     def rename(self, source: str, target: str) -> None:
         """As `VfsDirectory.rename`."""
@@ -112,6 +115,9 @@ class HostDirectory:
                 os.rename(old.name, new.name, src_dir_fd=old.directory, dst_dir_fd=new.directory)
             except FileExistsError as error:
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY)) from error
+            # The new name first: a crash between the two leaves two names, never none.
+            self._tree.keep_names(new.directory)
+            self._tree.keep_names(old.directory)
 
     def replace(
         self,
@@ -143,6 +149,7 @@ class HostDirectory:
                 dst_dir_fd=new.directory,
                 follow_symlinks=False,
             )
+            self._tree.keep_names(new.directory)
 
     def readlink(self, path: str) -> str:
         """As `VfsDirectory.readlink`."""
@@ -166,6 +173,7 @@ class HostDirectory:
             raise VfsError("the target is no path", code="vfs.invalid-path")
         with self._place(path) as place:
             os.symlink(text, place.name, dir_fd=place.directory)
+            self._tree.keep_names(place.directory)
 
     def close(self) -> None:
         """As `VfsDirectory.close`; calls that are under way still finish."""

@@ -5,6 +5,7 @@ Trusted with one descriptor each, which was checked before it came here. A file 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final
@@ -71,6 +72,15 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = memoryview(data)[written:]
         while view:
             view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(descriptor: int) -> None:
+    """Make the names in a directory durable, where its file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 class HostFile:

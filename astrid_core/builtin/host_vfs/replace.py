@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from astrid_core.builtin.host_vfs.admission import wrong_kind
-from astrid_core.builtin.host_vfs.file import node_stat, write_all
+from astrid_core.builtin.host_vfs.file import node_stat, sync_directory, write_all
 from astrid_core.builtin.host_vfs.naming import Place
 from astrid_core.builtin.host_vfs.syscalls import (
     RENAME_EXCHANGE,
@@ -225,15 +225,6 @@ def move_to_free_name(directory: int, source: bytes, target: bytes) -> bool:
             raise
         return _link_then_unlink(directory, source, target)
     return True
-
-
-def sync_directory(descriptor: int) -> None:
-    """Make the names in a directory durable, where its file system can."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
 
 
 def _link_then_unlink(directory: int, source: bytes, target: bytes) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 
 from astrid_core.builtin.host_vfs.admission import AdmissionRules, OpenFiles, several_names
 from astrid_core.builtin.host_vfs.beneath import DIRECTORY, Beneath
-from astrid_core.builtin.host_vfs.file import HostFile
+from astrid_core.builtin.host_vfs.file import HostFile, sync_directory
 from astrid_core.builtin.host_vfs.naming import open_error
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import OpenMode
@@ -40,6 +40,7 @@ class Tree:
     Args:
         beneath: How paths are opened.
         rules: What is admitted.
+        durable: As in `open_host_directory`.
 
     Attributes:
         rules: As given.
@@ -47,8 +48,9 @@ class Tree:
         open_listing: Opens directories to list them.
     """
 
-    def __init__(self, beneath: Beneath, rules: AdmissionRules) -> None:
+    def __init__(self, beneath: Beneath, rules: AdmissionRules, *, durable: bool) -> None:
         self.rules = rules
+        self._durable = durable
         self.open_parent = beneath.opener(DIRECTORY)
         self.open_listing = beneath.opener(_LIST)
         self._openers = {mode: beneath.opener(*flags) for mode, flags in _FLAGS.items()}
@@ -86,6 +88,19 @@ class Tree:
                 raise open_error(error) from error
             raise
         return file
+
+    def keep_names(self, directory: int) -> None:
+        """After a change of names in a directory: wait until they are durable, where that is wanted.
+
+        Raises:
+            OSError: They may not be.
+        """
+        if self._durable:
+            readable = os.open(b".", _LIST, dir_fd=directory)
+            try:
+                sync_directory(readable)
+            finally:
+                os.close(readable)
 
     def _need_only_name(self, directory: int, path: bytes, opened: os.stat_result) -> None:
         """Refuse a file whose only name is no longer the one it was opened by.

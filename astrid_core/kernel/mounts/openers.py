@@ -115,7 +115,10 @@ class MountOpeners:
                 rule="mount.runtime-home",
                 hint="work in a project directory, or choose another home with ASTRID_HOME",
             )
-        inner = open_host_directory(root, foreign=True, multi_linked=self._multi_linked)
+        # A commit gives its own copy up, so what it makes on the disk has to last.
+        inner = open_host_directory(
+            root, foreign=True, multi_linked=self._multi_linked, durable=True
+        )
         hidden = [runtime.relative_to(root).as_posix()] if root in runtime.parents else []
         return RestrictedDirectory(inner, writable=True, hidden=hidden) if hidden else inner
 

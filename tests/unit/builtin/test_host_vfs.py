@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -178,3 +178,35 @@ def test_a_url_names_an_absolute_path(tmp_path: Path) -> None:
             open_host_url(text)
     with pytest.raises(VfsNotFoundError):
         open_host_url(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_changed_names_are_made_durable_where_that_is_wanted(
+    tmp_path: Path, beneath: Beneath, monkeypatch: pytest.MonkeyPatch, *, durable: bool
+) -> None:
+    """A commit relies on it: the overlay forgets what it has made below."""
+    for name in ("a", "b", "below"):
+        (tmp_path / name).mkdir()
+    synced: list[int] = []
+
+    def fsync(descriptor: int, really: Callable[[int], None] = os.fsync) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = open_host_directory(tmp_path, foreign=False, durable=durable, beneath=beneath)
+    (tmp_path / "a" / "file").touch()
+    a, b, top = ((tmp_path / name).stat().st_ino for name in ("a", "b", "."))
+    steps: list[tuple[Callable[[], object], list[int]]] = [
+        (lambda: root.mkdir("a/new"), [a]),
+        (lambda: root.symlink("nowhere", "a/link"), [a]),
+        (lambda: root.link("a/file", "b/second"), [b]),
+        (lambda: root.rename("a/new", "b/new"), [b, a]),
+        (lambda: root.unlink("a/link"), [a]),
+        (lambda: root.rmdir("below"), [top]),
+    ]
+    for act, expected in steps:
+        synced.clear()
+        act()
+        assert synced == (expected if durable else [])
+    root.close()
