@@ -90,7 +90,7 @@ class Tree:
         return file
 
     def keep_names(self, directory: int) -> None:
-        """After a change of names in a directory: wait until they are durable, where that is wanted.
+        """After names in a directory changed: wait until they are durable, where that is wanted.
 
         Raises:
             OSError: They may not be.

@@ -19,7 +19,8 @@ from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_core.host.mount import Mount
 from astrid_core.kernel.home import Home, create_exclusive
 from astrid_core.kernel.mounts.configured import ConfiguredMount
-from astrid_core.kernel.mounts.metering import ENTRY_BYTES, MeteredDirectory, StorageMeter
+from astrid_core.kernel.mounts.metered import MeteredDirectory
+from astrid_core.kernel.mounts.metering import ENTRY_BYTES, StorageMeter
 from astrid_core.kernel.mounts.table import MountKey, Opener, OpenMount
 from astrid_core.kernel.mounts.views import RestrictedDirectory
 from astrid_hookspecs.errors import CapabilityDeniedError, ConfigError
@@ -160,7 +161,8 @@ class MountOpeners:
         path = home.path if key.scheme == HOME else home.tmp
         # A link into a home is made by nobody but the machine's own user, and leads out of it.
         inner = open_host_directory(path, foreign=False, multi_linked=False)
-        return _opened(key, MeteredDirectory(inner, self._meter(key.principal)), path)
+        at = "" if key.scheme == HOME else home.tmp.relative_to(home.path).as_posix()
+        return _opened(key, MeteredDirectory(inner, self._meter(key.principal), at=at), path)
 
     def _open_configured(self, key: MountKey) -> OpenMount:
         configured = self._mounts[key.scheme]

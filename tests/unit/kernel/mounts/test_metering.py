@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from astrid_conformance.fakes import DictDirectory
-from astrid_core.kernel.mounts.metering import ENTRY_BYTES, MeteredDirectory, StorageMeter
+from astrid_core.builtin.host_vfs import open_host_directory
+from astrid_core.kernel.mounts.metered import MeteredDirectory
+from astrid_core.kernel.mounts.metering import ENTRY_BYTES, StorageMeter
 from astrid_hookspecs.errors import QuotaExceededError, VfsError
 
 LIMIT = 10 * ENTRY_BYTES
@@ -56,6 +61,8 @@ def test_every_way_to_grow_is_charged_and_given_back(
     appended = root.open("a", "append")
     appended.write_at(10, b"z" * 5)
     assert meter.used_bytes() == ENTRY_BYTES + 15
+    file.close()
+    appended.close()
     root.replace("b", [b"1" * 20, b"2" * 30])
     root.mkdir("d")
     root.link("a", "c")
@@ -63,7 +70,7 @@ def test_every_way_to_grow_is_charged_and_given_back(
     root.rename("b", "a")
     assert meter.used_bytes() == 3 * ENTRY_BYTES + 50
     root.rename("a", "a")
-    root.open("a", "write")
+    root.open("a", "write").close()
     assert meter.used_bytes() == 3 * ENTRY_BYTES
     root.rmdir("d")
     root.unlink("a")
@@ -139,3 +146,97 @@ def test_accounts_share_the_limit_and_end_with_their_store(meter: StorageMeter) 
     account.close()
     account.close()
     assert meter.used_bytes() == 5
+
+
+@pytest.mark.parametrize("way", ["unlink", "replace", "rename"])
+def test_a_file_without_a_name_is_charged_until_it_is_closed(
+    root: MeteredDirectory, meter: StorageMeter, way: str
+) -> None:
+    root.replace("a", [b"x" * 100])
+    file = root.open("a", "read-write")
+    second = root.open("a", "read")
+    root.replace("b", [])
+    before = meter.used_bytes()
+    lose = {
+        "unlink": lambda: root.unlink("a"),
+        "replace": lambda: root.replace("a", []),
+        "rename": lambda: root.rename("b", "a"),
+    }
+    lose[way]()
+    assert meter.used_bytes() == before - (0 if way == "replace" else ENTRY_BYTES)
+    file.write_at(100, b"y" * 50)
+    file.truncate(120)  # gives back what was charged, once
+    assert meter.used_bytes() == before + 20 - (0 if way == "replace" else ENTRY_BYTES)
+    file.close()
+    file.close()
+    assert second.read_at(0, 1) == b"x"
+    second.close()
+    assert meter.used_bytes() == before - 100 - (0 if way == "replace" else ENTRY_BYTES)
+
+
+def test_storage_denied_when_files_without_a_name_take_all_of_it(
+    root: MeteredDirectory, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", iter(range(1_000_000, 2_000_000, 10)).__next__)
+    file = root.open("a", "write")
+    file.write_at(0, b"x" * (LIMIT - ENTRY_BYTES))
+    root.unlink("a")
+    root.mkdir("d")
+    counted.bytes = ENTRY_BYTES  # what there is to be found in the tree
+    with pytest.raises(QuotaExceededError):
+        root.mkdir("e")
+    assert counted.times == 2
+    file.close()
+    root.mkdir("e")
+
+
+def test_an_open_file_is_known_under_its_new_path(
+    root: MeteredDirectory, meter: StorageMeter
+) -> None:
+    root.mkdir("d")
+    below = root.open_directory("d")
+    file = below.open("a", "append")
+    file.write_at(0, b"x" * 100)
+    root.rename("d", "e")
+    root.unlink("e/a")
+    assert meter.used_bytes() == ENTRY_BYTES + 100
+    file.close()
+    assert meter.used_bytes() == ENTRY_BYTES
+
+
+def test_bytes_are_given_back_once_when_two_replace_the_same_file(
+    root: MeteredDirectory, meter: StorageMeter
+) -> None:
+    root.replace("a", [b"x" * 1000])
+
+    def slowly() -> Iterator[bytes]:
+        yield b"1"
+        root.replace("a", [b"22"])
+        yield b"1"
+
+    root.replace("a", slowly())
+    assert meter.used_bytes() == ENTRY_BYTES + 2
+
+
+def test_what_was_written_before_a_failure_stays_charged(
+    meter: StorageMeter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = MeteredDirectory(open_host_directory(tmp_path, foreign=False), meter)
+    file = root.open("a", "write")
+    disk = [3, 0]
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        if not disk[0]:
+            raise OSError(errno.ENOSPC, "full")
+        written = really(descriptor, data[: disk[0]], offset)
+        disk.pop(0)
+        return written
+
+    really = os.pwrite
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with pytest.raises(VfsError):
+        file.write_at(0, b"x" * 100)
+    assert (tmp_path / "a").stat().st_size == 3
+    assert meter.used_bytes() == ENTRY_BYTES + 3
+    file.close()
+    root.close()
