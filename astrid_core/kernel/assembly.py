@@ -35,6 +35,7 @@ from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.mounts.configured import configured_mounts
 from astrid_core.kernel.mounts.openers import MountOpeners
 from astrid_core.kernel.mounts.table import MountTable, environment_limit
+from astrid_core.kernel.principals.assembly import Principals, make_principals
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.schema_catalog import SchemaCatalog
 from astrid_core.kernel.tools import ToolCalls
@@ -64,6 +65,7 @@ class Parts:
     services: HostServices
     gate: Gate
     profiles: ProfileStore
+    principals: Principals
     engines: EnginePool
     capsules: CapsuleTable
     catalog: SchemaCatalog
@@ -151,6 +153,7 @@ def _wire(
     decisions = DecisionLog(plugins.observe, denied=denials.record)
     gate = Gate(votes=plugins.votes, decided=decisions.record)
     profiles = ProfileStore(home.etc / "profiles")
+    principals = make_principals(home, profiles=profiles, kv=kv)
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
     openers = _mount_openers(home, settings, plugins.registry, profiles, workspace=workspace)
@@ -213,6 +216,7 @@ def _wire(
         services=services,
         gate=gate,
         profiles=profiles,
+        principals=principals,
         engines=engines,
         capsules=capsules,
         catalog=catalog,

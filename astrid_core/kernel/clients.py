@@ -237,10 +237,9 @@ class ClientAccess:
         self._parts.gate.check_client_subscribe(principal, pattern)
 
     def _check_request(self, principal: Principal, method: str) -> None:
-        profile = self._parts.profiles.profile(principal)
-        self._parts.gate.check_client_request(
-            principal, method, right=METHODS[method].right, enabled=profile.enabled
-        )
+        right = METHODS[method].right
+        decision = self._parts.principals.authority.decide(principal, right)
+        self._parts.gate.check_client_request(principal, method, right=right, decision=decision)
 
     def _record(self, principal: Principal, method: str, *, outcome: str, rule: str) -> None:
         self._parts.audit.append(

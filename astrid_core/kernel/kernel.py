@@ -332,6 +332,7 @@ class Kernel:
 
     def _boot(self) -> None:
         parts = self._parts
+        parts.principals.identities.ensure_owner()
         for done in recover(parts.home, lifecycle=self._lifecycle, workspace=self._workspace):
             logger.info("recovered: {}", done)
         parts.dispatcher.start()

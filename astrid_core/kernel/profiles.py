@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from astrid_core.domain.profile import DEFAULT_PROFILE, Profile, Quotas, parse_profile
 from astrid_hookspecs.errors import ConfigError
-from astrid_hookspecs.values import Principal
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 MAX_PROFILE_BYTES: Final = 1024 * 1024
+OWNER_PROFILE: Final = Profile(groups=("admin",))
+"""Of the principal `default` without a file."""
+
 _Stamp = tuple[int, int, int]
 
 
@@ -42,16 +46,30 @@ class ProfileStore:
         except FileNotFoundError as error:
             if os.path.lexists(path):  # a link to nothing is no permission
                 raise _unreadable(principal, error) from error
-            return DEFAULT_PROFILE
+            return OWNER_PROFILE if principal == DEFAULT_PRINCIPAL else DEFAULT_PROFILE
         except OSError as error:
             raise _unreadable(principal, error) from error
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         cached = self._cache.get(principal)
         if cached is not None and cached[0] == stamp:
             return cached[1]
-        profile = parse_profile(_read(path, principal), path=f"etc/profiles/{principal}.toml")
+        profile = with_owner_group(
+            principal,
+            parse_profile(_read(path, principal), path=f"etc/profiles/{principal}.toml"),
+        )
         self._cache[principal] = (stamp, profile)
         return profile
+
+
+def with_owner_group(principal: Principal, profile: Profile) -> Profile:
+    """The owner is an administrator unless its profile says what it may do.
+
+    Spec: kernel-and-security 6.4.
+    """
+    is_silent = not (profile.groups or profile.grants or profile.revokes)
+    if principal == DEFAULT_PRINCIPAL and is_silent:
+        return replace(profile, groups=OWNER_PROFILE.groups)
+    return profile
 
 
 def _read(path: str, principal: Principal) -> str:

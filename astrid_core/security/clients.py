@@ -1,7 +1,7 @@
 """What clients of the local socket may do, as pure rules; the gate applies them.
 
-The owner's token makes a client the default principal, who may do everything. Whoever acts for
-another principal may do what concerns only that principal and changes nothing of the kernel.
+The owner's token makes a client the default principal, the owner. What a principal may ask of the
+kernel is decided by its profile and groups; these are the rules beside them.
 Spec: kernel-and-security 4.2, 16 D-12.
 """
 
@@ -12,8 +12,9 @@ from typing import Final
 from astrid_core.domain.topic import is_reserved
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
-OPEN_RIGHTS: Final = frozenset({"self:capsule:list", "self:tool:call", "self:bus:subscribe"})
-"""Rights of every enabled principal."""
+OPEN_RIGHTS: Final = frozenset({"self:tool:call", "self:bus:subscribe"})
+"""Rights of every enabled principal, unless they are revoked: each call and each message that
+follows is checked by itself."""
 
 _KERNEL_TOPICS: Final = "astrid.v1."
 
@@ -21,11 +22,6 @@ _KERNEL_TOPICS: Final = "astrid.v1."
 def may_speak_for(principal: Principal, other: Principal) -> bool:
     """Whether a connection of `principal` may send a frame that names `other`."""
     return principal in (other, DEFAULT_PRINCIPAL)
-
-
-def holds_right(principal: Principal, right: str) -> bool:
-    """Whether the principal of a connection holds a management capability."""
-    return principal == DEFAULT_PRINCIPAL or right in OPEN_RIGHTS
 
 
 def may_publish(principal: Principal, topic: str) -> bool:

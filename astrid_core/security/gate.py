@@ -11,16 +11,26 @@ import json
 from collections.abc import Callable
 from typing import NamedTuple
 
+from astrid_core.domain.capability import Decision, Outcome
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.topic import REQUEST_PREFIX, is_reserved, matches_acl
 from astrid_core.security.checked import GATE_KEY, CheckedPath, FileAccess
-from astrid_core.security.clients import holds_right, may_publish, may_speak_for
+from astrid_core.security.clients import OPEN_RIGHTS, may_publish, may_speak_for
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import VoteCollector, tally
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
+
+
+def rule_of(decision: Decision, right: str) -> str:
+    """The name of what allowed a request: the grant, the group, or that everybody may."""
+    if decision.outcome is Outcome.GRANTED:
+        return f"grants:{decision.pattern}"
+    if decision.outcome is Outcome.GROUP:
+        return f"group:{decision.group}:{decision.pattern}"
+    return f"open:{right}"
 
 
 class Grant(NamedTuple):
@@ -84,32 +94,47 @@ class Gate:
         return self._ask_policies(request, rule="connection.principal")
 
     def check_client_request(
-        self, principal: Principal, method: str, *, right: str, enabled: bool
+        self,
+        principal: Principal,
+        method: str,
+        *,
+        right: str,
+        decision: Decision,
+        target: Principal | None = None,
     ) -> Grant:
-        """May a client make this kernel request?
+        """May a principal make this kernel or management request?
 
         Args:
-            principal: For whom the client acts.
+            principal: For whom the client or capsule acts.
             method: Of the request.
             right: The management capability it needs.
-            enabled: The principal's profile switch.
+            decision: Whether its profile and groups give it that capability.
+            target: The principal that the request is about, for policies.
 
         Raises:
-            CapabilityDeniedError: The principal is disabled or lacks the right.
+            CapabilityDeniedError: The principal is disabled, the right is revoked, or missing.
             PolicyDeniedError: A policy refused.
 
-        Spec: kernel-and-security 4.2.
+        Spec: kernel-and-security 4.2, 5.6.
         """
-        request = AuthzRequest(principal, "kernel.request", method, None, {"right": right})
-        self._check_enabled(request, enabled=enabled)
-        if not holds_right(principal, right):
+        context = {"right": right} if target is None else {"right": right, "target": target}
+        request = AuthzRequest(principal, "kernel.request", method, None, context)
+        self._check_enabled(request, enabled=decision.outcome is not Outcome.DISABLED)
+        if decision.outcome is Outcome.REVOKED:
+            raise self._refuse(
+                request,
+                rule=f"revokes:{decision.pattern}",
+                message=f"principal {principal!r} may not use {method}: {right!r} is revoked",
+                hint=f"take {decision.pattern!r} out of revokes in etc/profiles/{principal}.toml",
+            )
+        if not decision.is_allowed and right not in OPEN_RIGHTS:
             raise self._refuse(
                 request,
                 rule=right,
                 message=f"principal {principal!r} may not use {method}: it lacks {right!r}",
-                hint="connect with the owner's token and without another principal",
+                hint=f"an administrator can give it: astrid caps grant {principal} {right}",
             )
-        return self._ask_policies(request, rule=right)
+        return self._ask_policies(request, rule=rule_of(decision, right))
 
     def check_client_publish(self, principal: Principal, topic: str, *, enabled: bool) -> Grant:
         """May a client publish on the topic?

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from astrid_core.security.clients import holds_right, may_hear, may_publish, may_speak_for
+from astrid_core.domain.capability import Decision, Outcome
+from astrid_core.security.clients import may_hear, may_publish, may_speak_for
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.authz import Verdict, Vote
 from astrid_hookspecs.errors import CapabilityDeniedError, DeniedError, PolicyDeniedError
@@ -27,23 +28,6 @@ def test_only_the_owner_speaks_for_others(
     principal: Principal, other: Principal, allowed: bool
 ) -> None:
     assert may_speak_for(principal, other) is allowed
-
-
-@pytest.mark.parametrize(
-    ("principal", "right", "allowed"),
-    [
-        (DEFAULT_PRINCIPAL, "system:shutdown", True),
-        (ALICE, "self:capsule:list", True),
-        (ALICE, "self:tool:call", True),
-        (ALICE, "self:capsule:reload", False),
-        (ALICE, "self:approval:respond", False),
-        (ALICE, "system:status", False),
-    ],
-)
-def test_others_hold_only_what_changes_nothing(
-    principal: Principal, right: str, allowed: bool
-) -> None:
-    assert holds_right(principal, right) is allowed
 
 
 @pytest.mark.parametrize(
@@ -92,26 +76,43 @@ def test_a_client_frame_denied_when_it_names_somebody_else() -> None:
     assert recorder.rule() == (False, "connection.principal")
 
 
-def test_a_request_denied_when_the_right_is_missing() -> None:
+@pytest.mark.parametrize(
+    ("decision", "right", "rule"),
+    [
+        (Decision(Outcome.GRANTED, "system:*"), "system:status", "grants:system:*"),
+        (Decision(Outcome.GROUP, "*", "admin"), "system:status", "group:admin:*"),
+        (Decision(Outcome.MISSING), "self:tool:call", "open:self:tool:call"),
+    ],
+)
+def test_a_request_is_allowed_by_the_rule_that_gives_the_right(
+    decision: Decision, right: str, rule: str
+) -> None:
     recorder = Recorder()
-    gate = recorder.gate
-    granted = gate.check_client_request(
-        DEFAULT_PRINCIPAL, "GetStatus", right="system:status", enabled=True
+    granted = recorder.gate.check_client_request(
+        ALICE, "X", right=right, decision=decision, target=BOB
     )
-    assert (granted.rule, granted.request.context["right"]) == ("system:status", "system:status")
-    with pytest.raises(CapabilityDeniedError) as caught:
-        gate.check_client_request(ALICE, "GetStatus", right="system:status", enabled=True)
-    assert caught.value.rule == "system:status"
-    assert recorder.rule() == (False, "system:status")
+    assert granted.rule == rule
+    assert granted.request.context == {"right": right, "target": "bob"}
+    assert recorder.decisions == []
 
 
-def test_a_request_denied_when_the_principal_is_disabled_whatever_it_holds() -> None:
+@pytest.mark.parametrize(
+    ("decision", "right", "rule"),
+    [
+        (Decision(Outcome.DISABLED), "self:tool:call", "profile.enabled"),
+        (Decision(Outcome.REVOKED, "system:*"), "system:status", "revokes:system:*"),
+        (Decision(Outcome.REVOKED, "self:*"), "self:tool:call", "revokes:self:*"),
+        (Decision(Outcome.MISSING), "system:status", "system:status"),
+    ],
+)
+def test_a_request_denied_when_the_principal_lacks_the_right(
+    decision: Decision, right: str, rule: str
+) -> None:
     recorder = Recorder()
-    with pytest.raises(CapabilityDeniedError):
-        recorder.gate.check_client_request(
-            DEFAULT_PRINCIPAL, "GetStatus", right="system:status", enabled=False
-        )
-    assert recorder.rule() == (False, "profile.enabled")
+    with pytest.raises(CapabilityDeniedError) as caught:
+        recorder.gate.check_client_request(ALICE, "X", right=right, decision=decision)
+    assert caught.value.rule == rule
+    assert recorder.rule() == (False, rule)
 
 
 def test_a_client_publish_denied_when_disabled_or_reserved() -> None:
@@ -139,7 +140,10 @@ def test_every_client_check_denied_when_a_policy_says_no(what: str) -> None:
     checks = {
         "principal": lambda: recorder.gate.check_client_principal(DEFAULT_PRINCIPAL, BOB),
         "request": lambda: recorder.gate.check_client_request(
-            DEFAULT_PRINCIPAL, "GetStatus", right="system:status", enabled=True
+            DEFAULT_PRINCIPAL,
+            "GetStatus",
+            right="system:status",
+            decision=Decision(Outcome.GROUP, "*", "admin"),
         ),
         "publish": lambda: recorder.gate.check_client_publish(ALICE, "a", enabled=True),
     }

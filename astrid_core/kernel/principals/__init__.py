@@ -1,0 +1,1 @@
+"""Principals: their rights, groups, limits and accounts, and every change to them."""

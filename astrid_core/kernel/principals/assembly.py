@@ -1,0 +1,38 @@
+"""The services around principals, made once per kernel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from astrid_core.kernel.home import Home
+from astrid_core.kernel.principals.authority import Authority
+from astrid_core.kernel.principals.directory import PrincipalDirectory
+from astrid_core.kernel.principals.editor import PrincipalFiles
+from astrid_core.kernel.principals.group_editor import GroupEditor
+from astrid_core.kernel.principals.group_store import GroupStore
+from astrid_core.kernel.principals.identity import IdentityStore
+from astrid_core.kernel.profiles import ProfileStore
+from astrid_hookspecs.stores import KvStore
+
+
+class Principals(NamedTuple):
+    """Everything about principals: who may do what, who they are, and how that changes."""
+
+    authority: Authority
+    directory: PrincipalDirectory
+    groups: GroupEditor
+    identities: IdentityStore
+
+
+def make_principals(home: Home, *, profiles: ProfileStore, kv: KvStore) -> Principals:
+    """Make the services on the files and the store of a home."""
+    authority = Authority(profiles, GroupStore(home.etc))
+    files = PrincipalFiles(home.etc, authority)
+    identities = IdentityStore(kv)
+    directory = PrincipalDirectory(
+        files,
+        authority=authority,
+        identities=identities,
+        create_home=home.create_principal,
+    )
+    return Principals(authority, directory, GroupEditor(files, authority=authority), identities)
