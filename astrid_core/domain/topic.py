@@ -37,6 +37,7 @@ _TOPIC: Final = re.compile(
 )
 REQUEST_PREFIX: Final = "astrid.v1.request."
 RESPONSE_PREFIX: Final = "astrid.v1.response."
+TOOL_PREFIX: Final = "tool.v1.execute."
 LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 """Says how many events somebody did not receive."""
 _RESERVED_PREFIXES: Final = (

@@ -237,6 +237,7 @@ class CapsuleTable:
             tools=tuple(installed.meta.tools),
             profiles=self._profiles,
             gate=self._gate,
+            audit=self._services.audit,
         )
 
     def _load_parts(self, spec: CapsuleSpec, host: CapsuleHost) -> tuple[LoadedCapsule, ...]:

@@ -1,18 +1,23 @@
 """One loaded capsule: its engine parts, and the path of a call into them.
 
-Trusted with the order of a call: profile, gate, engine. No guest code runs before the gate agreed.
+Trusted with the order of a call: profile, gate, record, engine. No guest code runs before the gate
+agreed, and none answers a tool call that is not on record.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from astrid_core.domain.capsule_meta import ToolDescription
 from astrid_core.domain.manifest import Manifest
+from astrid_core.domain.topic import TOOL_PREFIX
+from astrid_core.kernel.audit.tool_calls import record_tool_call
 from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.ports.audit import AuditTrail
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.buses import Envelope
@@ -47,6 +52,7 @@ class Loaded:
         tools: Descriptions recorded at installation.
         profiles: Limits and the enabled switch of callers.
         gate: Decides about every entry.
+        audit: Has every tool call.
         state: Where it is in its life.
         problem: Why it failed, for people.
         owner: For whom it was loaded; calls without a principal run for it.
@@ -59,12 +65,22 @@ class Loaded:
     tools: tuple[ToolDescription, ...]
     profiles: ProfileStore
     gate: Gate
+    audit: AuditTrail
     state: State = "loading"
     problem: str = ""
     owner: Principal = DEFAULT_PRINCIPAL
+    _tools: Mapping[tuple[str, str], str] = field(init=False)
     _running: int = 0
     _is_draining: bool = False
     _idle: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        names = {TOOL_PREFIX + name: name for name in self.manifest.tool_names}
+        self._tools = {
+            (binding.action, binding.topic): names[binding.topic]
+            for binding in self.spec.bindings
+            if binding.topic in names
+        }
 
     @property
     def id(self) -> CapsuleId:
@@ -88,11 +104,22 @@ class Loaded:
         Raises:
             DeniedError: The caller's profile or a policy refused; no guest code ran.
             ConfigError: The caller's profile cannot be read; no guest code ran.
+            AuditError: A tool call could not be recorded; no guest code ran.
             EngineError: As `LoadedCapsule.invoke`.
         """
         principal = envelope.principal or self.owner
         profile = self.profiles.profile(principal)
-        self.gate.check_invoke(principal, self.spec.id, action, enabled=profile.enabled)
+        grant = self.gate.check_invoke(principal, self.spec.id, action, enabled=profile.enabled)
+        tool = self._tools.get((action, envelope.topic))
+        if tool is not None:
+            record_tool_call(
+                self.audit,
+                principal=principal,
+                capsule=self.spec.id,
+                tool=tool,
+                payload=payload,
+                rule=grant.rule,
+            )
         caller = Caller(
             principal=envelope.principal,
             attribution=envelope.attribution,

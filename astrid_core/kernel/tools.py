@@ -18,6 +18,8 @@ from typing import Any, Final, NamedTuple
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, decode, encode
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.payload_variants import ToolExecuteRequest, ToolExecuteResult
+from astrid_core.domain.topic import TOOL_PREFIX
+from astrid_core.kernel.audit.tool_calls import record_tool_call
 from astrid_core.kernel.capsules import CapsuleTable
 from astrid_core.kernel.chain import ChainEnd, ChainReport
 from astrid_core.kernel.dispatcher import Dispatcher
@@ -34,7 +36,6 @@ from astrid_hookspecs.errors import (
 )
 from astrid_hookspecs.values import CapsuleId, Principal
 
-TOOL_PREFIX: Final = "tool.v1.execute."
 RESULT_PATTERN: Final = "tool.v1.execute.*.result"
 
 
@@ -148,8 +149,9 @@ class ToolCalls:
         Raises:
             ToolNotFoundError: Nobody offers it, or several do.
             ToolError: `tool.arguments`: they cannot be encoded, or are too long.
-            DeniedError, ConfigError: A run loop offers it and the principal may not use it; calls
-                of interceptors are refused through `on_done`.
+            DeniedError, ConfigError, AuditError: A run loop offers it, and the principal may not
+                use it or that could not be recorded; calls of interceptors are refused through
+                `on_done`.
         """
         tool, provider, others = self._find(name)
         call_id = secrets.token_hex(16)
@@ -168,7 +170,7 @@ class ToolCalls:
                 hint="pass a path or a key instead of the content",
             )
         is_hook = provider.answers_hooks()
-        timeout_s = None if is_hook else _admit(provider, principal, TOOL_PREFIX + tool)
+        timeout_s = None if is_hook else _admit(provider, principal, tool, payload)
         with self._lock:
             self._pending[call_id] = _Pending(provider.id, principal, on_done, time.perf_counter())
         envelope = Envelope(
@@ -279,17 +281,28 @@ class ToolCalls:
             call.on_done(outcome)
 
 
-def _admit(capsule: Loaded, principal: Principal, topic: str) -> float:
-    """Ask the gate about a message to a run loop; returns the principal's time limit in seconds.
+def _admit(capsule: Loaded, principal: Principal, tool: str, payload: bytes) -> float:
+    """Check and record a message to a run loop; returns the principal's time limit in seconds.
 
     Interceptor calls are checked where they enter the guest; a message has no such place.
 
     Raises:
         DeniedError: The principal is disabled, or a policy refused.
         ConfigError: The profile cannot be read.
+        AuditError: It could not be recorded.
     """
     profile = capsule.profiles.profile(principal)
-    capsule.gate.check_invoke(principal, capsule.id, topic, enabled=profile.enabled)
+    grant = capsule.gate.check_invoke(
+        principal, capsule.id, TOOL_PREFIX + tool, enabled=profile.enabled
+    )
+    record_tool_call(
+        capsule.audit,
+        principal=principal,
+        capsule=capsule.id,
+        tool=tool,
+        payload=payload,
+        rule=grant.rule,
+    )
     return profile.limits().timeout_s or Limits().timeout_s or 0.0
 
 

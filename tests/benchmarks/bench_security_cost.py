@@ -1,7 +1,8 @@
-"""What permissions and limits cost: a warm tool call with them, against one without.
+"""What permissions, the audit log and limits cost: a warm tool call with them and one without.
 
-The other kernel is the same except that its gate says yes to everything without looking, and that
-profiles and publish budgets are constants. The engine's own limits stay on in both.
+The other kernel is the same except that its gate says yes to everything without looking, that no
+call is recorded, and that profiles and publish budgets are constants. The engine's own limits stay
+on in both.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ from typing import Any
 
 from astrid_core import Kernel
 from astrid_core.domain.profile import DEFAULT_PROFILE, Profile, Quotas
+from astrid_core.security.gate import Grant
+from astrid_hookspecs.authz import AuthzRequest
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 from tests.benchmarks.kernel_side import TEXT, echo_kernel
 from tests.benchmarks.measure import Row, alternate_async, at_most, timed
+
+_YES = Grant(AuthzRequest(DEFAULT_PRINCIPAL, "capsule.invoke", "echo"), "open")
 
 
 class _OpenGate:
     """Allows everything."""
 
-    def check_invoke(self, *_arguments: object, **_named: object) -> None:
+    def check_invoke(self, *_arguments: object, **_named: object) -> Grant:
         """Yes."""
+        return _YES
 
     def check_publish(self, *_arguments: object) -> None:
         """Yes."""
@@ -45,13 +52,13 @@ class _NoBudget:
 
 
 def disarm(kernel: Kernel) -> None:
-    """Take permissions and limits out of a kernel that runs."""
+    """Take permissions, records and limits out of a kernel that runs."""
     parts: Any = kernel._parts
     for name, stub in (("gate", _OpenGate()), ("profiles", _OneProfile()), ("rate", _NoBudget())):
         object.__setattr__(parts.services, name, stub)
     capsules: list[Any] = [*kernel.capsules()]
     for capsule in capsules:
-        capsule.gate, capsule.profiles = _OpenGate(), _OneProfile()
+        capsule.gate, capsule.profiles, capsule._tools = _OpenGate(), _OneProfile(), {}
 
 
 async def measured(*, rounds: int) -> Row:
@@ -67,7 +74,7 @@ async def measured(*, rounds: int) -> Row:
             rounds=rounds,
         )
     return at_most(
-        "permissions and limits in a warm tool call, against the call without",
+        "permissions, audit and limits in a warm tool call, against the call without",
         sides.ratio,
         2,
         detail=sides.detail("without", "with"),

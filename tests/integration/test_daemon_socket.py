@@ -206,12 +206,14 @@ def test_frames_arrive_whole_whatever_the_pieces_are(client: Client) -> None:
         assert message["payload"]["status"] == "Status"
 
 
-def test_a_tool_is_called(client: Client) -> None:
+def test_a_tool_is_called_and_that_is_recorded(daemon: Daemon, client: Client) -> None:
+    before = len(audited(daemon, action="capsule_tool_call"))
     answer = client.call("echo", {"text": "hello"})
     assert answer["status"] == "ToolResult"
     assert answer["data"]["content"] == "hello"
     assert answer["data"]["is_error"] is False
     assert answer["data"]["capsule"] == "echo"
+    assert len(audited(daemon, action="capsule_tool_call")) == before + 1
 
 
 def test_calls_of_one_client_overlap(client: Client) -> None:
