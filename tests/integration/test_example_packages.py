@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     "minimal_plugin": {"audit-sink": ["stderr"]},
     "backend_extension": {"vfs-backend": ["fsspec", "fsspec-memory", "fsspec-zip"]},
+    "authz_policy": {"authz-policy": ["astrid_authorize"]},
 }
 
 

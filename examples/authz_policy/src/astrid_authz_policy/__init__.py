@@ -1,0 +1,1 @@
+"""Refuses what a policy file names: by principal, action, resource, capsule and time of day."""
