@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,9 +24,9 @@ from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
 from astrid_hookspecs.engines import Call, Limits, WitError
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
+from tests.support.path_attack import all_below, attacked
 from tests.support.path_attacker import HONEST
 
-ROOT = Path(__file__).parents[2]
 SECRET = b"SECRET " * 8
 RACE_S = float(os.environ.get("ASTRID_RACE_SECONDS", "1.5"))
 FS = "astrid:fs/host@1.0.0"
@@ -56,7 +54,7 @@ class Prison:
         self.secret.write_bytes(SECRET)
         self.parts: Parts = assemble(root / "home", workspace=self.workspace)
         self.home = self.parts.home.principal(DEFAULT_PRINCIPAL).path
-        self.before = self._outside_now()
+        self.before = all_below(self.outside)
 
     def guest(self, principal: str = DEFAULT_PRINCIPAL) -> Callable[..., Any]:
         """Calls a file function as a guest does: the answer, or the error case."""
@@ -79,37 +77,13 @@ class Prison:
 
         return call
 
-    @contextlib.contextmanager
-    def attacked(self, inside: Path) -> Iterator[None]:
-        """Somebody changes `inside` all the time."""
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.path_attacker", str(inside), str(self.outside)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-        )
-        with child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"go\n"
-            try:
-                yield
-            finally:
-                child.kill()
-
     def assert_untouched(self) -> None:
         """Nothing outside was read into a place of ours, changed, made or removed."""
-        assert self._outside_now() == self.before
+        assert all_below(self.outside) == self.before
         for top in (self.workspace, self.parts.home.var, self.home):
             for path in top.rglob("*"):
                 if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
                     assert SECRET not in path.read_bytes(), f"{path} has the secret"
-
-    def _outside_now(self) -> list[tuple[str, bytes | None]]:
-        found = []
-        for path in sorted(self.outside.rglob("*")):
-            name = str(path.relative_to(self.outside))
-            if not name.startswith("moved"):
-                found.append((name, path.read_bytes() if path.is_file() else None))
-        return found
 
 
 @pytest.fixture
@@ -171,7 +145,7 @@ def test_no_race_leads_out(prison: Prison, scheme: str, group: str) -> None:
     call = prison.guest()
     deadline = time.monotonic() + RACE_S
     answers: set[object] = set()
-    with prison.attacked(inside):
+    with attacked(inside, prison.outside):
         while time.monotonic() < deadline:
             for function, *arguments in attempts(scheme)[group]:
                 answer = call(function, *arguments)
@@ -195,7 +169,7 @@ def test_no_race_lets_a_commit_out(prison: Prison) -> None:
     changes = changes_of(prison.parts, DEFAULT_PRINCIPAL)
     deadline = time.monotonic() + RACE_S
     committed = 0
-    with prison.attacked(prison.workspace):
+    with attacked(prison.workspace, prison.outside):
         number = 0
         while time.monotonic() < deadline:
             number += 1
@@ -270,7 +244,7 @@ def test_hostile_paths_stay_inside(prison: Prison, path: str, kind: str) -> None
 def race(prison: Prison, deed: Callable[[], object], *, seconds: float) -> bool:
     """Whether a deed got the secret before the time was over."""
     deadline = time.monotonic() + seconds
-    with prison.attacked(prison.workspace):
+    with attacked(prison.workspace, prison.outside):
         while time.monotonic() < deadline:
             with contextlib.suppress(AstridError, OSError):
                 if deed() == SECRET:

@@ -16,35 +16,48 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from astrid_core.builtin.host_vfs.syscalls import RENAME_EXCHANGE, renameat2
+
 HONEST = b"honest"
+Make = Callable[[Path], object]
 
 
 def main() -> None:
     """Attack until killed."""
     inside, outside = Path(sys.argv[1]), Path(sys.argv[2])
-    moves = [
-        lambda: swap(
-            inside / "s", lambda path: path.mkdir(), lambda path: path.symlink_to(outside)
-        ),
-        lambda: swap(inside / "f", write, lambda path: path.symlink_to(outside / "secret")),
-        lambda: swap(inside / "h", write, lambda path: path.hardlink_to(outside / "secret")),
-        lambda: leave(inside / "m", outside / "moved"),
-    ]
+    names: dict[str, tuple[Make, Make]] = {
+        "s": (lambda path: path.mkdir(), lambda path: path.symlink_to(outside)),
+        "f": (write, lambda path: path.symlink_to(outside / "secret")),
+        "h": (write, lambda path: path.hardlink_to(outside / "secret")),
+    }
     print("go", flush=True)  # noqa: T201 - what the test waits for
-    for move in itertools.cycle(moves):
+    for turn in itertools.cycle((0, 1)):
+        for name, makes in names.items():
+            with contextlib.suppress(OSError):
+                swap(inside / name, makes[turn])
         with contextlib.suppress(OSError):
-            move()
+            leave(inside / "m", outside / "moved")
 
 
-def swap(path: Path, honest: Callable[[Path], object], hostile: Callable[[Path], object]) -> None:
-    """Let a name be the one thing, then the other, each put there in one step."""
-    for number, make in enumerate((honest, hostile)):
-        fresh = path.with_name(f".{path.name}{number}")
+def swap(path: Path, make: Make) -> None:
+    """Let a name be another thing, in one step, so that it is never nothing."""
+    fresh = path.with_name(f".{path.name}")
+    clear(fresh)
+    make(fresh)
+    if os.path.lexists(path) and _is_directory(path) is not _is_directory(fresh):
+        exchange(fresh, path)
         clear(fresh)
-        make(fresh)
-        if path.is_dir() and not path.is_symlink():
-            clear(path)
+    else:
         fresh.replace(path)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two names of a directory change places."""
+    directory = os.open(one.parent, os.O_RDONLY)
+    try:
+        renameat2(directory, os.fsencode(one.name), os.fsencode(other.name), RENAME_EXCHANGE)
+    finally:
+        os.close(directory)
 
 
 def leave(path: Path, other: Path) -> None:
@@ -65,12 +78,16 @@ def write(path: Path) -> None:
 
 def clear(path: Path) -> None:
     """Make a name free; what a guest put into a directory goes along."""
-    if path.is_symlink() or not path.is_dir():
+    if not _is_directory(path):
         path.unlink(missing_ok=True)
         return
     for child in os.scandir(path):
         clear(Path(child.path))
     path.rmdir()
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 if __name__ == "__main__":
