@@ -1,10 +1,9 @@
-"""`astrid capsule run` and `dev`: a kernel in this process, for one call or while you edit."""
+"""`astrid capsule run` and `dev`: one call, by a daemon if there is one; a kernel while editing."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +15,17 @@ from astrid_core.cli.capsule_answers import given_answers
 from astrid_core.cli.capsule_project import ProjectArgument
 from astrid_core.cli.capsule_session import YesOption, workspace
 from astrid_core.cli.output import Output, current, describe
+from astrid_core.cli.tool_call import (
+    ToolCall,
+    ask_daemon,
+    parse_arguments,
+    running_daemon,
+    show_answer,
+    warn_of_other_workspace,
+)
 from astrid_core.kernel.install.sources import Source
-from astrid_hookspecs.errors import AstridError, CapsuleError, ToolError
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL
+from astrid_hookspecs.errors import AstridError, CapsuleError
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, parse_principal
 
 if TYPE_CHECKING:
     from astrid_core.kernel.kernel import Kernel
@@ -60,48 +67,31 @@ def run_tool(
 ) -> None:
     """Call one tool of an installed capsule and print its answer.
 
-    A kernel runs in this process for the duration of the call. With --json the answer itself is
-    printed as JSON.
+    The running daemon is asked; where there is none, a kernel runs in this process for the duration
+    of the call. With --json the answer itself is printed as JSON.
     """
-    output = current()
-    values = _arguments(arguments)
-    result = asyncio.run(_call(f"{name}.{tool}", values, principal=principal, timeout_s=timeout_s))
-    if result.is_error:
-        raise ToolError(f"{name}.{tool} failed: {result.content}")
-    output.result(_value(result.content), text=result.content)
+    call = ToolCall(f"{name}.{tool}", parse_arguments(arguments), parse_principal(principal))
+    client = running_daemon(call.principal)
+    if client is None:
+        result = asyncio.run(_call(call, timeout_s=timeout_s))
+        show_answer(call, content=result.content, is_error=result.is_error)
+        return
+    with client:
+        warn_of_other_workspace(client, workspace())
+        answer = ask_daemon(client, call, timeout_s=timeout_s)
+    show_answer(call, content=str(answer["content"]), is_error=bool(answer["is_error"]))
 
 
-async def _call(
-    name: str, values: dict[str, Any], *, principal: str, timeout_s: float | None
-) -> ToolResult:
+async def _call(call: ToolCall, *, timeout_s: float | None) -> ToolResult:
     from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
 
     async with Kernel.open(workspace=workspace()) as kernel:
         for problem in kernel.problems:
-            if name.startswith(f"{problem.capsule}."):
+            if call.name.startswith(f"{problem.capsule}."):
                 raise problem.error
-        return await kernel.call_tool(name, values, principal=principal, timeout_s=timeout_s)
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ToolError(f"--args is not JSON: {error}", code="tool.arguments") from error
-    if not isinstance(values, dict):
-        raise ToolError(
-            "--args has to be a JSON object",
-            code="tool.arguments",
-            hint="""for example --args '{"name": "Ada"}'""",
+        return await kernel.call_tool(
+            call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
         )
-    return values
-
-
-def _value(content: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return content
 
 
 @describe(example="astrid capsule dev ./weather", structured=False)

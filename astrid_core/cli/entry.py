@@ -16,6 +16,7 @@ from typing import Final
 _FAST: Final[Mapping[str, str]] = {
     "--version": "astrid_core.cli.version:print_version",
     "-V": "astrid_core.cli.version:print_version",
+    "status": "astrid_core.cli.daemon_status:fast_status",
 }
 """First argument -> `module:function`; the function gets the other arguments and returns the exit
 status, or None when the arguments need the full parser."""

@@ -1,7 +1,6 @@
 """Turns whatever ended a command into one line, or one JSON object, and an exit status.
 
-Trusted with what a person learns about a failure: errors raised on purpose are shown with their
-hint; the unforeseen becomes `internal` with a log id, and its traceback goes to a private file.
+Trusted with telling apart what was raised on purpose, what the machine refused, and a defect.
 """
 
 from __future__ import annotations
@@ -10,17 +9,15 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import typer
 
-from astrid_core.cli.context import home_path
 from astrid_core.cli.output import Output
-from astrid_hookspecs.errors import AstridError, ConfigError
+from astrid_core.cli.report import report, unforeseen
+from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNTIME
 
-_MAX_CAUSES: Final = 5
 _REFUSALS: Final = {
     errno.EACCES: "look at who owns it and who may write there",
     errno.EDQUOT: "free some space, or move ASTRID_HOME to another disk",
@@ -78,55 +75,6 @@ def _refused(error: OSError) -> AstridError:
     )
 
 
-def report(error: AstridError, *, output: Output) -> int:
-    """Print an error: a `✗` line with its hint on stderr, or JSON on stdout.
-
-    Returns:
-        The exit status that belongs to the error.
-    """
-    if output.is_json:
-        output.result({"ok": False, "error": error.to_json()})
-    else:
-        output.error(_with_causes(error), hint=error.hint)
-    return error.exit_code
-
-
-def unforeseen(error: Exception, *, verbose: bool) -> AstridError:
-    """The `internal` error that stands for a defect; its traceback goes to a log file."""
-    import traceback  # noqa: PLC0415 - only a defect needs it
-
-    log_id = os.urandom(4).hex()
-    text = "".join(traceback.format_exception(error))
-    if verbose:
-        sys.stderr.write(text)
-    try:
-        hint = f"report it with the log {_write_log(log_id, text)}"
-    except OSError as problem:
-        hint = f"no log could be written ({problem.strerror}); run it again with --verbose"
-    return AstridError(
-        f"an internal error happened (log id {log_id}): {type(error).__name__}",
-        code="internal",
-        hint=hint,
-    )
-
-
-def _write_log(log_id: str, text: str) -> Path:
-    """Write a traceback to a new file that only this user can read."""
-    try:
-        directory = home_path() / "log"
-    except ConfigError:
-        directory = Path()
-    if not directory.is_absolute() or not directory.is_dir():
-        import tempfile  # noqa: PLC0415 - loads random numbers and hashes, for a rare case
-
-        directory = Path(tempfile.gettempdir())
-    path = directory / f"astrid-{log_id}.log"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    return path
-
-
 def _report_usage(error: typer.TyperException, *, output: Output, arguments: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
     hint = f"see '{context.command_path} --help'" if context is not None else None
@@ -145,14 +93,3 @@ def _asks_for_json(arguments: Sequence[str]) -> bool:
         argument in ("--json", "--format=json") or (argument, value) == ("--format", "json")
         for argument, value in pairs
     )
-
-
-def _with_causes(error: AstridError) -> str:
-    """The message and those of its causes that say more, joined by colons. Spec: cli-and-ux 3.1."""
-    parts = [str(error)]
-    cause = error.__cause__
-    while isinstance(cause, AstridError) and len(parts) < _MAX_CAUSES:
-        if cause.message not in parts[-1]:
-            parts.append(cause.message)
-        cause = cause.__cause__
-    return ": ".join(parts)

@@ -55,6 +55,12 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "audit": LazyCommand(
         "astrid_core.cli.audit:app", "Show what was done and refused, and prove it"
     ),
+    "start": LazyCommand("astrid_core.cli.daemon_control:start", "Start the daemon"),
+    "stop": LazyCommand("astrid_core.cli.daemon_control:stop", "Stop the daemon"),
+    "restart": LazyCommand("astrid_core.cli.daemon_control:restart", "Stop and start the daemon"),
+    "status": LazyCommand(
+        "astrid_core.cli.daemon_status:status", "Show whether the daemon runs, and what it has"
+    ),
     "plugins": LazyCommand(
         "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
     ),

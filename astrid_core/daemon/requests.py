@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from astrid_core.domain.error_fields import error_fields
 from astrid_core.domain.kernel_request import KernelRequest, RequestError, text_param
 from astrid_core.kernel.install.sources import find_source
 from astrid_core.kernel.kernel import Kernel
@@ -95,7 +96,11 @@ class Requests:
                 "loaded_capsules": [c.id for c in capsules if c.state == "ready"],
                 "capsules": [_capsule_row(capsule) for capsule in capsules],
                 "problems": [
-                    {"capsule": problem.capsule, "error": problem.error.message}
+                    {
+                        "capsule": problem.capsule,
+                        "error": problem.error.message,
+                        "answer": error_fields(problem.error),
+                    }
                     for problem in self._kernel.problems
                 ],
             },

@@ -18,6 +18,7 @@ from typing import Final
 from loguru import logger
 
 from astrid_core.daemon.handshake import TOKEN_BYTES
+from astrid_core.daemon.run_paths import RunPaths
 from astrid_core.kernel.durable import write_atomic
 from astrid_hookspecs.errors import AstridError, ConfigError
 
@@ -40,9 +41,8 @@ class RunFiles:
     """
 
     def __init__(self, run: Path) -> None:
-        self.socket = run / "system.sock"
-        self.token = run / "system.token"
-        self.ready = run / "system.ready"
+        paths = RunPaths(run)
+        self.socket, self.token, self.ready = paths.socket, paths.token, paths.ready
 
     def check_path(self) -> None:
         """Refuse a home whose socket could not be bound, before anything else happens.

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
+from astrid_core.domain.error_fields import error_fields
 from astrid_core.domain.payload import RAW_JSON, parse_json
 from astrid_core.domain.topic import LAG_TOPIC, REQUEST_PREFIX, RESPONSE_PREFIX
-from astrid_hookspecs.errors import AstridError, DeniedError, ProtocolError
+from astrid_hookspecs.errors import AstridError, ProtocolError
 from astrid_hookspecs.values import NIL_SOURCE
 
 ERROR_TOPIC: Final = "astrid.v1.response.error"
@@ -140,12 +141,8 @@ def answer(status: str, data: object, *, request_id: str | None) -> bytes:
 
 
 def error_answer(error: AstridError, *, request_id: str | None) -> bytes:
-    """The payload of a refusal: `data` is the text that stock clients show, the rest is ours."""
-    out: dict[str, object] = {"status": "Error", "data": error.message, "code": error.code}
-    if error.hint is not None:
-        out["hint"] = error.hint
-    if isinstance(error, DeniedError):
-        out["rule"] = error.rule
+    """The payload of a refusal."""
+    out = {"status": "Error", **error_fields(error)}
     if request_id is not None:
         out["request_id"] = request_id
     return _encode(out)

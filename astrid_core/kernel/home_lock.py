@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,6 +32,47 @@ class HomeLockedError(AstridError):
             hint="wait until it is done, or choose another home with ASTRID_HOME",
         )
         self.pid = pid
+
+
+def lock_holder(path: Path) -> int | None:
+    """Which process holds the lock file `path`; None when nobody does, or it cannot be told.
+
+    Only looks: taking the lock for a moment would make a daemon that starts just now fail.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.pread(descriptor, 32, 0).strip()
+        inode = os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
+    if not text.isdigit() or not is_alive(int(text)):
+        return None  # who holds it writes its number there, and takes it away at the end
+    return int(text) if _is_locked(inode) else None
+
+
+def _is_locked(inode: int) -> bool:
+    """Whether somebody holds a lock on a file; taken for granted where the system does not tell."""
+    if sys.platform != "linux":
+        return True
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return True
+    return any("FLOCK" in line and f":{inode} " in line for line in lines)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class HomeLock:

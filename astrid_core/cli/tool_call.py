@@ -1,0 +1,126 @@
+"""One tool call from the command line, by way of a daemon: its arguments, the asking, its answer.
+
+Loads neither the parser nor the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from astrid_core.cli.context import home_path
+from astrid_core.cli.output import current
+from astrid_core.daemon.client import DaemonClient
+from astrid_core.daemon.client_errors import DaemonError, NotRunningError, RemoteError, remote_error
+from astrid_hookspecs.errors import ToolError
+from astrid_hookspecs.values import Principal
+
+MAX_TIMEOUT_S: Final = 86_400.0
+
+
+class ToolCall(NamedTuple):
+    """What is called.
+
+    Attributes:
+        name: `capsule.tool`.
+        arguments: By name.
+        principal: On whose behalf.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    principal: Principal
+
+
+def running_daemon(principal: Principal) -> DaemonClient | None:
+    """A connection to the daemon, for a principal; None when none runs, so that a kernel can.
+
+    Raises:
+        DaemonError: One runs, holds the home, and cannot be used.
+    """
+    try:
+        client = DaemonClient.connect(home_path(), principal=principal)
+    except NotRunningError:
+        return None
+    current().info(f"asking the running daemon (process {client.pid})")
+    return client
+
+
+def warn_of_other_workspace(client: DaemonClient, here: Path) -> None:
+    """Say when the daemon works on another project than the one somebody is in.
+
+    A principal that may not see the status is not told.
+    """
+    try:
+        there = client.request("GetStatus").data.get("workspace")
+    except (RemoteError, DaemonError):
+        return
+    if there != str(here):
+        current().warning(f"the daemon's workspace is {there}; restart it here to change that")
+
+
+def ask_daemon(
+    client: DaemonClient, call: ToolCall, *, timeout_s: float | None
+) -> Mapping[str, Any]:
+    """Call the tool; the answer's keys are those of `DaemonClient.call_tool`.
+
+    Raises:
+        RemoteError: As the call would have failed in this process.
+    """
+    limit_s = None if timeout_s is None else min(timeout_s, MAX_TIMEOUT_S)
+    try:
+        return client.call_tool(call.name, call.arguments, timeout_s=limit_s)
+    except RemoteError as error:
+        if error.code == "tool.not-found":
+            _explain_absence(client, call)
+        raise
+
+
+def _explain_absence(client: DaemonClient, call: ToolCall) -> None:
+    """Raise the reason for which the tool's capsule was left out, if that is why it is absent."""
+    try:
+        problems = client.request("GetStatus").data["problems"]
+    except RemoteError:
+        return
+    for problem in problems:
+        if call.name.startswith(f"{problem['capsule']}."):
+            raise remote_error(problem["answer"])
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """The arguments of a call, as somebody wrote them.
+
+    Raises:
+        ToolError: `tool.arguments`; no JSON object.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ToolError(f"--args is not JSON: {error}", code="tool.arguments") from error
+    if not isinstance(values, dict):
+        raise ToolError(
+            "--args has to be a JSON object",
+            code="tool.arguments",
+            hint="""for example --args '{"name": "Ada"}'""",
+        )
+    return values
+
+
+def show_answer(call: ToolCall, *, content: str, is_error: bool) -> None:
+    """Print what the tool said.
+
+    Raises:
+        ToolError: It said that it failed.
+    """
+    if is_error:
+        raise ToolError(f"{call.name} failed: {content}")
+    current().result(_value(content), text=content)
+
+
+def _value(content: str) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content
