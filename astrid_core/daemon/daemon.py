@@ -103,8 +103,8 @@ class Daemon:
             raise
         self._server.start()
         self._files.write_ready()
-        notify("READY=1")
         logger.info("ready: process {}, {} capsules", os.getpid(), len(self._kernel.capsules()))
+        notify("READY=1")
 
     async def _close(self) -> None:
         notify("STOPPING=1")

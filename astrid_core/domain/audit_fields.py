@@ -25,6 +25,7 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "audit": "bytes# entries# first# hash last# reason seq#",
     "bus": "bytes claimed",
     "capsule": "component_hash source state version",
+    "client": "",
     "elicit": "key kind",
     "fs": "bytes calls content_hash path to",
     "http": "host method status",

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 
 from loguru import logger
 
+from astrid_core.domain.capability import Group
 from astrid_core.domain.kernel_request import METHODS
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
 from astrid_core.domain.payload_message import format_timestamp
+from astrid_core.domain.profile import Profile
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.domain.request_rate import RequestRate
 from astrid_core.domain.topic import check_publish_topic, check_subscribe_pattern
@@ -194,8 +196,8 @@ class ClientAccess:
     ) -> Callable[[], None]:
         """Hear messages that match and concern the client's principal.
 
-        Whether it may is looked at again after every change of the principal's profile, before the
-        next message.
+        Whether it may is looked at again after every change of the principal's profile or of the
+        groups, before the next message.
 
         Args:
             pattern: As the client wrote it.
@@ -212,25 +214,30 @@ class ClientAccess:
         """
         check_subscribe_pattern(pattern)
         self._check_subscription(principal, pattern)
-        allowed = (self._parts.profiles.profile(principal), True)
+        seen = (*self._standing(principal), True)
 
         def hear(envelope: Envelope) -> None:
-            nonlocal allowed
+            nonlocal seen
             if not may_hear(principal, envelope.principal):
                 return
             try:
-                profile = self._parts.profiles.profile(principal)
-                if profile is not allowed[0]:
-                    allowed = (profile, False)
+                profile, groups = self._standing(principal)
+                if profile is not seen[0] or groups is not seen[1]:
+                    seen = (profile, groups, False)
                     self._check_subscription(principal, pattern)
-                    allowed = (profile, True)
+                    seen = (profile, groups, True)
             except (DeniedError, ConfigError) as error:
                 logger.debug("{} does not hear {} any more: {}", principal, pattern, error)
                 return
-            if allowed[1]:
+            if seen[2]:
                 deliver(envelope)
 
         return self._parts.bus.add_listener(pattern, hear)
+
+    def _standing(self, principal: Principal) -> tuple[Profile, Mapping[str, Group]]:
+        """What its rights follow from; the same objects while nothing changes."""
+        authority = self._parts.principals.authority
+        return authority.profiles.profile(principal), authority.groups.groups()
 
     def _check_subscription(self, principal: Principal, pattern: str) -> None:
         self._check_request(principal, "Subscribe")

@@ -194,11 +194,11 @@ class Client:
 
     def __init__(self, path: Path, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(timeout_s)
         self._arrived = bytearray()
         self._requests = 0
         try:
-            self.socket.connect(str(path))
+            self.socket.connect(str(path))  # blocking: a full queue is waited for, not an error
+            self.socket.settimeout(timeout_s)
         except BaseException:
             self.socket.close()
             raise
