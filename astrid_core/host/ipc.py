@@ -31,6 +31,7 @@ from astrid_core.host.pollable import Pollable
 from astrid_core.host.subscription import Subscription
 from astrid_hookspecs.buses import Attribution, Batch, BusSubscription, Envelope
 from astrid_hookspecs.engines import WitError
+from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.values import Principal, is_principal
 
 MAX_SUBSCRIPTIONS: Final = 128
@@ -112,12 +113,17 @@ class IpcHost(HostPackage):
     def publish_as(self, topic: str, payload: str, principal: str) -> None:
         """Publish in the name of another principal, as a claim. Only for uplinks."""
         instance = self.instance
-        instance.services.gate.check_publish_as(instance.grants, instance.principal, principal)
-        if not is_principal(principal):
-            raise WitError("invalid-input")
-        self._publish(
-            topic, payload, principal=Principal(principal), attribution=Attribution.CLAIMED
+        services, claimed = instance.services, Principal(principal)
+        is_valid = is_principal(principal)
+        services.gate.check_publish_as(
+            instance.grants,
+            instance.principal,
+            claimed,
+            enabled=not is_valid or services.profiles.is_enabled(claimed),
         )
+        if not is_valid:
+            raise WitError("invalid-input")
+        self._publish(topic, payload, principal=claimed, attribution=Attribution.CLAIMED)
 
     @handles("subscribe")
     def subscribe(self, topic_pattern: str) -> Subscription:
@@ -128,7 +134,7 @@ class IpcHost(HostPackage):
         queue = self._prepared.pop(topic_pattern, None)
         if queue is None:
             queue = self.instance.services.bus.subscribe(topic_pattern)
-        subscription = Subscription(queue, exact=is_exact, dropped=self._forget)
+        subscription = Subscription(queue, exact=is_exact, hears=self._hears, dropped=self._forget)
         self._live.add(subscription)
         self.instance.hold(subscription)
         return subscription
@@ -236,6 +242,21 @@ class IpcHost(HostPackage):
     def _received(self, batch: Batch) -> EnvelopeRecord:
         self.instance.follow(batch.messages)
         return EnvelopeRecord([_record(message) for message in batch.messages], 0, batch.lagged)
+
+    def _hears(self, principal: Principal | None) -> bool:
+        """Whether messages of a principal reach this guest.
+
+        Memory of a call instance is one principal's: it hears that one and the kernel. A run loop
+        serves everybody who is not switched off. Spec: kernel-and-security 16 D-34.
+        """
+        if principal is None:
+            return True
+        if self.instance.purpose != "run" and principal != self.instance.principal:
+            return False
+        try:
+            return self.instance.services.profiles.is_enabled(principal)
+        except ConfigError:  # a damaged profile is nobody's permission
+            return False
 
     def _forget(self, subscription: Subscription) -> None:
         self._live.discard(subscription)

@@ -33,8 +33,10 @@ class Gate(Protocol):
         """May the capsule make this kernel request?"""
         ...
 
-    def check_publish_as(self, grants: CapsuleGrants, principal: Principal, claimed: str) -> object:
-        """May the capsule speak for somebody else?"""
+    def check_publish_as(
+        self, grants: CapsuleGrants, principal: Principal, claimed: Principal, *, enabled: bool
+    ) -> object:
+        """May the capsule speak for somebody else, who is enabled or not?"""
         ...
 
     def check_subscribe(self, grants: CapsuleGrants, principal: Principal, pattern: str) -> object:
@@ -71,6 +73,10 @@ class Profiles(Protocol):
         Raises:
             ConfigError: It cannot be read; the host function refuses.
         """
+        ...
+
+    def is_enabled(self, principal: Principal) -> bool:
+        """Whether the principal is switched on; raises as `quotas`."""
         ...
 
 

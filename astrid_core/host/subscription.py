@@ -8,6 +8,7 @@ from typing import Final
 
 from astrid_core.domain.topic import matches_acl
 from astrid_hookspecs.buses import Batch, BusSubscription
+from astrid_hookspecs.values import Principal
 
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
@@ -19,6 +20,7 @@ class Subscription:
         queue: The bus subscription; owned.
         exact: Deliver only what the access-list matcher accepts. Set for a handler's topic that no
             grant covers: the handler stands for one level, the receiver matcher for a subtree.
+        hears: Whether messages of a principal may be delivered; asked once per batch.
         dropped: Told when the guest is done with it.
     """
 
@@ -27,20 +29,27 @@ class Subscription:
         queue: BusSubscription,
         *,
         exact: bool,
+        hears: Callable[[Principal | None], bool],
         dropped: Callable[[Subscription], None],
     ) -> None:
         self._queue = queue
         self._exact = exact
+        self._hears = hears
         self._dropped = dropped
         self._closed = False
 
     def take(self) -> Batch:
-        """What is queued: messages of one principal, at most 1 MiB together."""
+        """What is queued: messages of one principal, at most 1 MiB together.
+
+        Messages that may not be delivered are dropped here, not counted as lost.
+        """
         lagged = 0
         while True:
             batch = self._queue.take(max_bytes=MAX_BATCH_BYTES)
             lagged += batch.lagged
             messages = batch.messages
+            if messages and not self._hears(messages[0].principal):
+                messages = ()
             if self._exact:
                 messages = tuple(
                     message

@@ -33,6 +33,10 @@ class ProfileStore:
         """The principal's limits; raises as `profile`."""
         return self.profile(principal).quotas
 
+    def is_enabled(self, principal: Principal) -> bool:
+        """Whether the principal is switched on; raises as `profile`."""
+        return self.profile(principal).enabled
+
     def profile(self, principal: Principal) -> Profile:
         """The principal's profile; the default one when there is no file.
 

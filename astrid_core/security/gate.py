@@ -213,11 +213,19 @@ class Gate:
             )
         return self._ask_policies(request, rule="kernel-request")
 
-    def check_publish_as(self, grants: CapsuleGrants, principal: Principal, claimed: str) -> Grant:
+    def check_publish_as(
+        self, grants: CapsuleGrants, principal: Principal, claimed: Principal, *, enabled: bool
+    ) -> Grant:
         """May the capsule speak for somebody else?
 
+        Args:
+            grants: Of the capsule.
+            principal: For whom it acts.
+            claimed: For whom it wants to speak; not checked yet.
+            enabled: The profile switch of `claimed`.
+
         Raises:
-            CapabilityDeniedError: The manifest lacks the `uplink` flag.
+            CapabilityDeniedError: The manifest lacks the `uplink` flag, or `claimed` is disabled.
             PolicyDeniedError: A policy refused.
 
         Spec: astrid:ipc@1.0.0 publish-as.
@@ -232,6 +240,7 @@ class Gate:
                 message=f"capsule {grants.capsule!r} may not publish for another principal",
                 hint="set uplink = true below [capabilities] in Capsule.toml",
             )
+        self._check_enabled(request, enabled=enabled, who=claimed)
         return self._ask_policies(request, rule="capabilities.uplink")
 
     def check_subscribe(self, grants: CapsuleGrants, principal: Principal, pattern: str) -> Grant:
@@ -292,13 +301,16 @@ class Gate:
             "[capabilities] in its Capsule.toml",
         )
 
-    def _check_enabled(self, request: AuthzRequest, *, enabled: bool) -> None:
+    def _check_enabled(
+        self, request: AuthzRequest, *, enabled: bool, who: Principal | None = None
+    ) -> None:
         if not enabled:
+            named = who or request.principal
             raise self._refuse(
                 request,
                 rule="profile.enabled",
-                message=f"principal {request.principal!r} is disabled",
-                hint=f"set enabled = true in etc/profiles/{request.principal}.toml",
+                message=f"principal {named!r} is disabled",
+                hint=f"set enabled = true in etc/profiles/{named}.toml",
             )
 
     def _check_acl(self, request: AuthzRequest, acl: tuple[str, ...], *, table: str) -> Grant:

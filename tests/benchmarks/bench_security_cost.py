@@ -41,6 +41,9 @@ class _OneProfile:
     def quotas(self, _principal: str) -> Quotas:
         return DEFAULT_PROFILE.quotas
 
+    def is_enabled(self, _principal: str) -> bool:
+        return True
+
 
 class _NoBudget:
     """Counts nothing."""

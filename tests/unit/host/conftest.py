@@ -27,7 +27,7 @@ from astrid_hookspecs.authz import Vote
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call, Caller, CapsuleSpec, InterceptorBinding, Limits, WitError
-from astrid_hookspecs.errors import AuditError
+from astrid_hookspecs.errors import AuditError, ConfigError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -78,6 +78,8 @@ class World:
     files: Files = field(default_factory=NoFiles)
     audited: list[AuditEntry] = field(default_factory=list)
     audit_fails: bool = False
+    disabled: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
 
     def services(self) -> HostServices:
         world = self
@@ -90,6 +92,11 @@ class World:
             def quotas(self, principal: str) -> TestQuotas:
                 del principal
                 return world.quotas
+
+            def is_enabled(self, principal: str) -> bool:
+                if principal in world.damaged:
+                    raise ConfigError("the profile cannot be read")
+                return principal not in world.disabled
 
         class Directory:
             def capabilities(self, source_id: str) -> frozenset[str] | None:

@@ -308,11 +308,11 @@ def test_recv_wakes_for_a_message(world: Any, call: Any) -> None:
 
 
 def test_90_and_105_a_batch_never_mixes_principals(world: Any, call: Any) -> None:
-    alice = world.open(**ACL)
-    subscription = call(alice, "subscribe", "a.b")[1]
+    run = world.open(purpose="run", **ACL)
+    subscription = call(run, "subscribe", "a.b")[1]
     for name in ("alice", "alice", "bob", "alice"):
         world.emit("a.b", principal=name)
-    batches = [call(alice, RECV, subscription, 0)[1].messages for _ in range(3)]
+    batches = [call(run, RECV, subscription, 0)[1].messages for _ in range(3)]
     assert [[one.principal for one in batch] for batch in batches] == [
         [("verified", "alice")] * 2,
         [("verified", "bob")],
@@ -406,14 +406,41 @@ def test_a_run_loop_acts_for_the_principal_it_received_from(world: Any, call: An
     assert kv_namespace_written(world, call, run) == ["default"]
 
 
-def test_a_call_acts_for_its_own_principal_whatever_it_receives(world: Any, call: Any) -> None:
+def test_a_call_hears_its_own_principal_and_the_kernel_and_nobody_else(
+    world: Any, call: Any
+) -> None:
     alice = world.open(caller=caller(), **ACL)
     subscription = call(alice, "subscribe", "a.b")[1]
+    for name in ("bob", "alice", None, "default"):
+        world.emit("a.b", principal=name)
+    batches = [call(alice, RECV, subscription, 0)[1].messages for _ in range(3)]
+    heard = [message.principal for batch in batches for message in batch]
+    assert heard == [("verified", "alice"), ("system", None)]
+    assert kv_namespace_written(world, call, alice) == ["alice"]
+
+
+def test_what_a_disabled_principal_says_reaches_no_run_loop(world: Any, call: Any) -> None:
+    run = world.open(purpose="run", principal="default", **ACL)
+    subscription = call(run, "subscribe", "a.b")[1]
     world.emit("a.b", principal="bob")
-    call(alice, RECV, subscription, 0)
-    assert kv_namespace_written(world, call, alice) == ["alice"]
-    call(alice, RECV, subscription, 0)
-    assert kv_namespace_written(world, call, alice) == ["alice"]
+    world.disabled.add("bob")
+    world.damaged.add("carol")
+    for name in ("bob", "carol", "alice"):
+        world.emit("a.b", principal=name)
+    messages = call(run, RECV, subscription, 0)[1].messages
+    assert [message.principal for message in messages] == [("verified", "alice")]
+    world.disabled.clear()
+    world.emit("a.b", principal="bob")
+    messages = call(run, RECV, subscription, 0)[1].messages
+    assert [message.principal for message in messages] == [("verified", "bob")]
+
+
+def test_an_uplink_speaks_for_nobody_who_is_disabled(world: Any, call: Any) -> None:
+    uplink = world.open(uplink=True, **ACL)
+    world.disabled.add("bob")
+    assert call(uplink, "publish-as", "x", "1", "bob")[0] == "capability-denied"
+    world.disabled.clear()
+    assert call(uplink, "publish-as", "x", "1", "bob")[0] == "ok"
 
 
 def test_life_cycle_hooks_publish_and_receive_nothing(world: Any, call: Any) -> None:

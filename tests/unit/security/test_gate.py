@@ -16,7 +16,7 @@ from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
 
-ALICE = Principal("alice")
+ALICE, BOB = Principal("alice"), Principal("bob")
 NOTES = CapsuleId("notes")
 GRANTS = CapsuleGrants(
     NOTES,
@@ -97,9 +97,19 @@ def test_kernel_request_denied_when_it_may_change_something(
 
 def test_publish_as_denied_without_the_uplink_flag() -> None:
     with pytest.raises(CapabilityDeniedError) as caught:
-        Recorder().gate().check_publish_as(GRANTS, ALICE, "bob")
+        Recorder().gate().check_publish_as(GRANTS, ALICE, BOB, enabled=True)
     assert caught.value.rule == "capabilities.uplink"
-    assert Recorder().gate().check_publish_as(UPLINK, ALICE, "bob").rule == "capabilities.uplink"
+    granted = Recorder().gate().check_publish_as(UPLINK, ALICE, BOB, enabled=True)
+    assert granted.rule == "capabilities.uplink"
+
+
+def test_publish_as_denied_when_the_other_is_disabled() -> None:
+    recorder = Recorder()
+    with pytest.raises(CapabilityDeniedError) as caught:
+        recorder.gate().check_publish_as(UPLINK, ALICE, BOB, enabled=False)
+    assert caught.value.rule == "profile.enabled"
+    assert "'bob'" in caught.value.message
+    assert recorder.decisions[0].principal == ALICE
 
 
 @pytest.mark.parametrize(
