@@ -6,7 +6,6 @@ import base64
 import datetime as dt
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from astrid_core.cli.capsule_session import open_home
+from astrid_core.cli.moments import parse_moment, utc_text
 from astrid_core.cli.output import current, describe
 from astrid_hookspecs.errors import ChainBrokenError, ConfigError
 
@@ -42,10 +42,8 @@ UntilOption = Annotated[str | None, typer.Option("--until", help="As --since, ex
 
 _HEADERS: Final = ("TIME", "PRINCIPAL", "CAPSULE", "ACTION", "RESOURCE", "OUTCOME", "RULE")
 _OUTCOMES: Final = ("allowed", "denied", "failed")
-_AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
 _KEY_BYTES: Final = 32
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @app.command("verify")
@@ -188,8 +186,8 @@ def _exported(wanted: Query, key: LogKey) -> Iterator[bytes]:
 
     places = _places(open_home().audit)
     if wanted.is_whole:
-        taken = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-        yield from export_chains(places, wanted, key=key, taken=taken.replace("+00:00", "Z"))
+        taken = utc_text(dt.datetime.now(dt.UTC))
+        yield from export_chains(places, wanted, key=key, taken=taken)
     else:
         for row in entries(places, wanted):
             yield json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
@@ -210,7 +208,7 @@ def _query(
         raise ConfigError(
             f"{outcome!r} is no outcome", code="audit.query", hint=f"use {', '.join(_OUTCOMES)}"
         )
-    return Query(principal, action, outcome, capsule, _moment(since), _moment(until))
+    return Query(principal, action, outcome, capsule, parse_moment(since), parse_moment(until))
 
 
 def _log_key() -> LogKey:
@@ -236,29 +234,6 @@ def _places(root: Path) -> AuditPlaces:
     from astrid_core.kernel.audit.places import AuditPlaces  # noqa: PLC0415 - as above
 
     return AuditPlaces(root)
-
-
-def _moment(text: str | None) -> str | None:
-    """RFC 3339 in UTC from what a person types."""
-    if text is None:
-        return None
-    age = _AGE.fullmatch(text)
-    try:
-        if age is not None:
-            seconds = int(age[1]) * _UNIT_S[age[2]]
-            moment = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
-        else:
-            moment = dt.datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"{text[:40]!r} is no time",
-            code="audit.query",
-            hint="use 2026-05-01, 2026-05-01T12:00:00Z, or an age such as 30m, 2h, 7d",
-        ) from error
-    if moment.tzinfo is None:
-        moment = moment.astimezone()
-    utc = moment.astimezone(dt.UTC)
-    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _show(rows: Iterable[Row]) -> None:

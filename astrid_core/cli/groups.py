@@ -61,6 +61,9 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "status": LazyCommand(
         "astrid_core.cli.daemon_status:status", "Show whether the daemon runs, and what it has"
     ),
+    "ps": LazyCommand("astrid_core.cli.daemon_lists:ps", "List the daemon's capsules"),
+    "who": LazyCommand("astrid_core.cli.daemon_lists:who", "List the daemon's clients"),
+    "logs": LazyCommand("astrid_core.cli.logs:logs", "Show what daemon and capsules have logged"),
     "plugins": LazyCommand(
         "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
     ),

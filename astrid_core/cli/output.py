@@ -129,6 +129,17 @@ class Output:
         if shown:
             self._write(self._out, clean(shown))
 
+    def row(self, value: object, *, text: str) -> None:
+        """Print one part of a result that has no end: a line of JSON, or a line for people.
+
+        Args:
+            value: What a program reads, an object on one line.
+            text: What a person reads.
+        """
+        if self.is_json:
+            text = json.dumps(_plain(value), ensure_ascii=True)
+        self._write(self._out, clean_line(text))
+
     def success(self, message: str) -> None:
         """A `✓` line on stdout; nothing under JSON, where the result says it."""
         if not self.is_json:

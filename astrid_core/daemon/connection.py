@@ -31,6 +31,7 @@ from astrid_core.daemon.handshake import (
     reply,
 )
 from astrid_core.daemon.outbox import Outbox
+from astrid_core.daemon.peer import peer_pid
 from astrid_core.domain.kernel_request import lag_frame
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
@@ -98,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._since = loop.time()
         self._client_version = ""
+        self._pid = peer_pid(sock)
         self._reader = FrameReader(limit=MAX_HANDSHAKE_BYTES)
         self._outbox = Outbox(
             sock.dup(),
@@ -139,6 +141,7 @@ class Connection(asyncio.Protocol):
         """Facts about the client, for the status."""
         return {
             "principal": self.principal,
+            "pid": self._pid,
             "client_version": self._client_version,
             "connected_secs": int(self._loop.time() - self._since),
             "id": self.source_id,
