@@ -18,7 +18,8 @@ from astrid_vfs_overlay.diff import Item, content_digest, upper_pieces
 from astrid_vfs_overlay.journal import Entry, drop_entry, read_entries, write_entries
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import digest_of, lower_digest, lower_pieces, lower_stat
-from astrid_vfs_overlay.nodes import Place, ancestors, is_within, join, redirects, split
+from astrid_vfs_overlay.nodes import Place, ancestors, join, redirects, split
+from astrid_vfs_overlay.path_set import PathSet
 from astrid_vfs_overlay.recovery import recover_path
 
 _DIRECTORY: Final = "directory"
@@ -82,6 +83,7 @@ class Applier:
         self._committed: list[str] = []
         self._conflicts: set[str] = set()
         self._failed: dict[str, str] = {}
+        self._stuck = PathSet()
         self._needed: frozenset[str] = frozenset()
 
     def fail(self, item: Item, error: AstridError) -> None:
@@ -90,6 +92,7 @@ class Applier:
             self._conflicts.add(item.path)
         else:
             self._failed[item.path] = error.message
+            self._stuck.add(item.path)
 
     def run(self) -> None:
         """Do it; whatever the lower layer refuses is in the report, and the rest goes on."""
@@ -234,9 +237,8 @@ class Applier:
                 raise VfsError("it is gone", code="vfs.conflict") from None
 
     def _remove_directory(self, item: Item) -> None:
-        for path in self._failed:
-            if path != item.path and is_within(path, item.path):
-                raise VfsError("something in it could not be removed")
+        if self._stuck.has_below(item.path):
+            raise VfsError("something in it could not be removed")
         try:
             self._lower.rmdir(item.path)
         except VfsError as error:

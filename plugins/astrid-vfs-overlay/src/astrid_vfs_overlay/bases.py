@@ -13,7 +13,8 @@ from astrid_hookspecs.vfs_paths import MAX_PATH_BYTES
 from astrid_vfs_overlay.database import Database
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import Base, all_names, is_lower_directory, observe
-from astrid_vfs_overlay.nodes import Node, directories, is_within, join
+from astrid_vfs_overlay.nodes import Node, directories, join
+from astrid_vfs_overlay.path_set import PathSet
 
 _LAST: Final = "\U0010ffff" * MAX_PATH_BYTES
 _BELOW: Final = "path = ? OR (path > ? AND path < ?)"
@@ -112,7 +113,8 @@ def _children(layers: Layers, path: str, node: Node | None) -> list[tuple[str, N
 
 
 def _covered(bases: Mapping[str, Base], tops: Collection[str]) -> dict[str, Base]:
-    return {path: base for path, base in bases.items() if any(is_within(path, top) for top in tops)}
+    kept = PathSet(tops)
+    return {path: base for path, base in bases.items() if kept.covers(path)}
 
 
 def _range(path: str) -> tuple[str, str, str]:

@@ -76,13 +76,18 @@ class Blobs:
         """
         flags = os.O_RDWR | _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0)
         try:
-            return os.open(str(blob), flags, 0o600, dir_fd=self._directory)
+            return os.open(str(blob), flags, 0o600, dir_fd=self._number())
         except OSError as error:
             raise vfs_error(error) from error
 
     def remove(self, blob: int, size: int) -> None:
-        """Delete a content of `size` bytes and give them back."""
-        os.unlink(str(blob), dir_fd=self._directory)
+        """Delete a content of `size` bytes and give them back.
+
+        Raises:
+            VfsError: `vfs.closed`.
+            OSError: It cannot be deleted.
+        """
+        os.unlink(str(blob), dir_fd=self._number())
         self.budget.grow(-size)
 
     def stat(self, blob: int) -> os.stat_result:
@@ -99,14 +104,26 @@ class Blobs:
                         os.unlink(entry.name, dir_fd=self._directory)
 
     def sync(self) -> None:
-        """Make names of contents durable."""
-        os.fsync(self._directory)
+        """Make names of contents durable.
+
+        Raises:
+            VfsError: As the operating system answered.
+        """
+        try:
+            os.fsync(self._number())
+        except OSError as error:
+            raise vfs_error(error) from error
 
     def close(self) -> None:
         """Release; closing twice is not an error."""
         if self._directory >= 0:
             os.close(self._directory)
             self._directory = -1
+
+    def _number(self) -> int:
+        if self._directory < 0:
+            raise VfsError("it is closed", code="vfs.closed")
+        return self._directory
 
 
 class BlobWriter:
@@ -152,14 +169,13 @@ class BlobWriter:
 
         Args:
             modified_ns: Time of the last change to keep.
-            durable: Wait for the disk.
+            durable: Wait for the disk. The name is made durable by the transaction that uses it.
         """
         try:
             if modified_ns is not None:
                 os.utime(self._file, ns=(modified_ns, modified_ns))
             if durable:
                 os.fsync(self._file)
-                self._blobs.sync()
         except OSError as error:
             raise vfs_error(error) from error
         os.close(self._file)
@@ -171,7 +187,7 @@ class BlobWriter:
             os.close(self._file)
             self._file = -1
         # What cannot be deleted now is collected when the store is opened the next time.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, VfsError):
             self._blobs.remove(self.number, self.size)
 
 

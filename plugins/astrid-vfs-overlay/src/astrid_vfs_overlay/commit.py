@@ -12,7 +12,8 @@ from astrid_vfs_overlay.diff import Diff, Item
 from astrid_vfs_overlay.edit import Edit
 from astrid_vfs_overlay.journal import drop_entry
 from astrid_vfs_overlay.layers import Layers
-from astrid_vfs_overlay.nodes import WHITEOUT, ancestors, directories, is_within, join, redirects
+from astrid_vfs_overlay.nodes import WHITEOUT, ancestors, directories, join, redirects
+from astrid_vfs_overlay.path_set import PathSet
 from astrid_vfs_overlay.unfold import unfold_within
 
 
@@ -69,24 +70,22 @@ class Selection:
     """
 
     def __init__(self, layers: Layers, paths: Iterable[str]) -> None:
-        self._layers = layers
         self._diff = Diff(layers)
-        self._whole = set(paths)
+        self._whole: set[str] = set()
         self._single: set[str] = set()
+        self._looked_at: set[str] = set()
+        self._covered = PathSet()
+        self._places: dict[str, list[str]] = {}
+        for place, source in redirects(layers.root):
+            self._places.setdefault(source, []).append(place)
+        self._select(set(paths))
         self.items: list[Item] = []
-        self.tops: set[str] = set()
-        while True:
-            self.look_again()
-            new_whole, new_single = self._moved_along(), self._directories_above()
-            if new_whole <= self._whole and new_single <= self._single:
-                break
-            self._whole |= new_whole
-            self._single |= new_single
+        self.look_again()
         self.tops = self._whole | self._single
 
     def covers(self, path: str) -> bool:
         """Whether a path is selected with all below it."""
-        return any(is_within(path, top) for top in self._whole)
+        return self._covered.covers(path)
 
     def look_again(self) -> None:
         """Find the changes of the selection anew."""
@@ -97,22 +96,33 @@ class Selection:
                 items[path] = item
         self.items = [items[path] for path in sorted(items, key=str.encode)]
 
-    def _moved_along(self) -> set[str]:
-        """Places that show something of the lower paths that are about to change."""
-        changing = [item.path for item in self.items if item.below is not None]
-        return {
-            place
-            for place, source in redirects(self._layers.root)
-            if any(is_within(path, source) for path in changing)
-        }
+    def _select(self, more: set[str]) -> None:
+        """Select paths, and what they cannot do without; each change is looked at once."""
+        while more:
+            self._whole |= more
+            for path in more:
+                self._covered.add(path)
+            found = self._diff.items(more)
+            for item in found:  # which grows meanwhile
+                found += self._directories_above(item)
+            more = {
+                place
+                for item in found
+                if item.below is not None
+                for source in (item.path, *ancestors(item.path))
+                for place in self._places.get(source, ())
+                if not self.covers(place)
+            }
 
-    def _directories_above(self) -> set[str]:
+    def _directories_above(self, item: Item) -> list[Item]:
         """Directories that have to be made before something in them can be."""
-        return {
-            above
-            for item in self.items
-            if item.shown is not None
-            for above in ancestors(item.path)
-            if not self.covers(above)
-            and (above in self._single or self._diff.item(above) is not None)
-        }
+        made = []
+        for above in ancestors(item.path) if item.shown is not None else ():
+            if above in self._looked_at or self.covers(above):
+                continue
+            self._looked_at.add(above)
+            change = self._diff.item(above)
+            if change is not None:
+                self._single.add(above)
+                made.append(change)
+        return made

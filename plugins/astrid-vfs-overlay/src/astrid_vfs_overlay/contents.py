@@ -10,7 +10,7 @@ from astrid_vfs_overlay.blobs import BlobWriter
 from astrid_vfs_overlay.copy_up import PERMISSIONS, copy_up, need_regular, parent_of, touch
 from astrid_vfs_overlay.edit import Edit
 from astrid_vfs_overlay.handles import UpperFile, let_go, open_lower
-from astrid_vfs_overlay.layers import Layers, not_found
+from astrid_vfs_overlay.layers import Layers, closed, not_found
 from astrid_vfs_overlay.namespace import ask
 from astrid_vfs_overlay.nodes import Node
 
@@ -66,6 +66,9 @@ def replace_file(
         writer.discard()
         raise
     with layers.lock:
+        if layers.closed:
+            writer.discard()
+            raise closed()
         node = _swap(layers, path, writer, mode=mode, only_if=only_if)
         return layers.node_stat(node)
 

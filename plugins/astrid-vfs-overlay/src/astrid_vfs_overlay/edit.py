@@ -55,6 +55,9 @@ class Edit:
             self._take_back()
             return
         try:
+            if self.layers.db.durable:
+                # A name of a content that is lost, while the database knows it, is a damaged store.
+                self.layers.blobs.sync()
             self.layers.db.commit()
         except BaseException:
             self._take_back()

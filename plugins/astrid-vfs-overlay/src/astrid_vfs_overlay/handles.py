@@ -171,6 +171,7 @@ class FollowingFile:
         self._path = path
         self._first = file
         self._file = file
+        self._closed = False
 
     def read_at(self, offset: int, size: int) -> bytes:
         """As `VfsFile.read_at`."""
@@ -199,6 +200,7 @@ class FollowingFile:
     def close(self) -> None:
         """As `VfsFile.close`."""
         with self._layers.readers_lock:
+            self._closed = True
             known = self._layers.followers.get(self._path)
             if known is not None:
                 known.discard(self)
@@ -209,7 +211,11 @@ class FollowingFile:
 
     def follow(self, file: UpperFile) -> None:
         """Show another file from now on; the first one stays open for a read under way."""
-        self._file = file
+        with self._layers.readers_lock:
+            if not self._closed:
+                self._file = file
+                return
+        file.close()  # its reader was closed meanwhile
 
 
 def follow(layers: Layers, path: str, node: Node) -> None:

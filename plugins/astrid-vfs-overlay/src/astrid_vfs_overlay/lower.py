@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from astrid_hookspecs.errors import VfsError, VfsNotFoundError
+from astrid_hookspecs.errors import PathEscapeError, VfsError, VfsNotFoundError
 from astrid_hookspecs.vfs import NodeKind, NodeStat, VfsDirectory, VfsFile
 
 MAX_COPY_BYTES: Final = 50 * 1024 * 1024
@@ -120,7 +120,7 @@ def readable_digest(lower: VfsDirectory, path: str) -> bytes | None:
     """As `lower_digest`; None also for what the lower layer refuses to read."""
     try:
         return lower_digest(lower, path)
-    except VfsError:
+    except (VfsError, PathEscapeError):  # the second: a file that may have a name outside
         return None
 
 

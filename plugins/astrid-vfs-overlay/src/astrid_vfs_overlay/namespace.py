@@ -15,6 +15,8 @@ from astrid_vfs_overlay.lower import lower_stat, observe
 from astrid_vfs_overlay.nodes import WHITEOUT, Node, Place, is_within, join
 
 _NEW_DIRECTORY = 0o755
+_MAX_TARGET_BYTES = 4095
+"""As long as a disk takes it: a commit could not make others."""
 
 
 def mkdir(layers: Layers, path: str) -> None:
@@ -33,9 +35,9 @@ def mkdir(layers: Layers, path: str) -> None:
 def symlink(layers: Layers, target: str, path: str) -> None:
     """As `VfsDirectory.symlink`."""
     layers.need_room()
-    if not target or "\0" in target:
-        raise VfsError("a link needs a target without NUL", code="vfs.invalid-path")
     _need_text(target)
+    if not target or "\0" in target or len(target.encode()) > _MAX_TARGET_BYTES:
+        raise VfsError("the target is no path", code="vfs.invalid-path")
     _need_free(layers, path)
     with Edit(layers) as edit:
         parent, name = parent_of(edit, path)

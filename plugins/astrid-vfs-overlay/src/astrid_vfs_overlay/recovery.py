@@ -11,10 +11,10 @@ from typing import Literal
 
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.vfs_paths import temporary_name
-from astrid_vfs_overlay.diff import upper_pieces
+from astrid_vfs_overlay.diff import Diff, upper_pieces
 from astrid_vfs_overlay.journal import Entry, drop_entry, forget_entry, read_entries
 from astrid_vfs_overlay.layers import Layers
-from astrid_vfs_overlay.lower import lower_digest, lower_pieces, lower_stat
+from astrid_vfs_overlay.lower import lower_digest, lower_pieces
 from astrid_vfs_overlay.nodes import Place, find, join, parts, split
 
 Fate = Literal["none", "remove", "put-back", "keep"]
@@ -83,12 +83,8 @@ def _recover(layers: Layers, entry: Entry) -> None:
 
 
 def _is_settled(layers: Layers, entry: Entry) -> bool:
-    """Whether the lower layer now really has the path as the overlay shows it."""
-    below = lower_stat(layers.lower, entry.path)
-    shown = layers.stat(find(layers.root, parts(entry.path)))
-    if below is None or shown is None:
-        return below is None and shown is None
-    return below.kind == shown.kind
+    """Whether the lower layer now really has the path as the overlay shows it, mode included."""
+    return Diff(layers).item(entry.path) is None
 
 
 def _is_beginning(layers: Layers, entry: Entry, temporary: str) -> bool:

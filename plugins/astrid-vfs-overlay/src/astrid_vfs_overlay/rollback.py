@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable
 
 from astrid_vfs_overlay.bases import forget_within
@@ -10,7 +11,7 @@ from astrid_vfs_overlay.diff import Diff, outermost
 from astrid_vfs_overlay.edit import Edit
 from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.lower import all_names, lower_stat
-from astrid_vfs_overlay.nodes import WHITEOUT, Node, is_within, join, parts, redirects
+from astrid_vfs_overlay.nodes import WHITEOUT, Node, ancestors, join, parts, redirects
 from astrid_vfs_overlay.settle import prune
 from astrid_vfs_overlay.unfold import unfold
 
@@ -32,22 +33,30 @@ def _consistent(layers: Layers, tops: Iterable[str]) -> set[str]:
     A lower path shows at one place only. So a directory that shows another lower path than its own
     goes back together with that path.
     """
-    selected = set(tops)
-    moves = list(redirects(layers.root))
-    while True:
-        more = {
-            path
-            for place, source in moves
-            if any(
-                is_within(top, end) or is_within(end, top)
-                for top in selected
-                for end in (place, source)
-            )
-            for path in (place, source)
-        }
-        if more <= selected:
-            return selected
-        selected |= more
+    others: dict[str, list[str]] = {}
+    for place, source in redirects(layers.root):
+        others.setdefault(place, []).append(source)
+        others.setdefault(source, []).append(place)
+    ends = sorted(f"{end}/" for end in others)
+    selected: set[str] = set()
+    waiting = list(tops)
+    while waiting:
+        top = waiting.pop()
+        if top in selected:
+            continue
+        selected.add(top)
+        for end in (*_ends_below(ends, top), *ancestors(top)):
+            if end in others:
+                waiting += (end, *others.pop(end))
+    return selected
+
+
+def _ends_below(ends: list[str], top: str) -> list[str]:
+    """Those at and below a path; each is followed by a slash, so that they sort side by side."""
+    if not top:
+        return [end[:-1] for end in ends]
+    first, after = (bisect.bisect_left(ends, f"{top}{sign}") for sign in "/0")
+    return [end[:-1] for end in ends[first:after]]
 
 
 def _restore(edit: Edit, path: str) -> None:
