@@ -9,27 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from astrid_core.domain.error_fields import error_fields
-from astrid_core.domain.kernel_request import KernelRequest, RequestError, text_param
+from astrid_core.domain.kernel_request import KernelRequest, Reply, RequestError, text_param
 from astrid_core.kernel.install.sources import find_source
 from astrid_core.kernel.kernel import Kernel
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.errors import CapsuleError
-
-
-class Reply(NamedTuple):
-    """An answer that is not an error.
-
-    Attributes:
-        status: As the reference names it for the method.
-        data: Encodable as JSON.
-    """
-
-    status: str
-    data: object
-
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Reply]]
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from astrid_core.daemon.connection import Connection
-from astrid_core.daemon.failures import for_client
-from astrid_core.daemon.requests import Reply, Requests
+from astrid_core.daemon.requests import Requests
 from astrid_core.daemon.tool_call import ClientCall
 from astrid_core.domain.kernel_request import (
     KernelRequest,
+    Reply,
     answer,
     client_frame,
     error_answer,
@@ -33,8 +33,9 @@ from astrid_core.domain.kernel_request import (
 )
 from astrid_core.domain.payload import PayloadError
 from astrid_core.domain.payload_message import WireMessage, format_timestamp, parse_message
-from astrid_core.domain.topic import REQUEST_PREFIX, check_publish_topic
+from astrid_core.domain.topic import REQUEST_PREFIX, check_publish_topic, is_admin_request
 from astrid_core.kernel.clients import ClientAccess
+from astrid_core.kernel.failures import for_client
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import AstridError, QuotaExceededError, RemoteProtocolError
 from astrid_hookspecs.values import NIL_SOURCE, Principal, parse_principal
@@ -42,6 +43,8 @@ from astrid_hookspecs.values import NIL_SOURCE, Principal, parse_principal
 MAX_SUBSCRIPTIONS: Final = 128
 THREADS: Final = 4
 CLOSE_TIMEOUT_S: Final = 10.0
+
+ResultT = TypeVar("ResultT")
 
 
 class _Subscription(NamedTuple):
@@ -97,6 +100,8 @@ class Router:
             if message.topic.startswith(REQUEST_PREFIX):
                 request = parse_request(message.kind, message.payload)
                 self._request(connection, topic, request, principal, attribution)
+            elif is_admin_request(message.topic):
+                self._begin(connection, self._manage(connection, topic, principal, message))
             else:
                 self._clients.publish(
                     message.topic,
@@ -148,10 +153,22 @@ class Router:
             call = ClientCall(connection, topic, request, loop=self._loop)
             call.start(self._clients, principal, attribution)
             return
+        self._begin(connection, self._serve(connection, topic, principal, request))
+
+    def _begin(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         connection.begin()
-        task = self._loop.create_task(self._serve(connection, topic, principal, request))
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _manage(
+        self, connection: Connection, topic: str, principal: Principal, message: WireMessage
+    ) -> None:
+        payload = await self._in_thread(
+            self._clients.admin.answer, principal, message.kind, message.payload
+        )
+        self._send(connection, topic, payload)
+        connection.done()
 
     async def _serve(
         self, connection: Connection, topic: str, principal: Principal, request: KernelRequest
@@ -180,9 +197,9 @@ class Router:
             await self._in_thread(self._clients.record_failure, principal, request.method, problem)
             return error_answer(problem, request_id=request.request_id)
 
-    async def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
+    async def _in_thread(self, work: Callable[..., ResultT], *arguments: object) -> ResultT:
         """Run what may wait for a policy or the disk on a thread that nothing slower uses."""
-        await self._loop.run_in_executor(self._threads, partial(work, *arguments))
+        return await self._loop.run_in_executor(self._threads, partial(work, *arguments))
 
     async def _reply(
         self, connection: Connection, principal: Principal, request: KernelRequest

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from astrid_core.daemon.connection import Connection
-from astrid_core.daemon.failures import for_client
 from astrid_core.domain.kernel_request import (
     KernelRequest,
     RequestError,
@@ -23,6 +22,7 @@ from astrid_core.domain.kernel_request import (
     text_param,
 )
 from astrid_core.kernel.clients import ClientAccess
+from astrid_core.kernel.failures import for_client
 from astrid_core.kernel.tools import Outcome, ToolResult
 from astrid_hookspecs.buses import Attribution
 from astrid_hookspecs.cancel import CancelToken

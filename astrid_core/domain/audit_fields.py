@@ -21,6 +21,7 @@ CUT_MARK: Final = "...[cut]"
 _MAX_UINT: Final = 2**64 - 1
 
 _FAMILIES: Final[Mapping[str, str]] = {
+    "admin": "method",
     "approval": "request response path scope",
     "audit": "bytes# entries# first# hash last# reason seq#",
     "bus": "bytes claimed",

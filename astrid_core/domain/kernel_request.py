@@ -6,14 +6,21 @@ that it needs. Spec: kernel-and-security 4.1, 16 D-13, D-14.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
 from astrid_core.domain.error_fields import error_fields
 from astrid_core.domain.payload import RAW_JSON, parse_json
-from astrid_core.domain.topic import LAG_TOPIC, REQUEST_PREFIX, RESPONSE_PREFIX
+from astrid_core.domain.topic import (
+    ADMIN_PREFIX,
+    ADMIN_RESPONSE_PREFIX,
+    LAG_TOPIC,
+    REQUEST_PREFIX,
+    RESPONSE_PREFIX,
+    is_admin_request,
+)
 from astrid_hookspecs.errors import AstridError, ProtocolError
 from astrid_hookspecs.values import NIL_SOURCE
 
@@ -61,7 +68,7 @@ class KernelRequest(NamedTuple):
     """A request whose form is right.
 
     Attributes:
-        method: A key of `METHODS`.
+        method: One of the methods that were asked for.
         params: Not looked at.
         request_id: Echoed in the answer; None when the client gave none.
     """
@@ -71,11 +78,25 @@ class KernelRequest(NamedTuple):
     request_id: str | None
 
 
+class Reply(NamedTuple):
+    """An answer that is not an error.
+
+    Attributes:
+        status: As the reference names it for the method.
+        data: Encodable as JSON.
+    """
+
+    status: str
+    data: object
+
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def response_topic(topic: str) -> str:
     """The topic on which a request topic is answered; `ERROR_TOPIC` for any other topic."""
+    if is_admin_request(topic):
+        return ADMIN_RESPONSE_PREFIX + topic.removeprefix(ADMIN_PREFIX)
     if not topic.startswith(REQUEST_PREFIX) or topic == REQUEST_PREFIX:
         return ERROR_TOPIC
     return RESPONSE_PREFIX + topic.removeprefix(REQUEST_PREFIX)
@@ -90,12 +111,15 @@ def request_id_of(kind: str, payload: bytes) -> str | None:
     return found if isinstance(found, str) and len(found) <= MAX_REQUEST_ID else None
 
 
-def parse_request(kind: str, payload: bytes) -> KernelRequest:
+def parse_request(
+    kind: str, payload: bytes, *, methods: Collection[str] = METHODS
+) -> KernelRequest:
     """Read a request.
 
     Args:
         kind: Payload variant; only `raw_json` is a request.
         payload: Its JSON text.
+        methods: Those that there are where it arrived.
 
     Raises:
         RequestError: `request.malformed` or `request.unknown-method`.
@@ -109,11 +133,11 @@ def parse_request(kind: str, payload: bytes) -> KernelRequest:
     method, params = value.get("method"), value.get("params")
     if not isinstance(method, str):
         raise RequestError("the request names no method", hint='add "method":"GetStatus"')
-    if method not in METHODS:
+    if method not in methods:
         raise RequestError(
             f"there is no method {method[:64]!r}",
             code="request.unknown-method",
-            hint=f"use one of {', '.join(METHODS)}",
+            hint=f"use one of {', '.join(methods)}",
         )
     if params is not None and not isinstance(params, dict):
         raise RequestError("params has to be an object")

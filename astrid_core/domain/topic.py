@@ -38,10 +38,12 @@ _TOPIC: Final = re.compile(
 REQUEST_PREFIX: Final = "astrid.v1.request."
 RESPONSE_PREFIX: Final = "astrid.v1.response."
 TOOL_PREFIX: Final = "tool.v1.execute."
+ADMIN_PREFIX: Final = "astrid.v1.admin."
+ADMIN_RESPONSE_PREFIX: Final = "astrid.v1.admin.response."
 LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 """Says how many events somebody did not receive."""
 _RESERVED_PREFIXES: Final = (
-    "astrid.v1.admin.",
+    ADMIN_PREFIX,
     "astrid.v1.approval.response.",
     "astrid.v1.elicit.response.",
     "client.v1.",
@@ -177,6 +179,12 @@ def is_reserved(topic: str, *, method: str | None = None) -> bool:
     if topic.startswith(REQUEST_PREFIX):
         return method not in READ_ONLY_METHODS
     return topic.startswith(_RESERVED_PREFIXES)
+
+
+def is_admin_request(topic: str) -> bool:
+    """Whether the topic carries management requests; their answers are below the same prefix."""
+    is_below = topic.startswith(ADMIN_PREFIX) and topic != ADMIN_PREFIX
+    return is_below and not f"{topic}.".startswith(ADMIN_RESPONSE_PREFIX)
 
 
 def _split_checked(text: str) -> list[str]:

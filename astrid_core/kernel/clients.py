@@ -19,17 +19,16 @@ from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.profile import Profile
 from astrid_core.domain.rate import RateLimiter
-from astrid_core.domain.request_rate import RequestRate
 from astrid_core.domain.topic import check_publish_topic, check_subscribe_pattern
+from astrid_core.kernel.admin.api import AdminApi
 from astrid_core.kernel.assembly import Parts
+from astrid_core.kernel.request_guard import RequestGuard
 from astrid_core.kernel.tools import Outcome, StartedCall
 from astrid_core.security.clients import may_hear
-from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.errors import (
     AstridError,
-    AuditError,
     ConfigError,
     DeniedError,
     QuotaExceededError,
@@ -42,12 +41,16 @@ class ClientAccess:
 
     Args:
         parts: Of the kernel.
+
+    Attributes:
+        admin: Answers management requests.
     """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.admin = AdminApi(parts.principals, parts.gate, parts.audit)
         self._lock = threading.Lock()
-        self._requests = RequestRate()
+        self._requests = RequestGuard(parts.principals.authority, parts.gate, parts.audit)
         self._bytes = RateLimiter()
 
     def attribute(self, principal: Principal, named: Principal) -> Attribution:
@@ -81,27 +84,11 @@ class ClientAccess:
             ConfigError: The principal's profile cannot be read.
             AuditError: It could not be recorded; it must not be acted on.
         """
-        needed = METHODS[method]
-        self._check_request(principal, method)
-        if needed.per_minute is not None:
-            with self._lock:
-                wait_s = self._requests.wait_s(
-                    principal, method, limit=needed.per_minute, now=time.monotonic()
-                )
-            if wait_s > 0:
-                raise QuotaExceededError(
-                    f"{method} may be used {needed.per_minute} times a minute",
-                    rule="requests-per-minute",
-                    hint=f"try again in {wait_s:.0f} s",
-                )
-        self._record(principal, method, outcome="allowed", rule=needed.right)
+        self._requests.admit(principal, method, METHODS[method])
 
     def record_failure(self, principal: Principal, method: str, error: AstridError) -> None:
         """Record that an authorised request failed; it has happened, so this never raises."""
-        try:
-            self._record(principal, method, outcome="failed", rule=error.code)
-        except AuditError as problem:
-            logger.error("that {} failed could not be recorded: {}", method, problem)
+        self._requests.record_failure(principal, method, METHODS[method], error)
 
     def start_call(
         self,
@@ -244,20 +231,4 @@ class ClientAccess:
         self._parts.gate.check_client_subscribe(principal, pattern)
 
     def _check_request(self, principal: Principal, method: str) -> None:
-        right = METHODS[method].right
-        decision = self._parts.principals.authority.decide(principal, right)
-        self._parts.gate.check_client_request(principal, method, right=right, decision=decision)
-
-    def _record(self, principal: Principal, method: str, *, outcome: str, rule: str) -> None:
-        self._parts.audit.append(
-            AuditEntry(
-                timestamp=format_timestamp(time.time_ns()),
-                principal=principal,
-                capsule=None,
-                action="admin_request",
-                resource="",
-                outcome=outcome,
-                rule=rule,
-                detail={"method": method, "required_capability": METHODS[method].right},
-            )
-        )
+        self._requests.check(principal, method, METHODS[method].right)

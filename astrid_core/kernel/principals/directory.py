@@ -7,6 +7,7 @@ business. Spec: kernel-and-security 4.4, 5, 16 D-20 to D-31.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from astrid_core.domain.capability import is_universal, parse_capability
@@ -76,6 +77,7 @@ class PrincipalDirectory:
         groups: Sequence[str] = (),
         grants: Sequence[str] = (),
         unsafe_admin: bool = False,
+        quotas: Mapping[str, int] | None = None,
     ) -> Created:
         """Make a principal: its profile, its user, its link `cli/<name>` and its home.
 
@@ -84,10 +86,11 @@ class PrincipalDirectory:
             groups: None for `NEW_GROUPS`.
             grants: Capability patterns.
             unsafe_admin: Allows a grant that covers everything.
+            quotas: Limits that are not to be the defaults.
 
         Raises:
             PrincipalError: `.invalid-name`, `.reserved`, `.exists`, `.unsafe`,
-                `.invalid-argument` or `.invalid-profile`.
+                `.invalid-argument`, `.invalid-profile` or `.invalid-quota`.
             StoreError: A step failed; the ones before it were undone.
         """
         principal = self._new_name(name)
@@ -100,6 +103,8 @@ class PrincipalDirectory:
                 {"groups": list(groups or NEW_GROUPS), "grants": list(grants) or None},
             )
             try:
+                if quotas:
+                    self._edit_quotas(principal, quotas)
                 user = self._identities.create_user(principal, principal=principal)
                 self._identities.link(CLI_PLATFORM, principal, user.id, method="system")
                 self._create_home(principal)
@@ -216,21 +221,40 @@ class PrincipalDirectory:
         _check_patterns(capabilities, unsafe_admin=True)
         return self._edit_list(principal, "revokes", remove=capabilities)
 
-    def set_quotas(self, principal: Principal, quotas: Mapping[str, int]) -> Quotas:
-        """Replace the limits of a principal; what is not named gets its default.
+    def set_quotas(
+        self,
+        principal: Principal,
+        quotas: Mapping[str, int],
+        *,
+        keep_rest: bool = False,
+        check: Callable[[Quotas, Quotas], object] | None = None,
+    ) -> Quotas:
+        """Replace the limits of a principal.
+
+        Args:
+            principal: Whose.
+            quotas: New limits.
+            keep_rest: Keep those that are not named, instead of giving them their defaults.
+            check: Called with the limits before and after, and no other change in between; what it
+                raises ends the change.
 
         Raises:
             PrincipalError: `.invalid-quota`, `.not-found`.
         """
         with self._files.changing():
-            self.profile(principal)
-            changes = {**dict.fromkeys(Quotas.__slots__), **quotas}
-            try:
-                return self._files.edit_profile(principal, changes, table=["quotas"]).quotas
-            except PrincipalError as error:
-                raise PrincipalError(
-                    error.message, code="principal.invalid-quota", hint=error.hint
-                ) from error
+            before = self.profile(principal).quotas
+            if check is not None:
+                check(before, replace(before if keep_rest else Quotas(), **quotas))
+            rest = {} if keep_rest else dict.fromkeys(Quotas.__slots__)
+            return self._edit_quotas(principal, {**rest, **quotas})
+
+    def _edit_quotas(self, principal: Principal, quotas: Mapping[str, int | None]) -> Quotas:
+        try:
+            return self._files.edit_profile(principal, quotas, table=["quotas"]).quotas
+        except PrincipalError as error:
+            raise PrincipalError(
+                error.message, code="principal.invalid-quota", hint=error.hint
+            ) from error
 
     def profile(self, principal: Principal) -> Profile:
         """The profile of a principal that has one; the owner always does.

@@ -62,10 +62,20 @@ class GroupEditor:
         name: str,
         *,
         capabilities: Sequence[str] | None = None,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
         description: str | None = None,
         unsafe_admin: bool | None = None,
     ) -> None:
-        """Change what is given, and keep the rest; an empty description removes it.
+        """Change what is given, and keep the rest.
+
+        Args:
+            name: Of the group.
+            capabilities: A whole new list.
+            add: Capabilities to add to the list.
+            remove: Capabilities to take out of it before.
+            description: A new one; an empty one removes it.
+            unsafe_admin: Whether members may have a capability that covers everything.
 
         Raises:
             PrincipalError: `.not-found`, and as `create`; `.lock-out`.
@@ -74,8 +84,10 @@ class GroupEditor:
         with self._files.changing():
             self._check_exists(name)
             changes: dict[str, TomlValue | None] = {}
-            if capabilities is not None:
-                changes["capabilities"] = list(capabilities)
+            if capabilities is not None or add or remove:
+                present = self.groups()[name].capabilities if capabilities is None else capabilities
+                kept = [one for one in present if one not in remove]
+                changes["capabilities"] = [*kept, *(one for one in add if one not in kept)]
             if description is not None:
                 changes["description"] = description or None
             if unsafe_admin is not None:

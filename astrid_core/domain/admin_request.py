@@ -1,0 +1,232 @@
+"""Management requests: their methods, parameters, and the right that each needs.
+
+Pure. Trusted with the table: a method that is not in it does not exist, each names the right that
+it needs, and its parameters are the fields of a type, none of which can hold a secret, so that all
+of them may be recorded. Spec: kernel-and-security 4.3, 4.4, 16 D-14, D-20, D-26, D-27.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from astrid_core.domain.kernel_request import KernelRequest, RequestError
+
+MAX_ITEMS: Final = 256
+_MAX_NAME: Final = 256
+_MAX_CAPABILITY: Final = 1024
+_MAX_DESCRIPTION: Final = 1024
+_PER_MINUTE: Final = 600
+
+Name = Annotated[str, Meta(max_length=_MAX_NAME)]
+"""Grammars are checked later, with better words; the bound is for the audit log."""
+Names = Annotated[tuple[Name, ...], Meta(max_length=MAX_ITEMS)]
+Capabilities = Annotated[
+    tuple[Annotated[str, Meta(max_length=_MAX_CAPABILITY)], ...], Meta(max_length=MAX_ITEMS)
+]
+Description = Annotated[str, Meta(max_length=_MAX_DESCRIPTION)]
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of a request; keys that nobody knows are ignored, as in the reference."""
+
+
+class NoParams(Params, frozen=True, kw_only=True):
+    """A request without parameters."""
+
+
+class ForPrincipal(Params, frozen=True, kw_only=True):
+    """A request about one principal."""
+
+    principal: Name
+
+
+class QuotaFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits; None for those that are not named."""
+
+    max_memory_bytes: int | None = None
+    max_timeout_secs: int | None = None
+    max_ipc_throughput_bytes: int | None = None
+    max_background_processes: int | None = None
+    max_storage_bytes: int | None = None
+
+    def named(self) -> dict[str, int]:
+        """Those that are named."""
+        pairs = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return {name: value for name, value in pairs if value is not None}
+
+
+class AgentCreate(Params, frozen=True, kw_only=True):
+    """`unsafe_admin` and `quotas` are ours."""
+
+    name: Name
+    groups: Names = ()
+    grants: Capabilities = ()
+    unsafe_admin: bool = False
+    quotas: QuotaFields = QuotaFields()
+
+
+class AgentModify(ForPrincipal, frozen=True, kw_only=True):
+    """Groups to leave, then groups to join."""
+
+    add_groups: Names = ()
+    remove_groups: Names = ()
+
+
+class QuotaSet(ForPrincipal, frozen=True, kw_only=True):
+    """All limits anew; with `patch`, which is ours, only those that are named."""
+
+    quotas: QuotaFields
+    patch: bool = False
+
+
+class GroupCreate(Params, frozen=True, kw_only=True):
+    """A group and what its members may do."""
+
+    name: Name
+    capabilities: Capabilities
+    description: Description | None = None
+    unsafe_admin: bool = False
+
+
+class GroupModify(Params, frozen=True, kw_only=True):
+    """What is absent is kept; the two lists that add and remove are ours."""
+
+    name: Name
+    capabilities: Capabilities | None = None
+    add_capabilities: Capabilities = ()
+    remove_capabilities: Capabilities = ()
+    description: Description | None = None
+    unsafe_admin: bool | None = None
+
+
+class GroupDelete(Params, frozen=True, kw_only=True):
+    """A group by name."""
+
+    name: Name
+
+
+class CapsRevoke(ForPrincipal, frozen=True, kw_only=True):
+    """Capability patterns of a principal."""
+
+    capabilities: Capabilities
+
+
+class CapsGrant(CapsRevoke, frozen=True, kw_only=True):
+    """The same; `unsafe_admin` lets a pattern through that covers everything."""
+
+    unsafe_admin: bool = False
+
+
+class AdminMethod(NamedTuple):
+    """What there is to know about a method.
+
+    Attributes:
+        suffix: Of its topic, and of its name in the audit log.
+        right: The management capability that it needs.
+        params: The type of its parameters.
+        own_right: What it needs instead when the caller asks about itself; None for the same.
+        changes: Whether it changes anything.
+        per_minute: How often one principal may use it; None for no bound.
+        is_ours: Whether the reference does not have it.
+    """
+
+    suffix: str
+    right: str
+    params: type[Params]
+    own_right: str | None = None
+    changes: bool = True
+    per_minute: int | None = _PER_MINUTE
+    is_ours: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the audit log and policies name it."""
+        return f"admin.{self.suffix}"
+
+
+ADMIN_METHODS: Final[Mapping[str, AdminMethod]] = {
+    "AgentCreate": AdminMethod("agent.create", "agent:create", AgentCreate),
+    "AgentDelete": AdminMethod("agent.delete", "agent:delete", ForPrincipal),
+    "AgentEnable": AdminMethod("agent.enable", "agent:enable", ForPrincipal),
+    "AgentDisable": AdminMethod("agent.disable", "agent:disable", ForPrincipal),
+    "AgentModify": AdminMethod("agent.modify", "agent:modify", AgentModify),
+    "AgentList": AdminMethod(
+        "agent.list", "self:agent:list", NoParams, changes=False, per_minute=None
+    ),
+    "QuotaSet": AdminMethod("quota.set", "quota:set", QuotaSet, own_right="self:quota:set"),
+    "QuotaGet": AdminMethod(
+        "quota.get",
+        "quota:get",
+        ForPrincipal,
+        own_right="self:quota:get",
+        changes=False,
+        per_minute=None,
+    ),
+    "GroupCreate": AdminMethod("group.create", "group:create", GroupCreate),
+    "GroupDelete": AdminMethod("group.delete", "group:delete", GroupDelete),
+    "GroupModify": AdminMethod("group.modify", "group:modify", GroupModify),
+    "GroupList": AdminMethod(
+        "group.list", "self:group:list", NoParams, changes=False, per_minute=None
+    ),
+    "CapsGrant": AdminMethod("caps.grant", "caps:grant", CapsGrant),
+    "CapsRevoke": AdminMethod("caps.revoke", "caps:revoke", CapsRevoke),
+    "CapsUngrant": AdminMethod("caps.ungrant", "caps:revoke", CapsRevoke, is_ours=True),
+    "CapsUnrevoke": AdminMethod("caps.unrevoke", "caps:grant", CapsRevoke, is_ours=True),
+}
+"""Taking a grant back lowers what somebody may do, so it needs the right to revoke; taking a revoke
+back raises it, so it needs the right to grant."""
+
+ALL_AGENTS_RIGHT: Final = "agent:list"
+"""Shows every row of `AgentList`; without it a caller sees its own. Spec: 16 D-25."""
+
+
+class AdminRequest(NamedTuple):
+    """A management request whose form and types are right.
+
+    Attributes:
+        method: A key of `ADMIN_METHODS`.
+        params: Of the method's own type.
+    """
+
+    method: str
+    params: Params
+
+    @property
+    def target(self) -> str | None:
+        """The principal that it is about, as the caller wrote it; None for none."""
+        return self.params.principal if isinstance(self.params, ForPrincipal) else None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the audit log keeps of it, every default filled in."""
+        return {"method": self.method, "params": msgspec.to_builtins(self.params)}
+
+    def right_of(self, caller: str) -> str:
+        """The capability that a caller needs for it."""
+        needed = ADMIN_METHODS[self.method]
+        is_own = needed.own_right is not None and self.target == caller
+        return needed.own_right if is_own and needed.own_right else needed.right
+
+
+def parse_admin_request(request: KernelRequest) -> AdminRequest:
+    """Give a request's parameters their types.
+
+    Args:
+        request: Its method is a key of `ADMIN_METHODS`.
+
+    Raises:
+        RequestError: `request.params`, naming the one that is missing or has another type.
+    """
+    try:
+        params = msgspec.convert(dict(request.params), ADMIN_METHODS[request.method].params)
+    except msgspec.ValidationError as error:
+        raise RequestError(
+            f"the parameters of {request.method} are wrong: {error}",
+            code="request.params",
+            hint="docs/management.md lists the parameters of each method",
+        ) from error
+    return AdminRequest(request.method, params)

@@ -1,0 +1,84 @@
+"""The management API on a home of its own, with its audit log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astrid_core.builtin.sqlite_kv import SqliteKvStore
+from astrid_core.kernel.admin.api import AdminApi
+from astrid_core.kernel.home import Home
+from astrid_core.kernel.principals.assembly import Principals, make_principals
+from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.security.gate import Gate
+from astrid_hookspecs.audit import AuditEntry
+from astrid_hookspecs.errors import AuditError
+from astrid_hookspecs.events import DecisionEvent
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
+
+
+class Trail:
+    """Keeps entries; refuses them once it is told to."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+        self.is_full = False
+
+    def append(self, entry: AuditEntry, *, durable: bool = False) -> None:
+        if self.is_full:
+            raise AuditError("the disk is full")
+        changes = entry.action == "admin_request" and entry.outcome == "allowed"
+        if changes and "List" not in str(entry.detail["params"]):
+            assert durable or "QuotaGet" in str(entry.detail["params"])
+        self.entries.append(entry)
+
+
+@dataclass
+class Managed:
+    """What a test uses."""
+
+    api: AdminApi
+    principals: Principals
+    home: Home
+    trail: Trail
+    denials: list[DecisionEvent]
+
+    def ask(self, method: str, *, caller: str = DEFAULT_PRINCIPAL, **params: Any) -> dict[str, Any]:
+        """The answer to a request."""
+        request = {"method": method, "params": params, "request_id": "r1"}
+        payload = json.dumps(request).encode()
+        answer = json.loads(self.api.answer(Principal(caller), "raw_json", payload))
+        assert answer.pop("request_id") == "r1"
+        return answer  # type: ignore[no-any-return]
+
+    def done(self, method: str, *, caller: str = DEFAULT_PRINCIPAL, **params: Any) -> Any:
+        """The data of an answer that is no error."""
+        answer = self.ask(method, caller=caller, **params)
+        assert answer["status"] != "Error", answer
+        return answer["data"]
+
+    def refused(self, method: str, *, caller: str = DEFAULT_PRINCIPAL, **params: Any) -> str:
+        """The code of an answer that is an error."""
+        answer = self.ask(method, caller=caller, **params)
+        assert answer["status"] == "Error", answer
+        return str(answer["code"])
+
+
+@contextlib.contextmanager
+def managed_home(path: Path) -> Iterator[Managed]:
+    """A new home, managed until the end of the block."""
+    home = Home.open(path)
+    kv = SqliteKvStore(home.var)
+    denials: list[DecisionEvent] = []
+    trail = Trail()
+    profiles = ProfileStore(home.etc / "profiles")
+    principals = make_principals(home, profiles=profiles, kv=kv)
+    api = AdminApi(principals, Gate(votes=None, decided=denials.append), trail)
+    try:
+        yield Managed(api, principals, home, trail, denials)
+    finally:
+        kv.close()
