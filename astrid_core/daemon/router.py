@@ -31,7 +31,7 @@ from astrid_core.domain.kernel_request import (
     response_topic,
     text_param,
 )
-from astrid_core.domain.payload import PayloadError
+from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError
 from astrid_core.domain.payload_message import WireMessage, format_timestamp, parse_message
 from astrid_core.domain.topic import REQUEST_PREFIX, check_publish_topic, is_admin_request
 from astrid_core.kernel.clients import ClientAccess
@@ -43,6 +43,11 @@ from astrid_hookspecs.values import NIL_SOURCE, Principal, parse_principal
 MAX_SUBSCRIPTIONS: Final = 128
 THREADS: Final = 4
 CLOSE_TIMEOUT_S: Final = 10.0
+_AROUND_BYTES: Final = 4096
+"""What a message has besides its payload."""
+_LONGEST_TEXT: Final = 3
+"""Times as long as in UTF-8 is a text of which every other letter is escaped."""
+_MAX_BRACKETS: Final = 65_536
 
 ResultT = TypeVar("ResultT")
 
@@ -89,8 +94,9 @@ class Router:
             RemoteProtocolError: It is no message.
         """
         try:
+            _check_effort(body)
             message = parse_message(body, now=format_timestamp(time.time_ns()))
-        except PayloadError as error:
+        except (PayloadError, QuotaExceededError) as error:
             self._refuse(connection, body, error)
             return
         topic = response_topic(message.topic)
@@ -116,7 +122,7 @@ class Router:
             refusal = error_answer(for_client(error), request_id=request_id)
             self._send(connection, _safe(topic), refusal)
 
-    def _refuse(self, connection: Connection, body: bytes, problem: PayloadError) -> None:
+    def _refuse(self, connection: Connection, body: bytes, problem: AstridError) -> None:
         """Answer a frame that is no message, if it says at least where the answer goes."""
         try:
             topic = response_topic(_address(body).topic)
@@ -236,6 +242,27 @@ class Router:
 
     def _send(self, connection: Connection, topic: str, payload: bytes) -> None:
         connection.send(client_frame(topic, payload, source_id=self._source_id))
+
+
+def _check_effort(body: bytes) -> None:
+    """Refuse a frame that nobody could receive anyway, before it is read: the others would wait.
+
+    What is longer than the longest payload can only be one by escapes and spaces, of which JSON has
+    at most so many, and a text hardly consists of brackets.
+
+    Raises:
+        QuotaExceededError: Its payload cannot be short enough.
+    """
+    if len(body) <= MAX_PAYLOAD_BYTES + _AROUND_BYTES:
+        return
+    is_short = len(body) <= _LONGEST_TEXT * MAX_PAYLOAD_BYTES + _AROUND_BYTES
+    if not is_short or body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
+        raise QuotaExceededError(
+            f"a frame of {len(body)} bytes holds a payload that is too long; at most "
+            f"{MAX_PAYLOAD_BYTES}",
+            rule="payload-size",
+            hint="pass a path or a key instead of the content",
+        )
 
 
 def _safe(topic: str) -> str:

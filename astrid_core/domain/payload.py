@@ -10,7 +10,9 @@ Spec: capsules-and-bus 6.3, host-abi 10.1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -29,6 +31,10 @@ UNKNOWN: Final = "unknown"
 
 _UNKNOWN_JSON: Final = b'{"type":"unknown"}'
 _TAG: Final = "type"
+_STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""Brackets as steps, of which the last two are -1 in a signed byte."""
+_NO_BRACKETS: Final = bytes({*range(256)} - {*b"[{]}"})
 
 _decode_any = msgspec.json.Decoder().decode
 _encode_any = msgspec.json.Encoder().encode
@@ -59,7 +65,7 @@ def parse_json(text: str | bytes) -> Any:
             hint="publish one JSON value in UTF-8, without NaN or Infinity",
         ) from error
     if not _is_shallow(text):
-        _check_nesting(value)
+        _check_text_nesting(text)
     return value
 
 
@@ -118,8 +124,12 @@ def to_wire_json(kind: str, guest_json: bytes) -> bytes:
     return _encode_any(to_wire(kind, guest_json))
 
 
-def from_wire(value: object) -> tuple[str, bytes]:
+def from_wire(value: object, *, is_checked: bool = False) -> tuple[str, bytes]:
     """Read the parsed `payload` of an envelope's JSON.
+
+    Args:
+        value: What was parsed.
+        is_checked: Whether `parse_json` made it, so that its nesting is known to be allowed.
 
     Returns:
         As `normalise`; `("unknown", ...)` for the tag of another version.
@@ -135,7 +145,8 @@ def from_wire(value: object) -> tuple[str, bytes]:
             code="payload.untagged",
             hint='wrap plain values: {"type":"custom","data":...}',
         )
-    _check_nesting(value)
+    if not is_checked:
+        _check_nesting(value)
     if tag in TAGGED:
         return tag, _encode_any(_convert(value, TAGGED[tag]))
     if tag == CUSTOM:
@@ -205,6 +216,18 @@ def _is_shallow(text: str | bytes) -> bool:
     if isinstance(text, str):
         return text.count("[") + text.count("{") <= MAX_NESTING
     return text.count(b"[") + text.count(b"{") <= MAX_NESTING
+
+
+def _check_text_nesting(text: str | bytes) -> None:
+    """Count brackets of text that is known to be JSON.
+
+    A message may hold a million containers: it is the text that is walked, by the interpreter's own
+    loops, because the values would keep everybody else waiting.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    steps = _STRINGS.sub(b"", data).translate(_STEPS, _NO_BRACKETS)
+    if max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_NESTING:
+        raise _too_deep()
 
 
 def _check_nesting(value: object) -> None:

@@ -85,7 +85,7 @@ def parse_message(text: str | bytes, *, now: str) -> WireMessage:
         raise PayloadError(f"message does not decode: {error}", code="message.shape") from error
     if message.seq > _MAX_SEQ:  # the library's own bounds end at 63 bits
         raise PayloadError("message seq does not fit 64 bits", code="message.shape")
-    kind, payload = from_wire(message.payload)
+    kind, payload = from_wire(message.payload, is_checked=True)
     stamp = message.timestamp
     return WireMessage(
         topic=message.topic,

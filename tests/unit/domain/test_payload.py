@@ -279,6 +279,10 @@ def test_stream_events_keep_their_form(event: dict[str, Any]):
         pytest.param(b"[" * 129 + b"]" * 129, "payload.too-deep", id="lists"),
         pytest.param(b'{"a":' * 129 + b"1" + b"}" * 129, "payload.too-deep", id="objects"),
         pytest.param("[" * 129 + "]" * 129, "payload.too-deep", id="text"),
+        pytest.param('["]\\\\", ' + "[" * 128 + "]" * 129, "payload.too-deep", id="after-quotes"),
+        pytest.param(
+            b"[[],[]," + b'{"[":[' * 64 + b"]}" * 64 + b"]", "payload.too-deep", id="mixed"
+        ),
         pytest.param(b"[" * 50_000 + b"]" * 50_000, "payload.too-deep", id="very-deep"),
     ],
 )
@@ -295,6 +299,8 @@ def test_text_refused(raw: bytes | str, code: str):
         b"[" * MAX_NESTING + b"]" * MAX_NESTING,
         b"[" + b",".join([b"[]"] * 500) + b"]",
         b'"' + b"[" * 500 + b'"',
+        b'["a\\"' + b"[" * 500 + b'", "\\\\", "' + b"{" * 500 + b'\\n"]',
+        '"' + "ä[" * 500 + '"',
         ("[" * MAX_NESTING + "]" * MAX_NESTING),
     ],
 )
