@@ -55,6 +55,7 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "audit": LazyCommand(
         "astrid_core.cli.audit:app", "Show what was done and refused, and prove it"
     ),
+    "caps": LazyCommand("astrid_core.cli.caps:app", "Explain what a principal may do"),
     "start": LazyCommand("astrid_core.cli.daemon_control:start", "Start the daemon"),
     "stop": LazyCommand("astrid_core.cli.daemon_control:stop", "Stop the daemon"),
     "restart": LazyCommand("astrid_core.cli.daemon_control:restart", "Stop and start the daemon"),

@@ -1,0 +1,87 @@
+"""`astrid caps`: what a principal may do, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from astrid_core.cli.capsule_session import open_home, workspace
+from astrid_core.cli.context import allow_list, settings
+from astrid_core.cli.output import current, describe
+from astrid_hookspecs.exits import EXIT_RUNTIME
+from astrid_hookspecs.values import CapsuleId, parse_principal
+
+if TYPE_CHECKING:
+    from astrid_core.kernel.principals.explain import Explainer, Explanation
+    from astrid_core.security.grants import CapsuleGrants
+
+app = typer.Typer(help="Explain what a principal may do.", add_completion=False)
+
+_SIGNS: Final = {"allows": "✓", "refuses": "✗", "silent": "·"}
+
+
+@app.command("explain")
+@describe(example="astrid caps explain alice system:status")
+def explain(
+    principal: Annotated[str, typer.Argument(help="Whose rights.")],
+    action: Annotated[
+        str,
+        typer.Argument(
+            help="A capability (system:status), a request (GetStatus), or what capsules do: "
+            "capsule.invoke, bus.publish, bus.subscribe, fs.read, fs.write."
+        ),
+    ],
+    resource: Annotated[
+        str, typer.Argument(help="A topic, a path such as workspace://notes.txt, or a tool.")
+    ] = "",
+    *,
+    capsule: Annotated[str | None, typer.Option("--capsule", help="Which capsule acts.")] = None,
+) -> None:
+    """Decide as the kernel would, and show every step; status 1 when it is refused."""
+    found = _explainer().explain(parse_principal(principal), action, resource, capsule=capsule)
+    output = current()
+    output.result(_as_json(found), text=lambda: _as_text(found))
+    if not found.allowed:
+        raise typer.Exit(EXIT_RUNTIME)
+
+
+def _as_json(found: Explanation) -> dict[str, Any]:
+    return {**found._asdict(), "steps": [step._asdict() for step in found.steps]}
+
+
+def _as_text(found: Explanation) -> str:
+    about = found.action if found.resource == found.action else f"{found.action} {found.resource}"
+    by = f" by capsule {found.capsule}" if found.capsule else ""
+    verdict = "allowed" if found.allowed else "refused"
+    lines = [f"{about} for {found.principal}{by}: {verdict} by rule {found.rule}"]
+    lines += [f"  {_SIGNS[step.effect]} {step.source}: {step.text}" for step in found.steps]
+    if found.reason:
+        lines.append(f"  {found.reason}")
+    if found.hint:
+        lines.append(f"  hint: {found.hint}")
+    return "\n".join(lines)
+
+
+def _explainer() -> Explainer:
+    # Imported here because they load the kernel and every plugin.
+    from astrid_core.kernel.capsule_spec import capsule_grants  # noqa: PLC0415
+    from astrid_core.kernel.install.installed import load_installed  # noqa: PLC0415
+    from astrid_core.kernel.principals.authority import Authority  # noqa: PLC0415
+    from astrid_core.kernel.principals.explain import Explainer  # noqa: PLC0415
+    from astrid_core.kernel.principals.group_store import GroupStore  # noqa: PLC0415
+    from astrid_core.kernel.profiles import ProfileStore  # noqa: PLC0415
+    from astrid_core.pluginhost import PluginHost  # noqa: PLC0415
+
+    home = open_home()
+
+    def grants_of(capsule: CapsuleId) -> CapsuleGrants:
+        found = load_installed(home, capsule, workspace=workspace(), check_content=False)
+        return capsule_grants(found.manifest)
+
+    return Explainer(
+        Authority(ProfileStore(home.etc / "profiles"), GroupStore(home.etc)),
+        votes=PluginHost.open(allow_list(), boot=False).votes,
+        grants_of=grants_of,
+        schemes=settings().mounts,
+    )

@@ -1,0 +1,259 @@
+"""Explains decisions by making them: the gate decides, and every step on the way is written down.
+
+There is no second implementation of any rule here: what an explanation says is allowed, the same
+gate with the same inputs allows. Explaining changes nothing and records nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from astrid_core.domain.capability import Decision, Outcome, parse_capability
+from astrid_core.domain.file_pattern import FilePlace
+from astrid_core.domain.guest_path import HOME, PARENT, TMP, WORKSPACE, parse_guest_path
+from astrid_core.domain.kernel_request import METHODS
+from astrid_core.domain.profile import Profile
+from astrid_core.kernel.principals.authority import Authority
+from astrid_core.security.checked import FileAccess
+from astrid_core.security.gate import Gate, Grant
+from astrid_core.security.grants import CapsuleGrants
+from astrid_core.security.votes import Ballot, VoteCollector
+from astrid_hookspecs.authz import AuthzRequest
+from astrid_hookspecs.errors import ConfigError, DeniedError
+from astrid_hookspecs.values import CapsuleId, Principal
+
+ACTIONS: Final = ("capsule.invoke", "bus.publish", "bus.subscribe", "fs.read", "fs.write")
+"""What capsules do that can be explained; anything else is a method or a capability."""
+
+
+class Step(NamedTuple):
+    """One thing that was looked at.
+
+    Attributes:
+        source: Where it is written: a file, a manifest, a distribution.
+        effect: `allows`, `refuses`, or `silent`.
+        text: What it says.
+    """
+
+    source: str
+    effect: str
+    text: str
+
+
+class Explanation(NamedTuple):
+    """A decision and the way to it.
+
+    Attributes:
+        allowed: What the gate decided.
+        rule: Which rule decided; the one that errors and the audit log name.
+        reason: Why not; empty when it is allowed.
+        hint: What would allow it, or None.
+        steps: In the order in which they were looked at.
+    """
+
+    principal: Principal
+    action: str
+    resource: str
+    capsule: CapsuleId | None
+    allowed: bool
+    rule: str
+    reason: str
+    hint: str | None
+    steps: tuple[Step, ...]
+
+
+_EFFECTS: Final[Mapping[str, str]] = {"allow": "allows", "deny": "refuses", "abstain": "silent"}
+
+
+class _Trace:
+    """Collects the votes for the gate and writes them down."""
+
+    def __init__(self, votes: VoteCollector | None) -> None:
+        self._votes = votes
+        self.steps: list[Step] = []
+
+    def collect(self, request: AuthzRequest) -> Sequence[Ballot]:
+        ballots = () if self._votes is None else self._votes(request)
+        for distribution, vote in ballots:
+            rule = f" ({vote.rule})" if vote.rule else ""
+            self.steps.append(Step(distribution, _EFFECTS[vote.verdict.value], vote.reason + rule))
+        return ballots
+
+
+class _Question(NamedTuple):
+    """A gate that only this question is put to, and what was looked at for it."""
+
+    gate: Gate
+    trace: _Trace
+    principal: Principal
+
+
+class Explainer:
+    """Answers "may they, and why".
+
+    Args:
+        authority: Profiles and groups.
+        votes: Collects the votes of policies; None when there are none.
+        grants_of: What the manifest of an installed capsule grants it.
+        schemes: Of the mounts that are configured, besides the three there always are.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        *,
+        votes: VoteCollector | None,
+        grants_of: Callable[[CapsuleId], CapsuleGrants],
+        schemes: Collection[str] = (),
+    ) -> None:
+        self._authority = authority
+        self._votes = votes
+        self._grants_of = grants_of
+        self._schemes = frozenset({HOME, TMP, WORKSPACE, *schemes})
+
+    def explain(
+        self, principal: Principal, action: str, resource: str = "", *, capsule: str | None = None
+    ) -> Explanation:
+        """Decide about an action.
+
+        Args:
+            principal: Who would do it.
+            action: One of `ACTIONS`, a method such as `GetStatus`, or a capability.
+            resource: A topic, a path with a scheme, a tool; nothing for methods and capabilities.
+            capsule: The capsule that would act; None for a client.
+
+        Raises:
+            ConfigError: The action or the resource makes no sense, or a file cannot be read.
+            CapsuleError: The capsule is not installed.
+        """
+        trace = _Trace(self._votes)
+        gate = Gate(votes=trace.collect if self._votes else None, decided=lambda _event: None)
+        question = _Question(gate, trace, principal)
+        acting = None if capsule is None else self._grants_of(CapsuleId(capsule))
+        if action not in ACTIONS:
+            resource = resource or action
+            decide = self._request(question, action)
+        else:
+            decide = self._action(question, action, resource, acting)
+        allowed, rule, reason, hint = _decision(decide)
+        return Explanation(
+            principal,
+            action,
+            resource,
+            None if acting is None else acting.capsule,
+            allowed,
+            rule,
+            reason,
+            hint,
+            tuple(trace.steps),
+        )
+
+    def _request(self, question: _Question, action: str) -> Callable[[], Grant]:
+        gate, trace, principal = question
+        method = METHODS.get(action)
+        right = parse_capability(action) if method is None else method.right
+        decision = self._authority.decide(principal, right)
+        profile = self._authority.profiles.profile(principal)
+        trace.steps += [_profile_step(principal, profile)]
+        trace.steps += _right_steps(principal, profile, decision, right=right)
+        return lambda: gate.check_client_request(principal, action, right=right, decision=decision)
+
+    def _action(
+        self, question: _Question, action: str, resource: str, acting: CapsuleGrants | None
+    ) -> Callable[[], Grant]:
+        gate, trace, principal = question
+        if not resource:
+            raise ConfigError(
+                f"{action} needs a resource",
+                code="explain.resource",
+                hint="name the topic, the path such as workspace://notes.txt, or the tool",
+            )
+        profile = self._authority.profiles.profile(principal)
+        trace.steps.append(_profile_step(principal, profile))
+        enabled = profile.enabled
+        if acting is None:
+            if action == "bus.publish":
+                return lambda: gate.check_client_publish(principal, resource, enabled=enabled)
+            if action == "bus.subscribe":
+                return lambda: gate.check_client_subscribe(principal, resource)
+            raise ConfigError(
+                f"{action} is what capsules do",
+                code="explain.capsule",
+                hint="name the capsule: --capsule NAME",
+            )
+        if action == "capsule.invoke" or not enabled:  # it never enters the capsule
+            return lambda: gate.check_invoke(principal, acting.capsule, resource, enabled=enabled)
+        trace.steps.append(_manifest_step(acting, action))
+        if action == "bus.publish":
+            return lambda: gate.check_publish(acting, principal, resource)
+        if action == "bus.subscribe":
+            return lambda: gate.check_subscribe(acting, principal, resource)
+        place = _place(resource, schemes=self._schemes)
+        verb: FileAccess = "read" if action == "fs.read" else "write"
+
+        def check_file() -> Grant:
+            checked = gate.check_file(acting, principal, verb, place)
+            request = AuthzRequest(principal, action, resource, acting.capsule)
+            return Grant(request, checked.rule)
+
+        return check_file
+
+
+def _decision(decide: Callable[[], Grant]) -> tuple[bool, str, str, str | None]:
+    try:
+        return True, decide().rule, "", None
+    except DeniedError as error:
+        return False, error.rule, error.message, error.hint
+
+
+def _profile_step(principal: Principal, profile: Profile) -> Step:
+    if profile.enabled:
+        return Step(f"etc/profiles/{principal}.toml", "silent", "enabled")
+    return Step(f"etc/profiles/{principal}.toml", "refuses", "enabled = false")
+
+
+def _right_steps(
+    principal: Principal, profile: Profile, decision: Decision, *, right: str
+) -> list[Step]:
+    """Revokes, grants and groups, as far as they were looked at."""
+    if decision.outcome is Outcome.DISABLED:
+        return []
+    source = f"etc/profiles/{principal}.toml"
+    if decision.outcome is Outcome.REVOKED:
+        return [Step(source, "refuses", f"revokes {decision.pattern!r} covers {right!r}")]
+    steps = [Step(source, "silent", f"revokes: none of {len(profile.revokes)} covers it")]
+    if decision.outcome is Outcome.GRANTED:
+        return [*steps, Step(source, "allows", f"grants {decision.pattern!r} covers {right!r}")]
+    steps.append(Step(source, "silent", f"grants: none of {len(profile.grants)} covers it"))
+    for name in profile.groups:
+        if name in decision.unknown_groups:
+            steps.append(Step(f"group {name}", "silent", "there is no such group"))
+        elif name == decision.group:
+            covers = f"{decision.pattern!r} covers {right!r}"
+            return [*steps, Step(f"group {name}", "allows", covers)]
+        else:
+            steps.append(Step(f"group {name}", "silent", "no capability of it covers it"))
+    return steps
+
+
+def _manifest_step(grants: CapsuleGrants, action: str) -> Step:
+    entries: Sequence[str] = {
+        "bus.publish": grants.publish,
+        "bus.subscribe": grants.subscribe,
+        "fs.read": [pattern.text for pattern in grants.fs_read],
+        "fs.write": [pattern.text for pattern in grants.fs_write],
+    }[action]
+    listed = ", ".join(entries) or "nothing"
+    return Step(f"manifest of {grants.capsule}", "silent", f"lists for {action}: {listed}")
+
+
+def _place(resource: str, *, schemes: Container[str]) -> FilePlace:
+    path = parse_guest_path(resource, schemes=schemes)
+    if PARENT in path.parts:
+        raise ConfigError(
+            f"{resource!r} leads upwards",
+            code="explain.resource",
+            hint="name where the path leads to: the kernel decides about that place",
+        )
+    return FilePlace(path.scheme, tuple(path.parts))

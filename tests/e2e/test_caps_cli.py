@@ -1,0 +1,52 @@
+"""`astrid caps` in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ASTRID = str(Path(sys.executable).with_name("astrid"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    profiles = tmp_path / "home" / "etc" / "profiles"
+    profiles.mkdir(parents=True)
+    for directory in (profiles, profiles.parent, profiles.parent.parent):
+        directory.chmod(0o700)
+    (profiles / "alice.toml").write_text('groups = ["agent"]\nrevokes = ["self:quota:set"]\n')
+    return tmp_path / "home"
+
+
+def astrid(home: Path, *arguments: str, status: int = 0) -> str:
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    ended = subprocess.run(
+        [ASTRID, "caps", *arguments],
+        env={**kept, "ASTRID_HOME": str(home), "NO_COLOR": "1"},
+        cwd=home.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == status, ended.stderr
+    return ended.stdout
+
+
+def test_a_decision_is_explained_with_its_rule(home: Path) -> None:
+    said = astrid(home, "explain", "alice", "self:quota:set", status=1)
+    assert said.startswith("self:quota:set for alice: refused by rule revokes:self:quota:set\n")
+    found = json.loads(astrid(home, "explain", "alice", "ListCapsules", "--json"))
+    assert (found["allowed"], found["rule"]) == (True, "group:agent:self:*")
+    assert [step["effect"] for step in found["steps"]] == ["silent", "silent", "silent", "allows"]
+
+
+def test_a_question_without_sense_is_refused(home: Path) -> None:
+    astrid(home, "explain", "a b", "GetStatus", status=1)
+    astrid(home, "explain", "alice", "fs.read", "workspace://a", "--capsule", "none", status=1)
