@@ -65,6 +65,9 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "ps": LazyCommand("astrid_core.cli.daemon_lists:ps", "List the daemon's capsules"),
     "who": LazyCommand("astrid_core.cli.daemon_lists:who", "List the daemon's clients"),
     "logs": LazyCommand("astrid_core.cli.logs:logs", "Show what daemon and capsules have logged"),
+    "doctor": LazyCommand(
+        "astrid_core.cli.doctor:doctor", "Check that everything is as it has to be"
+    ),
     "plugins": LazyCommand(
         "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
     ),
