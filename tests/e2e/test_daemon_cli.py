@@ -1,0 +1,401 @@
+"""Start, look at, use and stop a daemon from the command line, in real processes.
+
+Spec: cli-and-ux T-01 to T-05, T-07, T-34, T-44, 6.4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import install_tools, prepare, short_directory
+
+ASTRID = str(Path(sys.executable).with_name("astrid"))
+START = ("start", "--timeout", "90")
+ECHO = ("capsule", "run", "echo", "echo", "--args", '{"text": "hello"}')
+
+
+class Place:
+    """A home and a project of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory / "h"
+        self.project = directory / "ws"
+        self.run = self.home / "run"
+        self.project.mkdir()
+
+    def environ(self, **more: str) -> dict[str, str]:
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        return {**kept, "ASTRID_HOME": str(self.home), "NO_COLOR": "1", "CI": "1", **more}
+
+    def ask(
+        self,
+        *arguments: str,
+        status: int | None = 0,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `astrid`; None for a status that is the caller's to judge."""
+        ended = subprocess.run(
+            [ASTRID, *arguments],
+            env=self.environ(**(environ or {})),
+            cwd=cwd or self.project,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if status is not None:
+            assert ended.returncode == status, f"{arguments}: {ended.stdout}{ended.stderr}"
+        return ended
+
+    def json(self, *arguments: str, status: int | None = 0, **more: Any) -> Any:
+        return json.loads(self.ask(*arguments, "--json", status=status, **more).stdout)
+
+    def pid(self) -> int:
+        """Of the daemon that answers."""
+        found: int = self.json("status")["pid"]
+        return found
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        self.ask("stop", "--force", status=None)
+
+
+@contextlib.contextmanager
+def place(template: Path | None = None) -> Iterator[Place]:
+    with short_directory() as directory:
+        made = Place(directory)
+        if template is not None:
+            shutil.copytree(template, made.home)
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+@pytest.fixture
+def fresh() -> Iterator[Place]:
+    """Nothing is set up."""
+    with place() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Place]:
+    """A daemon with `echo` and `spinner`, for tests that do not end it."""
+    with place() as made:
+        prepare(made.home, install_tools)
+        made.ask(*START)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def idle() -> Iterator[Place]:
+    """The same capsules, and no daemon."""
+    with place() as made:
+        prepare(made.home, install_tools)
+        yield made
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_t01_a_health_check_before_anything_is_set_up(fresh: Place) -> None:
+    shown = fresh.ask("doctor").stdout
+    rows = ("home", "permissions", "signing key", "lock", "socket", "daemon", "configuration")
+    assert all(f" {row}: " in shown for row in (*rows, "disk space", "clock"))
+    assert "[FAIL]" not in shown
+    assert shown.count("fix: ") == shown.count("[WARN]") > 0
+    checks = fresh.json("doctor", "--no-daemon")["checks"]
+    assert len(checks) >= 12
+    assert {check["status"] for check in checks} == {"ok", "warn"}
+    assert not fresh.home.exists()
+
+
+@pytest.mark.parametrize("home", ["relative/dir", "/a/../b", ""])
+def test_t02_a_wrong_home_is_refused_early(fresh: Place, home: str) -> None:
+    environ = {"ASTRID_HOME": home}
+    assert "[FAIL] home: " in fresh.ask("doctor", status=1, environ=environ).stdout
+    for command in ("status", "start", "stop", "ps", "who", "logs"):
+        ended = fresh.ask(command, status=1, environ=environ)
+        assert ended.stdout == ""
+        assert ended.stderr.startswith("✗ error: ASTRID_HOME ")
+
+
+def test_t02_a_home_that_others_can_write_to_names_the_bits_and_the_cure(fresh: Place) -> None:
+    fresh.home.mkdir()
+    fresh.home.chmod(0o777)
+    shown = fresh.ask("doctor", status=1).stdout
+    assert f"[FAIL] permissions: other users can write to {fresh.home} (mode 0777)" in shown
+    assert f"chmod 700 {fresh.home}" in shown
+    fresh.home.chmod(0o755)
+    assert "[WARN] permissions" in fresh.ask("doctor").stdout
+    assert "[OK]   permissions" in fresh.ask("doctor", "--fix").stdout
+    assert fresh.home.stat().st_mode & 0o777 == 0o700
+
+
+def test_t03_life_cycle_without_a_capsule(fresh: Place) -> None:
+    assert "not running" in fresh.ask("status", status=3).stdout
+    assert fresh.ask("start", "--timeout", "90").stdout.startswith("✓ started (PID ")
+    again = fresh.json("start")
+    found = fresh.json("status")
+    assert (again["outcome"], again["pid"]) == ("already running", found["pid"])
+    assert found["running"] is True
+    assert found["ephemeral"] is False
+    assert found["loaded_capsules"] == []
+    assert found["workspace"] == str(fresh.project)
+    assert fresh.ask("stop").stdout == "✓ stopped\n"
+    assert is_gone(found["pid"])
+    assert [path.name for path in fresh.run.iterdir()] == ["system.lock"]
+    assert fresh.ask("stop").stdout == "not running\n"
+    assert fresh.json("stop") == {"outcome": "not-running"}
+
+
+def test_t03_a_restart_is_another_process_in_the_same_workspace(fresh: Place) -> None:
+    first = fresh.json("restart", "--timeout", "90")
+    second = fresh.json("restart", "--timeout", "90", cwd=fresh.home)
+    assert is_gone(first["pid"])
+    assert second["pid"] != first["pid"]
+    assert second["workspace"] == first["workspace"] == str(fresh.project)
+
+
+def test_t04_what_a_killed_daemon_left_is_told_and_cleaned(fresh: Place) -> None:
+    fresh.ask(*START)
+    pid = fresh.pid()
+    os.kill(pid, signal.SIGKILL)
+    while not is_gone(pid):
+        pass
+    left = sorted(path.name for path in fresh.run.iterdir())
+    assert "stale" in fresh.ask("status", status=3).stdout
+    assert fresh.json("status", status=3)["state"] == "stale"
+    assert "[WARN] socket: a daemon that was killed" in fresh.ask("doctor").stdout
+    assert fresh.json("ps") == []
+    assert sorted(path.name for path in fresh.run.iterdir()) == left  # looking deletes nothing
+    assert fresh.json(*START)["outcome"] == "started"
+    os.kill(fresh.pid(), signal.SIGKILL)
+    assert fresh.json("stop")["outcome"] in ("cleaned", "stopped")
+    assert [path.name for path in fresh.run.iterdir()] == ["system.lock"]
+
+
+def test_t05_of_eight_starts_at_once_one_wins_and_all_succeed(fresh: Place) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ended = list(pool.map(lambda _: fresh.json(*START), range(8)))
+    assert sorted(one["outcome"] for one in ended) == ["already running"] * 7 + ["started"]
+    assert {one["pid"] for one in ended} == {fresh.pid()}
+    assert [path.name for path in fresh.run.glob("*.lock")] == ["system.lock"]
+
+
+def test_t07_a_daemon_that_hangs_is_named_not_doubled_and_killed_on_request(
+    fresh: Place,
+) -> None:
+    fresh.ask(*START)
+    pid = fresh.pid()
+    os.kill(pid, signal.SIGSTOP)
+    shown = fresh.ask("status", status=4)
+    assert f"(process {pid})" in shown.stdout
+    assert fresh.json("start", status=1)["error"]["code"] == "daemon.silent"
+    assert "--force" in fresh.ask("stop", "--timeout", "0.2", status=1).stderr
+    assert fresh.json("stop", "--force", "--timeout", "0.2") == {"outcome": "killed"}
+    assert is_gone(pid)
+    fresh.ask("status", status=3)
+
+
+def test_t34_a_token_of_another_home_is_refused_with_a_reason(running: Place) -> None:
+    token = running.run / "system.token"
+    right = token.read_text()
+    token.write_text("0" * 63 + "1")
+    try:
+        found = running.json("status", status=4)
+        assert (found["state"], found["error"]["code"]) == ("refused", "daemon.refused")
+        assert "authentication failed" in running.ask("status", status=4).stderr
+        assert running.ask(*ECHO, status=1).stdout == ""
+    finally:
+        token.write_text(right)
+    running.ask("status")
+
+
+def test_t34_a_token_that_others_can_read_is_not_sent(running: Place) -> None:
+    token = running.run / "system.token"
+    token.chmod(0o644)
+    try:
+        found = running.json("status", status=4)
+        assert found["error"]["code"] == "daemon.foreign"
+    finally:
+        token.chmod(0o600)
+
+
+def test_a_home_that_somebody_else_is_using_is_waited_for_and_never_stopped(fresh: Place) -> None:
+    holder = (
+        "import sys; from pathlib import Path; from astrid_core.kernel.home import Home\n"
+        f"lock = Home.open(Path({str(fresh.home)!r})).lock(); print('held', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"held\n"
+        found = fresh.json("status", status=4)
+        assert (found["state"], found["pid"]) == ("busy", process.pid)
+        refused = fresh.ask("start", "--timeout", "0.3", status=1)
+        assert f"process {process.pid}" in refused.stderr
+        assert fresh.ask("stop", "--force", "--timeout", "0.2", status=1).stdout == ""
+        assert process.poll() is None
+        process.stdin.close()
+
+
+def test_a_daemon_that_cannot_start_says_why(fresh: Place) -> None:
+    etc = fresh.home / "etc"
+    etc.mkdir(parents=True, mode=0o700)
+    fresh.home.chmod(0o700)
+    (etc / "config.toml").write_text("[kernel]\nnonsense = 1\n")
+    ended = fresh.ask(*START, status=1)
+    assert "the daemon did not start: " in ended.stderr
+    assert "nonsense" in ended.stderr
+    assert not list((fresh.home / "log").glob("daemon-*.out"))
+    assert "[FAIL] configuration" in fresh.ask("doctor", status=1).stdout
+
+
+def test_a_daemon_runs_nothing_of_the_directory_it_is_started_in(fresh: Place) -> None:
+    trap = "import os; os._exit(66)"
+    (fresh.project / "astrid_core").mkdir()
+    for name in ("astrid_core/__init__.py", "json.py", "asyncio.py"):
+        (fresh.project / name).write_text(trap)
+    fresh.ask(*START)
+    assert fresh.json("status")["workspace"] == str(fresh.project)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ECHO,
+        (*ECHO, "--json"),
+        ("capsule", "run", "echo", "nope"),
+        ("capsule", "run", "echo", "nope", "--json"),
+        ("capsule", "run", "nope", "echo", "--json"),
+        ("capsule", "run", "spinner", "spin", "--timeout", "0.2", "--json"),
+        (*ECHO, "--principal", "not a principal", "--json"),
+        ("capsule", "run", "echo", "echo", "--args", "[]"),
+    ],
+)
+def test_a_call_through_the_daemon_looks_like_one_without(
+    running: Place, idle: Place, arguments: tuple[str, ...]
+) -> None:
+    asked = running.ask(*arguments, status=None)
+    alone = idle.ask(*arguments, status=None)
+    assert (asked.returncode, asked.stdout) == (alone.returncode, alone.stdout)
+    notes = [line for line in asked.stderr.splitlines() if not line.startswith("i asking ")]
+    assert notes == alone.stderr.splitlines()
+    if "--json" not in arguments and asked.returncode == 0:
+        assert f"i asking the running daemon (process {running.pid()})" in asked.stderr
+
+
+def test_a_call_from_another_project_says_whose_files_the_tool_sees(running: Place) -> None:
+    other = running.home.parent / "other"
+    other.mkdir(exist_ok=True)
+    ended = running.ask(*ECHO, cwd=other)
+    assert ended.stdout == "hello\n"
+    assert f"the daemon's workspace is {running.project}" in ended.stderr
+
+
+def test_what_is_loaded_and_who_is_connected(running: Place) -> None:
+    running.ask(*ECHO)
+    rows = {row["capsule"]: row for row in running.json("ps")}
+    assert rows["echo"]["state"] == "ready"
+    assert rows["echo"]["calls"] >= 1
+    assert "echo" in running.ask("ps").stdout
+    (client,) = running.json("who")
+    assert client["principal"] == "default"
+    assert client["pid"] > 0
+    assert client["pid"] != running.pid()
+
+
+def test_nobody_and_nothing_without_a_daemon(idle: Place) -> None:
+    for command in ("ps", "who"):
+        assert idle.json(command) == []
+        ended = idle.ask(command)
+        assert ended.stdout == ""
+        assert "no daemon is running" in ended.stderr
+
+
+def test_t44_logs_are_bounded_filtered_and_lines_of_json(running: Place) -> None:
+    assert len(running.ask("logs", "-n", "2").stdout.splitlines()) <= 2
+    for text in running.ask("logs", "--json").stdout.splitlines():
+        assert {"ts", "level", "message", "principal", "source"} == set(json.loads(text))
+    ready = running.ask("logs", "--grep", "ready: process").stdout
+    assert str(running.pid()) in ready
+    assert running.ask("logs", "--level", "error").stdout == ""
+    assert running.ask("logs", "--since", "2999-01-01").stdout == ""
+    assert running.json("logs", "nosuch", status=1)["error"]["code"] == "capsule.not-found"
+    assert running.ask("logs", "../../etc", status=1).stdout == ""
+    assert running.ask("logs", "echo").stdout == ""
+
+
+def test_t44_following_goes_on_through_a_restart_and_ends_with_ctrl_c(fresh: Place) -> None:
+    fresh.ask(*START)
+    with subprocess.Popen(
+        [ASTRID, "logs", "-f", "-n", "1", "--json"],
+        env=fresh.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stdout is not None
+        following.stdout.readline()  # it has begun
+        pid = fresh.json("restart", "--timeout", "90")["pid"]
+        wanted = f"ready: process {pid},"
+        assert any(wanted in line for line in iter(following.stdout.readline, ""))
+        following.send_signal(signal.SIGINT)
+        _, said = following.communicate(timeout=60)
+    assert following.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_ctrl_c_stops_the_guest_that_a_call_through_the_daemon_runs(running: Place) -> None:
+    with subprocess.Popen(
+        [ASTRID, "capsule", "run", "spinner", "spin"],
+        env=running.environ(),
+        cwd=running.project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as calling:
+        wait_for(lambda: active_calls(running) == 1)
+        calling.send_signal(signal.SIGINT)
+        _, said = calling.communicate(timeout=60)
+    assert calling.returncode == 130
+    assert "Traceback" not in said
+    wait_for(lambda: active_calls(running) == 0)
+
+
+def active_calls(place: Place) -> int:
+    rows = {row["capsule"]: row for row in place.json("ps")}
+    found: int = rows["spinner"]["active"]
+    return found
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Each look runs a program, which is pause enough."""
+    for _ in range(100):
+        if condition():
+            return
+    pytest.fail("the condition never came true")
