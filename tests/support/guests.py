@@ -37,6 +37,43 @@ WRITES_STATE = """
   (func (export "astrid-upgrade") (canon lift (core func $i "astrid-upgrade"))))
 """
 
+ECHO = Path(__file__).parents[1] / "benchmarks/guests/echo_tool.wat"
+_KV = """  (import "astrid:kv/host@1.0.0" (instance $kv
+    (type $error' (variant (case "invalid-key") (case "too-large") (case "quota")
+      (case "cas-mismatch") (case "unknown" string)))
+    (export "error-code" (type $error (eq $error')))
+    (export "kv-cas" (func (param "key" string) (param "expected" (option (list u8)))
+      (param "new" (list u8)) (result (result (error $error)))))))
+"""
+_CAS = """  (core func $cas (canon lower (func $kv "kv-cas") (memory $mem) (realloc $realloc)))
+"""
+_CAS_IMPORT = """    (import "kv" "cas" (func $cas (param i32 i32 i32 i32 i32 i32 i32 i32)))
+"""
+_KEEP = """      (call $cas (local.get $text) (local.get $text-size)
+        (i32.const 0) (i32.const 0) (i32.const 0)
+        (local.get $text) (local.get $text-size) (i32.const 512))
+      (if (i32.load8_u (i32.const 512)) (then unreachable))
+"""
+
+
+def keeper() -> bytes:
+    """The `echo` tool, which first writes its text as the value of a key of that name, that must
+    not exist, and waits until that is durable."""
+    text = ECHO.read_text()
+    for old, new in (
+        ("  (core module $Memory\n", f"{_KV}  (core module $Memory\n"),
+        ("  (core module $Echo\n", f"{_CAS}  (core module $Echo\n"),
+        ('    (import "ipc" "publish"', f'{_CAS_IMPORT}    (import "ipc" "publish"'),
+        ("      (local.set $answer\n", f"{_KEEP}      (local.set $answer\n"),
+        (
+            '    (with "ipc" (instance',
+            '    (with "kv" (instance (export "cas" (func $cas))))\n    (with "ipc" (instance',
+        ),
+    ):
+        assert text.count(old) == 1, f"echo_tool.wat has changed: {old!r}"
+        text = text.replace(old, new)
+    return bytes(wasmtime.wat2wasm(text))
+
 
 def engine_guest(name: str, *changes: tuple[str, str]) -> bytes:
     """A guest of the engine's own tests, with pieces of its text replaced."""
