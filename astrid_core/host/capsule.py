@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from astrid_core.host.context import CapsuleContext
+from astrid_core.host.estate import Estate
 from astrid_core.host.instance import Instance, Purpose
 from astrid_core.host.ipc import IpcHost
+from astrid_core.host.pulse import Beat
 from astrid_core.host.registry import all_handlers
 from astrid_core.host.services import HostServices
 from astrid_hookspecs.errors import CapsuleError
@@ -22,12 +24,18 @@ class CapsuleHost:
     Args:
         context: The capsule.
         services: What its host functions act on.
+
+    Attributes:
+        estate: What its run loop did not receive any more, and what it can still receive of what
+            the load before it left.
     """
 
     def __init__(self, context: CapsuleContext, *, services: HostServices) -> None:
         self._context = context
         self._services = services
         self._handlers = all_handlers()
+        self._run: Instance | None = None
+        self.estate = Estate()
 
     def open_instance(self, principal: Principal, *, purpose: Purpose) -> Instance:
         """As `HostApi.open_instance`; for a run loop, its handlers are subscribed on return.
@@ -41,10 +49,16 @@ class CapsuleHost:
             principal=principal,
             purpose=purpose,
             handlers=self._handlers,
+            estate=self.estate if purpose == "run" else None,
         )
         if purpose == "run":
             self._prepare_bindings(instance)
+            self._run = instance
         return instance
+
+    def beat(self) -> Beat | None:
+        """The latest sign of life of the run loop; None where none was started."""
+        return None if self._run is None else self._run.pulse.beat()
 
     def _prepare_bindings(self, instance: Instance) -> None:
         count = len(self._context.bindings)

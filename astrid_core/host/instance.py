@@ -14,9 +14,11 @@ from dataclasses import replace
 from typing import Literal, TypeAlias, TypeVar, cast
 
 from astrid_core.host.context import CapsuleContext
+from astrid_core.host.estate import Estate
+from astrid_core.host.pulse import Pulse
 from astrid_core.host.services import HostServices
 from astrid_core.security.grants import CapsuleGrants
-from astrid_hookspecs.buses import Attribution, Envelope
+from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
 from astrid_hookspecs.cancel import CancelToken, WaitSource, wait_any
 from astrid_hookspecs.engines import Call, Caller, HostResource
 from astrid_hookspecs.values import Principal
@@ -45,6 +47,8 @@ class Instance:
         purpose: `run` follows the messages it receives; `call` and `lifecycle` stay with the
             principal of the call, so that guest memory never serves two principals.
         handlers: Makes the handler of a function, by (interface, function).
+        estate: Where a run loop finds what the load before it left, and leaves what it does not
+            receive any more; None for one of its own.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Instance:
         principal: Principal,
         purpose: Purpose,
         handlers: HandlerTable,
+        estate: Estate | None = None,
     ) -> None:
         self.context = context
         self.services = services
         self.purpose = purpose
         self.cancel = CancelToken()
         self.ready = threading.Event()
+        self.pulse = Pulse()
         self.caller: Caller | None = None
         self.grants = _grants(context.grants, purpose)
         self._base_principal = principal
@@ -70,6 +76,7 @@ class Instance:
         self._packages: dict[object, object] = {}
         self._held: dict[int, HostResource] = {}
         self._unclaimed: Callable[[], tuple[str, ...]] = tuple
+        self.estate = estate or Estate()
 
     @property
     def principal(self) -> Principal:
@@ -96,9 +103,11 @@ class Instance:
         return max(received, called)
 
     def handler(self, interface: str, function: str) -> Handler | None:
-        """As `HostInstance.handler`."""
+        """As `HostInstance.handler`; calls of a run loop are counted."""
         make = self._handlers.get((interface, function))
-        return None if make is None else make(self)
+        if make is None:
+            return None
+        return self.pulse.felt(make(self)) if self.purpose == "run" else make(self)
 
     def enter(self, call: Call, *, deadline: float | None) -> None:
         """As `HostInstance.enter`."""
@@ -145,6 +154,18 @@ class Instance:
     def release(self, resource: HostResource) -> None:
         """The resource was dropped."""
         self._held.pop(id(resource), None)
+
+    def subscribe(self, pattern: str) -> BusSubscription:
+        """A bus subscription; the one that the load before this one left, if it had the same."""
+        return self.estate.take(pattern) or self.services.bus.subscribe(pattern)
+
+    def unsubscribe(self, queue: BusSubscription) -> None:
+        """Close a subscription that the guest gave up; keep one that only ends with it."""
+        is_over = self._call is None or self.cancel.is_fired
+        if self.purpose == "run" and is_over:
+            self.estate.keep(queue)
+        else:
+            queue.close()
 
     def follow(self, messages: tuple[Envelope, ...]) -> None:
         """Take the context of a received batch; an empty one clears it.

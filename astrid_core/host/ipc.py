@@ -83,17 +83,17 @@ class IpcHost(HostPackage):
         """Subscribe to every handler's topic, before guest code of a run loop starts."""
         self.instance.hold(self)
         for topic in sorted(self._handler_topics):
-            self._prepared[topic] = self.instance.services.bus.subscribe(topic)
+            self._prepared[topic] = self.instance.subscribe(topic)
 
     def unclaimed(self) -> tuple[str, ...]:
         """Prepared topics that the guest has not subscribed to."""
         return tuple(self._prepared)
 
     def drop(self) -> None:
-        """Close what was prepared and never taken."""
+        """Give up what was prepared and never taken."""
         prepared, self._prepared = list(self._prepared.values()), {}
         for queue in prepared:
-            queue.close()
+            self.instance.unsubscribe(queue)
 
     @handles("publish")
     def publish(self, topic: str, payload: str) -> None:
@@ -133,7 +133,7 @@ class IpcHost(HostPackage):
             raise WitError("quota")
         queue = self._prepared.pop(topic_pattern, None)
         if queue is None:
-            queue = self.instance.services.bus.subscribe(topic_pattern)
+            queue = self.instance.subscribe(topic_pattern)
         subscription = Subscription(queue, exact=is_exact, hears=self._hears, dropped=self._forget)
         self._live.add(subscription)
         self.instance.hold(subscription)
@@ -258,9 +258,10 @@ class IpcHost(HostPackage):
         except ConfigError:  # a damaged profile is nobody's permission
             return False
 
-    def _forget(self, subscription: Subscription) -> None:
+    def _forget(self, subscription: Subscription, queue: BusSubscription) -> None:
         self._live.discard(subscription)
         self.instance.release(subscription)
+        self.instance.unsubscribe(queue)
 
 
 def _record(message: Envelope) -> MessageRecord:

@@ -17,7 +17,7 @@ class Subscription:
     """Receives for one pattern until dropped. Also the `WaitSource` of its readiness pollables.
 
     Args:
-        queue: The bus subscription; owned.
+        queue: The bus subscription; given to `dropped` in the end, which closes it.
         exact: Deliver only what the access-list matcher accepts. Set for a handler's topic that no
             grant covers: the handler stands for one level, the receiver matcher for a subtree.
         hears: Whether messages of a principal may be delivered; asked once per batch.
@@ -30,7 +30,7 @@ class Subscription:
         *,
         exact: bool,
         hears: Callable[[Principal | None], bool],
-        dropped: Callable[[Subscription], None],
+        dropped: Callable[[Subscription, BusSubscription], None],
     ) -> None:
         self._queue = queue
         self._exact = exact
@@ -81,5 +81,4 @@ class Subscription:
         """As `HostResource.drop`; pollables made from it are ready from now on."""
         if not self._closed:
             self._closed = True
-            self._queue.close()
-            self._dropped(self)
+            self._dropped(self, self._queue)

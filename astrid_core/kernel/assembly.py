@@ -7,7 +7,7 @@ leaves nothing behind. Spec: kernel-and-security 1.2.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import read_settings
 from astrid_core.kernel.lifecycle import KernelLifecycle
+from astrid_core.kernel.loading import CapsuleLoader
 from astrid_core.kernel.logs import CapsuleLogs
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.mounts.configured import configured_mounts
@@ -56,7 +57,12 @@ CLOSE_TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a kernel is made of; `release` undoes all of it in reverse order."""
+    """What a kernel is made of.
+
+    Attributes:
+        changed: Records a change of a capsule's state and tells observers.
+        release: Undoes all of it in reverse order.
+    """
 
     home: Home
     settings: Settings
@@ -75,6 +81,7 @@ class Parts:
     mounts: MountTable
     audit: AuditLog
     openers: MountOpeners
+    changed: Callable[[CapsuleEvent], None]
     release: ExitStack
 
 
@@ -193,12 +200,10 @@ def _wire(
         return read_settings(home.principal(DEFAULT_PRINCIPAL).env_file(capsule))
 
     capsules = CapsuleTable(
-        engines=engines,
-        services=services,
+        loader=CapsuleLoader(
+            engines=engines, services=services, profiles=profiles, gate=gate, settings=answers
+        ),
         sources=sources,
-        profiles=profiles,
-        gate=gate,
-        settings=answers,
         catalog=catalog,
         changed=changed,
     )
@@ -226,6 +231,7 @@ def _wire(
         mounts=mounts,
         audit=audit,
         openers=openers,
+        changed=changed,
         release=release.pop_all(),
     )
 

@@ -13,27 +13,18 @@ from typing import Final
 
 from loguru import logger
 
-from astrid_core.host.capsule import CapsuleHost
-from astrid_core.host.services import HostServices
-from astrid_core.kernel.audit.capsule_changes import record_load
-from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
 from astrid_core.kernel.dispatcher import Dispatcher
-from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.install.installed import InstalledCapsule
 from astrid_core.kernel.loaded import UNLOAD_GRACE_S, Loaded
-from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.kernel.loading import CapsuleLoader
 from astrid_core.kernel.schema_catalog import SchemaCatalog, TopicSchema
-from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
-from astrid_hookspecs.engines import CapsuleSpec, LoadedCapsule, Readiness
 from astrid_hookspecs.errors import AstridError, CapsuleError, CapsuleNotFoundError
 from astrid_hookspecs.events import CapsuleEvent
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
+from astrid_hookspecs.values import CapsuleId
 
 READY_TIMEOUT_S: Final = 0.5
 DRAIN_TIMEOUT_S: Final = 30.0
-RUN_ACTION: Final = "run"
-"""What policies are asked about when a run loop is about to start."""
 CLOSE_GRACE_S: Final = 0.5
 """How long a guest gets to come back by itself when the kernel closes."""
 
@@ -69,12 +60,8 @@ class CapsuleTable:
     Changes come from one thread at a time (the kernel's life-cycle lock); look-ups from any.
 
     Args:
-        engines: Runs the entries.
-        services: What host functions act on.
+        loader: Makes and starts them.
         sources: Kept up to date with every load.
-        profiles: Limits of callers.
-        gate: Decides about every call.
-        settings: Stored `[env]` answers of a capsule.
         catalog: Kept up to date with the schemas that loaded capsules declare.
         changed: Told of every change of state.
     """
@@ -82,27 +69,20 @@ class CapsuleTable:
     def __init__(
         self,
         *,
-        engines: EnginePool,
-        services: HostServices,
+        loader: CapsuleLoader,
         sources: SourceIndex,
-        profiles: ProfileStore,
-        gate: Gate,
-        settings: Callable[[CapsuleId], Mapping[str, str]],
         catalog: SchemaCatalog,
         changed: Callable[[CapsuleEvent], None],
     ) -> None:
-        self._engines = engines
-        self._services = services
+        self._loader = loader
         self._sources = sources
-        self._profiles = profiles
-        self._gate = gate
-        self._settings = settings
         self._catalog = catalog
         self._changed = changed
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.RLock()
         self._capsules: dict[CapsuleId, Loaded] = {}
         self._by_tool: Mapping[str, tuple[Loaded, ...]] = {}
+        self._is_closed = False
 
     def attach(self, dispatcher: Dispatcher) -> None:
         """Tell which dispatcher delivers events; once, before the first load."""
@@ -126,6 +106,10 @@ class CapsuleTable:
                 f"no capsule {capsule_id!r} is loaded", hint="see what is: astrid capsule list"
             ) from None
 
+    def find(self, capsule_id: CapsuleId) -> Loaded | None:
+        """The capsule in whatever state, None when it is not loaded."""
+        return self._capsules.get(capsule_id)
+
     def all(self) -> list[Loaded]:
         """Every loaded capsule, by id."""
         return [self._capsules[key] for key in sorted(self._capsules)]
@@ -148,7 +132,8 @@ class CapsuleTable:
 
         The new version is ready before the old one is touched, so that a new one which fails
         leaves the old one serving. Calls that are running finish on the old one. A lone run loop
-        is stopped before its successor starts; if that fails, the failed one takes the place.
+        is stopped before its successor starts, and what it has not received by then waits for
+        the successor; if that fails, the failed one takes the place.
 
         Args:
             installed: Verified.
@@ -158,32 +143,73 @@ class CapsuleTable:
         Raises:
             PluginLoadError: An engine it needs is not installed.
             ComponentError: An engine refused it.
-            CapsuleError: Its run loop ended before it was ready.
+            CapsuleError: Its run loop ended before it was ready; or `kernel.closed`.
             AuditError: It could not be recorded.
             DeniedError: It has a run loop and its owner is disabled, or a policy refused.
         """
-        record_load(self._services.audit, capsule=installed.id, version=installed.meta.version)
-        fresh = self._prepare(installed)
+        with self._lock:
+            fresh = self.begin(installed)
+            self.finish(fresh, ready_timeout_s=ready_timeout_s)
+        return fresh
+
+    def begin(self, installed: InstalledCapsule) -> Loaded:
+        """The first half of `load`: everything but the wait. `finish` has to follow.
+
+        Raises:
+            As `load`.
+        """
+        fresh = self._loader.prepare(installed)
+        with self._lock:
+            try:
+                self._make_room(fresh)
+                self._sources.add(fresh)
+                self._loader.start(fresh)
+            except BaseException as error:
+                self._abandon(fresh, error)
+                raise
+        return fresh
+
+    def finish(self, fresh: Loaded, *, ready_timeout_s: float) -> None:
+        """The second half of `load`: wait for it and let it serve.
+
+        Raises:
+            CapsuleError: Its run loop ended before it was ready.
+        """
+        try:
+            is_in_time = self._loader.wait_ready(fresh, timeout_s=ready_timeout_s)
+        except BaseException as error:
+            with self._lock:
+                self._abandon(fresh, error)
+            raise
+        if is_in_time:  # by now it has subscribed; a late one may still come for what is left
+            fresh.host.estate.clear()
         with self._lock:
             old = self._capsules.get(fresh.id)
-            if old is not None and not old.answers_hooks():
-                self._retire(old)
-                old = None
-            self._sources.add(fresh)
-            try:
-                self._start(fresh, timeout_s=ready_timeout_s)
-            except BaseException as error:
-                self._abandon(fresh, error, is_replacement=old is not None)
-                raise
+            fresh.state = "ready"  # before it can be found: events in between find one or the other
             self._capsules[fresh.id] = fresh
-            fresh.state = "ready"
             self._index_tools()
-            self._catalog.register(fresh.id, _schemas(installed))
+            self._catalog.register(fresh.id, _schemas(fresh))
             self._bind(fresh)
             self._tell(fresh, "ready")
-            if old is not None:
+            if old is not None and old.state == "ready":
                 self._retire(old)
-        return fresh
+                old.host.estate.close()
+
+    def fail(self, capsule: Loaded, reason: str) -> bool:
+        """Stop a capsule that does not work any more and keep it, in state failed.
+
+        Args:
+            capsule: As it was found; one that was replaced meanwhile is none of this.
+            reason: For people.
+
+        Returns:
+            Whether it was the one that served.
+        """
+        with self._lock:
+            if self._capsules.get(capsule.id) is not capsule or capsule.state != "ready":
+                return False
+            self._stop_failed(capsule, reason, grace_s=UNLOAD_GRACE_S)
+            return True
 
     def unload(self, capsule_id: CapsuleId) -> None:
         """Stop a capsule and forget it.
@@ -196,8 +222,10 @@ class CapsuleTable:
             self._unbind(capsule)
             self._catalog.unregister(capsule_id)
             try:
-                self._retire(capsule)
+                if capsule.state != "failed":  # that one is stopped already
+                    self._retire(capsule)
             finally:
+                capsule.host.estate.close()
                 del self._capsules[capsule_id]
                 self._index_tools()
 
@@ -205,9 +233,12 @@ class CapsuleTable:
         """Unload everything, last loaded first; running calls are stopped, not awaited."""
         with self._lock, ExitStack() as stopping:  # goes on when one of them cannot be stopped
             for capsule in self._capsules.values():
+                if capsule.state == "failed":  # that one is stopped already
+                    continue
                 stopping.callback(self._stop, capsule, grace_s=CLOSE_GRACE_S)
                 stopping.callback(self._unbind, capsule)
             self._capsules = {}
+            self._is_closed = True
             self._index_tools()
 
     def _index_tools(self) -> None:
@@ -218,71 +249,34 @@ class CapsuleTable:
                 found[tool] = (*found.get(tool, ()), capsule)
         self._by_tool = found
 
-    def _prepare(self, installed: InstalledCapsule) -> Loaded:
-        manifest = installed.manifest
-        spec = capsule_spec(
-            manifest,
-            directory=installed.directory,
-            component=installed.component,
-            component_hash=installed.meta.wasm_hash,
-            settings=self._settings(installed.id),
-        )
-        context = capsule_context(manifest, spec, owner=DEFAULT_PRINCIPAL)
-        host = CapsuleHost(context, services=self._services)
-        return Loaded(
-            spec=spec,
-            manifest=manifest,
-            grants=context.grants,
-            parts=self._load_parts(spec, host),
-            tools=tuple(installed.meta.tools),
-            profiles=self._profiles,
-            gate=self._gate,
-            audit=self._services.audit,
-        )
+    def _make_room(self, fresh: Loaded) -> None:
+        """Stop what cannot run beside a new load, and give it what that leaves."""
+        if self._is_closed:
+            raise CapsuleError("the kernel is closing", code="kernel.closed")
+        old = self._capsules.get(fresh.id)
+        if old is None or (old.state == "ready" and old.answers_hooks()):
+            return
+        if old.state == "ready":
+            self._retire(old)
+        fresh.host.estate.adopt(old.host.estate)
 
-    def _load_parts(self, spec: CapsuleSpec, host: CapsuleHost) -> tuple[LoadedCapsule, ...]:
-        parts: list[LoadedCapsule] = []
-        try:
-            if spec.component is not None:
-                parts.append(self._engines.engine("component").load(spec, host))
-            if any(server.type == "stdio" for server in spec.servers):
-                parts.append(self._engines.engine("mcp_server").load(spec, host))
-        except Exception:
-            for part in reversed(parts):
-                part.unload(grace_s=0)
-            raise
-        return tuple(parts)
-
-    def _start(self, capsule: Loaded, *, timeout_s: float) -> None:
-        """Start the run loops, after the gate agreed to that, and wait until they are ready."""
-        if any(part.is_run_loop() for part in capsule.parts):
-            profile = self._profiles.profile(capsule.owner)
-            self._gate.check_invoke(capsule.owner, capsule.id, RUN_ACTION, enabled=profile.enabled)
-        capsule.start()
-        outcome = capsule.wait_ready(timeout_s=timeout_s)
-        if outcome is Readiness.CRASHED:
-            raise CapsuleError(
-                f"capsule {capsule.id!r} ended before it was ready: {capsule.health().reason}",
-                code="capsule.crashed",
-                hint="its log says more: see the log directory of the default principal",
-            )
-        if outcome is Readiness.TIMEOUT:
-            logger.warning("capsule {} did not signal readiness in time; going on", capsule.id)
-
-    def _abandon(self, capsule: Loaded, error: BaseException, *, is_replacement: bool) -> None:
+    def _abandon(self, capsule: Loaded, error: BaseException) -> None:
         """Leave nothing of a failed load running; it stays visible where nothing else serves."""
-        reason = str(error)
-        try:
-            self._sources.discard(capsule)
-            capsule.unload(grace_s=0)
-        except AstridError as stuck:
-            logger.error("capsule {} cannot be unloaded: {}", capsule.id, stuck)
-        capsule.state, capsule.problem = "failed", reason
-        if not is_replacement:
+        old = self._capsules.get(capsule.id)
+        if old is None or old.state != "ready":
             self._capsules[capsule.id] = capsule
             self._index_tools()
             self._catalog.unregister(capsule.id)
             self._unbind(capsule)
+        self._stop_failed(capsule, str(error), grace_s=0)
+
+    def _stop_failed(self, capsule: Loaded, reason: str, *, grace_s: float) -> None:
+        self._sources.discard(capsule)
+        try:
+            capsule.unload(grace_s=grace_s)
+        except AstridError as stuck:
+            logger.error("capsule {} cannot be unloaded: {}", capsule.id, stuck)
+        capsule.state, capsule.problem = "failed", reason
         self._tell(capsule, "failed", reason)
 
     def _bind(self, capsule: Loaded) -> None:
@@ -312,8 +306,8 @@ class CapsuleTable:
         self._changed(CapsuleEvent(state, capsule.id, capsule.spec.version, detail))
 
 
-def _schemas(installed: InstalledCapsule) -> list[TopicSchema]:
+def _schemas(capsule: Loaded) -> list[TopicSchema]:
     return [
         TopicSchema(topic.name, topic.direction, topic.description or "", topic.schema)
-        for topic in installed.meta.topics
+        for topic in capsule.topics
     ]

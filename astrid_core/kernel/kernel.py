@@ -20,21 +20,23 @@ from loguru import logger
 from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
 from astrid_core.kernel.assembly import Parts, assemble, changes_of, lifecycle_of
-from astrid_core.kernel.boot import BootProblem, load_capsules, load_changes
+from astrid_core.kernel.boot import BootProblem, load_capsules
 from astrid_core.kernel.build import built
-from astrid_core.kernel.capsules import READY_TIMEOUT_S
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.home import resolve_home
-from astrid_core.kernel.install.installed import discover, load_installed
+from astrid_core.kernel.install.installed import discover
 from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
 from astrid_core.kernel.install.places import workspace_place
-from astrid_core.kernel.install.removal import Removed, remove_capsule
+from astrid_core.kernel.install.removal import Removed
 from astrid_core.kernel.install.sources import Source, find_source
+from astrid_core.kernel.live import LiveCapsules
 from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
+from astrid_core.kernel.supervision import Supervisor
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
 from astrid_core.ports.audit import AuditTrail
+from astrid_core.ports.clock import Clock
 from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.buses import BusSubscription, Envelope
 from astrid_hookspecs.cancel import CancelToken
@@ -60,13 +62,20 @@ class Kernel:
             it was written.
     """
 
-    def __init__(self, parts: Parts, *, workspace: Path | None) -> None:
+    def __init__(self, parts: Parts, *, workspace: Path | None, clock: Clock) -> None:
         self._parts = parts
         self._workspace = workspace
         self._lifecycle = lifecycle_of(parts)
         self._loop = asyncio.get_running_loop()
         self._outcomes: LoopInbox[Outcome] = LoopInbox(self._loop)
-        self._changes = asyncio.Lock()
+        self._live = LiveCapsules(parts, workspace=workspace)
+        self.supervisor = Supervisor(
+            parts.capsules,
+            bus=parts.bus,
+            changed=parts.changed,
+            restart=self._live.restart,
+            clock=clock,
+        )
         self.problems: list[BootProblem] = []
         self.clients = ClientAccess(parts)
 
@@ -78,6 +87,7 @@ class Kernel:
         home: str | os.PathLike[str] | None = None,
         workspace: str | os.PathLike[str] | None = None,
         plugins: Mapping[str, object] | Iterable[object] = (),
+        clock: Clock | None = None,
     ) -> AsyncIterator[Kernel]:
         """Boot a kernel on a home and load what is installed there; shut it down at the end.
 
@@ -86,6 +96,7 @@ class Kernel:
             workspace: A project directory: guests see it as `workspace://`, their edits go to an
                 overlay per principal, and its `.astrid/capsules` are loaded as well.
             plugins: Plugin objects besides the installed ones, for instance observers.
+            clock: By which failed capsules are started again; None for the machine's.
 
         Raises:
             HomeLockedError: Another kernel uses the home.
@@ -96,9 +107,10 @@ class Kernel:
         project = None if workspace is None else _absolute(workspace)
         parts = await _assembled(path, plugins, workspace=project)
         try:
-            kernel = cls(parts, workspace=project)
+            kernel = cls(parts, workspace=project, clock=clock or parts.services.clock)
             await asyncio.to_thread(kernel._boot)
-            yield kernel
+            async with kernel._supervised():
+                yield kernel
         finally:
             await asyncio.shield(asyncio.to_thread(parts.release.close))
 
@@ -273,11 +285,7 @@ class Kernel:
                 nothing was changed; or, with `capsule.crashed`, it is installed but its new load
                 failed: what was loaded before goes on until the next start of the kernel.
         """
-        async with self._changes:
-            checked = staged.answers(answers or {})
-            result = await asyncio.to_thread(staged.commit, checked, progress=progress)
-            await asyncio.to_thread(self._load, result.capsule.id)
-            return result
+        return await self._live.install(staged, answers=answers, progress=progress)
 
     async def remove(self, name: str, *, force: bool = False, purge: bool = False) -> Removed:
         """Unload and uninstall a capsule.
@@ -291,18 +299,7 @@ class Kernel:
             CapsuleNotFoundError: It is not installed.
             CapsuleError: Others need it and `force` was not given.
         """
-        async with self._changes:
-            removed = await asyncio.to_thread(
-                remove_capsule,
-                self._parts.home,
-                name,
-                audit=self._parts.audit,
-                force=force,
-                purge=purge,
-            )
-            if any(capsule.id == removed.name for capsule in self.capsules()):
-                await asyncio.to_thread(self._parts.capsules.unload, removed.name)
-            return removed
+        return await self._live.remove(name, force=force, purge=purge)
 
     async def reload(self, name: str) -> None:
         """Load an installed capsule again, from what is on disk now.
@@ -312,8 +309,7 @@ class Kernel:
             IntegrityError: It is not as it was installed.
             ComponentError, CapsuleError: The new load failed; a call-driven old one stays.
         """
-        async with self._changes:
-            await asyncio.to_thread(self._load, parse_capsule_id(name))
+        await self._live.reload(name)
 
     async def reload_all(self) -> list[CapsuleId]:
         """Load what was installed, upgraded or repaired since; what runs unchanged runs on.
@@ -321,14 +317,10 @@ class Kernel:
         Returns:
             Names of what was loaded. `problems` says what was not.
         """
-        async with self._changes:
-            found = await asyncio.to_thread(discover, self._parts.home, workspace=self._workspace)
-            loaded, problems = await asyncio.to_thread(
-                load_changes, found, table=self._parts.capsules
-            )
-            kept = [problem for problem in self.problems if problem.capsule == "audit"]
-            self.problems = kept + problems
-            return loaded
+        loaded, problems = await self._live.reload_all()
+        kept = [problem for problem in self.problems if problem.capsule == "audit"]
+        self.problems = kept + problems
+        return loaded
 
     def _boot(self) -> None:
         parts = self._parts
@@ -343,9 +335,16 @@ class Kernel:
         self.problems += [BootProblem("audit", error) for error in parts.audit.problems]
         self.problems += load_capsules(found.capsules, table=parts.capsules, bus=parts.bus)
 
-    def _load(self, name: str) -> None:
-        installed = load_installed(self._parts.home, name, workspace=self._workspace)
-        self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
+    @asynccontextmanager
+    async def _supervised(self) -> AsyncIterator[None]:
+        """Look after the capsules in the background; what is under way at the end is awaited."""
+        work = [asyncio.ensure_future(self.supervisor.run()),
+                asyncio.ensure_future(self.supervisor.tick())]  # fmt: skip
+        try:
+            yield
+        finally:
+            self.supervisor.stop()
+            await asyncio.shield(asyncio.gather(*work))
 
 
 async def _assembled(

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from astrid_core.domain.capsule_meta import ToolDescription
+from astrid_core.domain.capsule_meta import BakedTopic, ToolDescription
 from astrid_core.domain.manifest import Manifest
 from astrid_core.domain.topic import TOOL_PREFIX
+from astrid_core.host.capsule import CapsuleHost
+from astrid_core.host.pulse import Beat
 from astrid_core.kernel.audit.tool_calls import record_tool_call
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.ports.audit import AuditTrail
@@ -32,10 +34,11 @@ from astrid_hookspecs.engines import (
     LoadedCapsule,
     Readiness,
 )
-from astrid_hookspecs.errors import UnsupportedActionError
+from astrid_hookspecs.errors import AstridError, UnsupportedActionError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 
 UNLOAD_GRACE_S: Final = 5.0
+_PATIENCE_S: Final = 300.0
 
 State = Literal["loading", "ready", "failed", "unloading"]
 
@@ -49,7 +52,9 @@ class Loaded:
         manifest: Validated.
         grants: What it may do.
         parts: One per engine entry, in the order they are asked.
+        host: The kernel's side of it.
         tools: Descriptions recorded at installation.
+        topics: The same, of its topics.
         profiles: Limits and the enabled switch of callers.
         gate: Decides about every entry.
         audit: Has every tool call.
@@ -62,7 +67,9 @@ class Loaded:
     manifest: Manifest
     grants: CapsuleGrants
     parts: tuple[LoadedCapsule, ...]
+    host: CapsuleHost
     tools: tuple[ToolDescription, ...]
+    topics: tuple[BakedTopic, ...]
     profiles: ProfileStore
     gate: Gate
     audit: AuditTrail
@@ -160,6 +167,18 @@ class Loaded:
             if not health.ok:
                 return health
         return Health(ok=self.state == "ready", reason=self.problem)
+
+    def beat(self) -> Beat | None:
+        """The latest sign of life of a run loop; None without one."""
+        return self.host.beat() if any(part.is_run_loop() for part in self.parts) else None
+
+    def patience_s(self) -> float:
+        """How long its run loop may compute without a call to the host: as long as a call may."""
+        try:
+            limits = self.profiles.profile(self.owner).limits()
+        except AstridError:  # reported to those who call; here any bound is better than none
+            limits = Limits()
+        return limits.timeout_s or _PATIENCE_S
 
     def drain(self, *, timeout_s: float) -> bool:
         """Wait until no interceptor call is running; False when the time is over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from loguru import logger
 
@@ -14,6 +15,8 @@ from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.errors import AstridError, AuditError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
+
+_BAD_STATES: Final = ("failed", "down")
 
 
 @contextlib.contextmanager
@@ -52,7 +55,7 @@ def record_load(audit: AuditTrail, *, capsule: CapsuleId, version: str) -> None:
 
 def record_change(audit: AuditTrail, event: CapsuleEvent) -> None:
     """Record that a capsule changed state; it has happened, so a failure is only logged."""
-    outcome = "failed" if event.state == "failed" else "allowed"
+    outcome = "failed" if event.state in _BAD_STATES else "allowed"
     try:
         audit.append(
             _entry(event.state, event.capsule, event.version, outcome=outcome, principal=None)

@@ -11,7 +11,11 @@ from astrid_hookspecs.values import CapsuleId, Principal
 
 @dataclass(frozen=True, slots=True)
 class CapsuleEvent:
-    """A capsule changed state: `installed`, `loaded`, `ready`, `failed`, `unloaded`, `removed`."""
+    """A capsule changed state.
+
+    `ready`: it serves. `failed`: it does not work, or did not start. `down`: it failed too often
+    and is not started again. `unloaded`: it was stopped because somebody wanted that.
+    """
 
     state: str
     capsule: CapsuleId

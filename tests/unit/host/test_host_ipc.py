@@ -519,10 +519,37 @@ def test_a_run_loop_with_65_handlers_is_refused(world: Any) -> None:
     world.open(purpose="run", bindings=many[:64])
 
 
-def test_close_ends_every_subscription(world: Any, call: Any) -> None:
+def test_close_ends_every_subscription_of_a_call_and_leaves_those_of_a_loop_to_its_successor(
+    world: Any, call: Any
+) -> None:
+    caller = world.open(**ACL)
+    call(caller, "subscribe", "a.b")
+    caller.close()
+    assert world.bus.stats()["subscriptions"] == 0
     run = world.open(purpose="run", bindings=BINDINGS, **ACL)
-    call(run, "subscribe", "a.b")
+    kept = call(run, "subscribe", "a.b")[1]
+    given_up = call(run, "subscribe", "a.b")[1]
     call(run, "subscribe", "h.v1.one")
+    assert world.bus.stats()["subscriptions"] == 5
+    given_up.drop()  # by a guest that goes on: nobody wants these messages
     assert world.bus.stats()["subscriptions"] == 4
     run.close()
+    kept.drop()
+    assert world.bus.stats()["subscriptions"] == 4
+    run.estate.close()
+    assert world.bus.stats()["subscriptions"] == 0
+
+
+def test_a_successor_receives_what_its_predecessor_has_not(world: Any, call: Any) -> None:
+    before = world.open(purpose="run", **ACL)
+    call(before, "subscribe", "a.b")
+    before.close()
+    world.emit("a.b", b'"while nobody ran"')
+    after = world.open(purpose="run", **ACL)
+    after.estate.adopt(before.estate)
+    subscription = call(after, "subscribe", "a.b")[1]
+    (message,) = call(after, "[method]subscription.poll", subscription)[1].messages
+    assert message.payload == '"while nobody ran"'
+    after.estate.close()
+    after.close()
     assert world.bus.stats()["subscriptions"] == 0
