@@ -6,8 +6,6 @@ writes is in the audit log before the disk changes.
 
 from __future__ import annotations
 
-import difflib
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Final, Literal
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.kernel.mounts.openers import WORKSPACE, MountOpeners
 from astrid_core.kernel.mounts.table import MountTable
+from astrid_core.kernel.mounts.unified import Effort, unified_diff
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.ports.clock import Clock
 from astrid_hookspecs.audit import AuditEntry
@@ -88,9 +87,10 @@ class WorkspaceChanges:
         """As `status`, each change with its unified diff."""
         with self._overlay() as overlay:
             lower = self._openers.lower_of_workspace()
+            effort = Effort()
             try:
                 for change in overlay.changes(_selection(paths)):
-                    yield _file_diff(change, old=lower, new=overlay)
+                    yield _file_diff(change, old=lower, new=overlay, effort=effort)
             finally:
                 lower.close()
 
@@ -151,7 +151,9 @@ def _selection(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple("/".join(path_parts(path)) for path in paths) or ("",)
 
 
-def _file_diff(change: OverlayChange, *, old: VfsDirectory, new: VfsDirectory) -> FileDiff:
+def _file_diff(
+    change: OverlayChange, *, old: VfsDirectory, new: VfsDirectory, effort: Effort
+) -> FileDiff:
     if change.kind != "regular":
         note: Literal["directory", "link", "special"] = "special"
         if change.kind == "directory":
@@ -167,24 +169,13 @@ def _file_diff(change: OverlayChange, *, old: VfsDirectory, new: VfsDirectory) -
     texts = _text(before), _text(after)
     if texts[0] is None or texts[1] is None:
         return FileDiff(change, (), "binary")
-    return FileDiff(change, _unified(change, texts[0], texts[1]), "")
+    return FileDiff(change, _unified(change, texts[0], texts[1], effort), "")
 
 
-def _unified(change: OverlayChange, before: str, after: str) -> tuple[str, ...]:
+def _unified(change: OverlayChange, before: str, after: str, effort: Effort) -> tuple[str, ...]:
     old = "/dev/null" if change.change == "added" else f"a/{change.path}"
     new = "/dev/null" if change.change == "deleted" else f"b/{change.path}"
-    diff = difflib.unified_diff(_lines(before), _lines(after), fromfile=old, tofile=new)
-    shown: list[str] = []
-    for line in diff:
-        shown.append(line.removesuffix("\n"))
-        if not line.endswith("\n"):
-            shown.append("\\ No newline at end of file")
-    return tuple(shown)
-
-
-def _lines(text: str) -> list[str]:
-    """Lines with their ends; only a line feed ends one, as in every other diff tool."""
-    return list(io.StringIO(text, newline="\n"))
+    return unified_diff(before, after, old_name=old, new_name=new, effort=effort)
 
 
 class _TooLargeError(Exception):
