@@ -52,6 +52,7 @@ class QuotaFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_ipc_throughput_bytes: int | None = None
     max_background_processes: int | None = None
     max_storage_bytes: int | None = None
+    max_cpu_secs_per_minute: int | None = None
 
     def named(self) -> dict[str, int]:
         """Those that are named."""

@@ -21,6 +21,8 @@ from astrid_hookspecs.errors import ConfigError, DocumentError
 PROFILE_VERSION: Final = 1
 MAX_TIMEOUT_S: Final = 86_400
 MAX_PROCESSES: Final = 256
+MAX_CPU_SECS: Final = 61_440
+"""Of a machine with 1024 processors, all of them."""
 _I64_END: Final = 2**63
 _GROUP_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_SHOWN: Final = 80
@@ -50,6 +52,7 @@ class Quotas:
         max_ipc_throughput_bytes: Published bytes per second and instance.
         max_background_processes: At the same time, 0 to 256.
         max_storage_bytes: In the key-value store and the home directory together.
+        max_cpu_secs_per_minute: Processor time of all its calls together, on average. Ours.
     """
 
     max_memory_bytes: int = 64 * MIB
@@ -57,6 +60,7 @@ class Quotas:
     max_ipc_throughput_bytes: int = 10 * MIB
     max_background_processes: int = 8
     max_storage_bytes: int = 1024 * MIB
+    max_cpu_secs_per_minute: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ _QUOTA_BOUNDS: Final[Mapping[str, range]] = MappingProxyType(
         "max_ipc_throughput_bytes": range(1, _I64_END),
         "max_background_processes": range(MAX_PROCESSES + 1),
         "max_storage_bytes": range(1, _I64_END),
+        "max_cpu_secs_per_minute": range(1, MAX_CPU_SECS + 1),
     }
 )
 

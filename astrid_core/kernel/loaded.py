@@ -18,6 +18,7 @@ from astrid_core.domain.topic import TOOL_PREFIX
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.pulse import Beat
 from astrid_core.kernel.audit.tool_calls import record_tool_call
+from astrid_core.kernel.cpu_meter import CpuMeter
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.security.gate import Gate
@@ -57,6 +58,7 @@ class Loaded:
         topics: The same, of its topics.
         profiles: Limits and the enabled switch of callers.
         gate: Decides about every entry.
+        cpu: What principals used of the processor.
         audit: Has every tool call.
         state: Where it is in its life.
         problem: Why it failed, for people.
@@ -72,6 +74,7 @@ class Loaded:
     topics: tuple[BakedTopic, ...]
     profiles: ProfileStore
     gate: Gate
+    cpu: CpuMeter
     audit: AuditTrail
     state: State = "loading"
     problem: str = ""
@@ -109,7 +112,8 @@ class Loaded:
         """Run one interceptor call on the calling thread.
 
         Raises:
-            DeniedError: The caller's profile or a policy refused; no guest code ran.
+            DeniedError: The caller's profile or a policy refused, or its processor time is used
+                up; no guest code ran.
             ConfigError: The caller's profile cannot be read; no guest code ran.
             AuditError: A tool call could not be recorded; no guest code ran.
             EngineError: As `LoadedCapsule.invoke`.
@@ -117,6 +121,8 @@ class Loaded:
         principal = envelope.principal or self.owner
         profile = self.profiles.profile(principal)
         grant = self.gate.check_invoke(principal, self.spec.id, action, enabled=profile.enabled)
+        per_minute = profile.quotas.max_cpu_secs_per_minute
+        self._check_cpu(principal, action, per_minute=per_minute)
         tool = self._tools.get((action, envelope.topic))
         if tool is not None:
             record_tool_call(
@@ -137,9 +143,11 @@ class Loaded:
         call = Call(principal, self._limits(profile.limits()), caller, cancel)
         with self._idle:
             self._running += 1
+        began_s = time.thread_time()
         try:
             return self._ask_parts(action, payload, call)
         finally:
+            self.cpu.charge(principal, time.thread_time() - began_s, per_minute=per_minute)
             with self._idle:
                 self._running -= 1
                 if self._is_draining:
@@ -199,6 +207,18 @@ class Loaded:
             for name, value in part.stats().items():
                 total[name] = total.get(name, 0) + value
         return total
+
+    def _check_cpu(self, principal: Principal, action: str, *, per_minute: int) -> None:
+        wait_s = self.cpu.wait_s(principal, per_minute=per_minute)
+        if wait_s > 0:
+            raise self.gate.over_quota(
+                principal,
+                self.spec.id,
+                action,
+                rule="max_cpu_secs_per_minute",
+                message=f"{principal!r} used more than {per_minute} s of processor time a minute",
+                hint=f"try again in {wait_s:.0f} s, or raise max_cpu_secs_per_minute",
+            )
 
     def _limits(self, limits: Limits) -> Limits:
         return limits._replace(timeout_s=None) if self.spec.is_daemon else limits

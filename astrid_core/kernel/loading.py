@@ -15,6 +15,7 @@ from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.audit.capsule_changes import record_load
 from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
+from astrid_core.kernel.cpu_meter import CpuMeter
 from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.install.installed import InstalledCapsule
 from astrid_core.kernel.loaded import Loaded
@@ -52,6 +53,7 @@ class CapsuleLoader:
         self._services = services
         self._profiles = profiles
         self._gate = gate
+        self._cpu = CpuMeter()
         self._settings = settings
 
     def prepare(self, installed: InstalledCapsule) -> Loaded:
@@ -83,6 +85,7 @@ class CapsuleLoader:
             topics=tuple(installed.meta.topics),
             profiles=self._profiles,
             gate=self._gate,
+            cpu=self._cpu,
             audit=self._services.audit,
         )
 

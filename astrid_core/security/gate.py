@@ -19,7 +19,11 @@ from astrid_core.security.clients import OPEN_RIGHTS, may_publish, may_speak_for
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import VoteCollector, tally
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
-from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
+from astrid_hookspecs.errors import (
+    CapabilityDeniedError,
+    PolicyDeniedError,
+    QuotaExceededError,
+)
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -277,6 +281,24 @@ class Gate:
             for verb in (("read", "write") if access == "read-write" else (access,))
         ]
         return CheckedPath(place, access, " ".join(rules), GATE_KEY)
+
+    def over_quota(
+        self,
+        principal: Principal,
+        capsule: CapsuleId,
+        action: str,
+        *,
+        rule: str,
+        message: str,
+        hint: str,
+    ) -> QuotaExceededError:
+        """Report that a call, which is allowed, is more than the principal may use now.
+
+        Returns:
+            The refusal; the caller raises it.
+        """
+        self._report(AuthzRequest(principal, "capsule.invoke", action, capsule), rule)
+        return QuotaExceededError(message, rule=rule, hint=hint)
 
     def _check_file_list(
         self, grants: CapsuleGrants, principal: Principal, verb: str, place: FilePlace

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from astrid_core import Kernel
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.reader import Query, entries
 from astrid_hookspecs.errors import (
     GuestLimitError,
+    GuestTimeoutError,
     GuestTrapError,
     PolicyDeniedError,
+    QuotaExceededError,
     ToolError,
 )
 from tests.support.capsules import install, manifest, write_capsule
@@ -108,3 +112,34 @@ def test_200_stopped_calls_leave_the_kernels_memory_flat(run: Run, tmp_path: Pat
         assert capsule.stats()["instances"] == 1
 
     run(work)
+
+
+def test_processor_time_is_used_up_by_its_principal_alone_and_comes_back(
+    run: Run, tmp_path: Path
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        await install(kernel, acts(tmp_path / "acts"))
+        (tmp_path / "home" / "etc" / "profiles" / "alice.toml").write_text(
+            "[quotas]\nmax_timeout_secs = 1\nmax_cpu_secs_per_minute = 1\n"
+        )
+        for _ in range(40):  # on a busy machine a second of waiting is little processor time
+            with pytest.raises((GuestTimeoutError, QuotaExceededError)) as caught:
+                await kernel.call_tool("loop", principal="alice")
+            if isinstance(caught.value, QuotaExceededError):
+                break
+        assert isinstance(caught.value, QuotaExceededError)
+        assert caught.value.rule == "max_cpu_secs_per_minute"
+        assert await ask(kernel, "echo", principal="bob")
+        raised = tmp_path / "home" / "etc" / "profiles" / "alice.toml"
+        raised.write_text("[quotas]\nmax_cpu_secs_per_minute = 600\n")
+        assert await ask(kernel, "echo", principal="alice")
+
+    run(work)
+    refused = [
+        row
+        for row in entries(
+            AuditPlaces(tmp_path / "home" / "var" / "audit"), Query(principal="alice")
+        )
+        if row["outcome"] == "denied"
+    ]
+    assert refused

@@ -77,6 +77,7 @@ def test_every_key_is_read():
         pytest.param("quotas.max_timeout_secs = 86400", id="56-high"),
         pytest.param("quotas.max_background_processes = 256", id="57-ok"),
         pytest.param(f"quotas.max_storage_bytes = {2**63 - 1}", id="largest"),
+        pytest.param("quotas.max_cpu_secs_per_minute = 61440", id="cpu-high"),
         pytest.param("groups = ['x-y_Z9']", id="group-name"),
         pytest.param("revokes = ['*']", id="revoke-all"),
     ],

@@ -268,3 +268,22 @@ def test_policies_are_not_asked_about_what_is_reserved() -> None:
     with pytest.raises(CapabilityDeniedError):
         recorder.gate().check_file(FILES, ALICE, "read", FilePlace("home", (".config",)))
     assert recorder.asked == []
+
+
+def test_a_call_beyond_a_quota_is_reported_like_every_refusal() -> None:
+    recorder = Recorder()
+    error = recorder.gate().over_quota(
+        ALICE,
+        CapsuleId("c"),
+        "act",
+        rule="max_cpu_secs_per_minute",
+        message="too much",
+        hint="wait",
+    )
+    assert (error.rule, error.hint) == ("max_cpu_secs_per_minute", "wait")
+    (decision,) = recorder.decisions
+    assert (decision.allowed, decision.action, decision.rule) == (
+        False,
+        "capsule.invoke",
+        "max_cpu_secs_per_minute",
+    )

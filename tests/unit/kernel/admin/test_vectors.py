@@ -121,6 +121,7 @@ def test_84_limits_are_replaced_whole_or_one_by_one(managed: Managed) -> None:
         "max_ipc_throughput_bytes": 10 * 1024 * 1024,
         "max_background_processes": 8,
         "max_storage_bytes": 1024 * 1024 * 1024,
+        "max_cpu_secs_per_minute": 60,
     }
     for quotas in ({"max_timeout_secs": 0}, {"max_background_processes": 257}):
         code = managed.refused("QuotaSet", principal="alice", quotas=quotas)
