@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_group
@@ -14,13 +14,8 @@ from astrid_core.cli.context import CliContext
 from astrid_core.cli.errors import guarded
 from astrid_core.cli.groups import RootGroup, add_global_options
 from astrid_core.cli.output import Output, use
+from astrid_core.cli.root_help import ABOUT, EPILOG
 from astrid_core.cli.version import print_version
-
-_EPILOG: Final = """\
-Exit status: 0 done; 1 failed, not found or denied; 2 wrong arguments; 3 not running; 4 not healthy;
-5 an approval was denied; 6 an answer is needed and nobody can be asked; 7 a hash, signature or the
-audit chain does not match; 130 interrupted.
-"""
 
 
 def run_app(arguments: Sequence[str]) -> int:
@@ -55,7 +50,8 @@ def root() -> Any:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         invoke_without_command=True,
-        epilog=_EPILOG,
+        help=ABOUT,
+        epilog=EPILOG,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_astrid)

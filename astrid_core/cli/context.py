@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from astrid_core.cli.output import Output
 from astrid_core.kernel.home_path import resolve_home
@@ -51,8 +50,7 @@ def allow_list() -> AllowList:
     return load_allow_list(allow_list_path())
 
 
-@dataclass(frozen=True, slots=True)
-class CliContext:
+class CliContext(NamedTuple):
     """`ctx.obj` of every command; a `CommandContext` of the hook contract.
 
     Attributes:

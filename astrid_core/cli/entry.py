@@ -40,7 +40,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             status = status or 1
-    if arguments in _HELP:
+    if arguments in _HELP or (arguments and arguments[0] in _FAST):
         # Nothing is left to clean up, and taking the interpreter apart would cost a sixth of it.
         sys.stderr.flush()
         os._exit(status)
@@ -72,14 +72,26 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit status. Spec: cli-and-ux 3.3.
     """
-    if arguments and (target := _FAST.get(arguments[0])) is not None:
-        module, _, name = target.partition(":")
-        function: Callable[[Sequence[str]], int | None] = getattr(import_module(module), name)
-        status = function(arguments[1:])
+    gc.disable()  # imports make garbage collections, but no garbage
+    try:
+        status = _run_fast(arguments)
         if status is not None:
             return status
-    gc.disable()  # imports make garbage collections, but no garbage
-    from astrid_core.cli.app import run_app  # noqa: PLC0415 - loads typer
-
-    gc.enable()
+        from astrid_core.cli.app import run_app  # noqa: PLC0415 - loads typer
+    finally:
+        gc.enable()
     return run_app(arguments)
+
+
+def _run_fast(arguments: Sequence[str]) -> int | None:
+    """Run what needs no parser; None for everything else."""
+    if list(arguments) in _HELP:
+        from astrid_core.cli.root_help import print_help  # noqa: PLC0415 - for nothing else
+
+        return print_help()
+    target = _FAST.get(arguments[0])
+    if target is None:
+        return None
+    module, _, name = target.partition(":")
+    function: Callable[[Sequence[str]], int | None] = getattr(import_module(module), name)
+    return function(arguments[1:])

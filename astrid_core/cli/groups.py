@@ -7,75 +7,19 @@ help line only. Plugins are looked at when a name is unknown to the built-ins, o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cache
-from importlib import import_module
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from astrid_core.cli.context import allow_list
+from astrid_core.cli.command_table import BUILT_IN
 from astrid_core.cli.output import OutputFormat, current, log_to_stderr
-from astrid_hookspecs.commands import CommandGroupRecord
-from astrid_hookspecs.errors import AstridError, PluginConflictError
+from astrid_core.cli.plugin_commands import plugin_commands, plugin_help
+from astrid_core.cli.root_help import help_text
 from astrid_hookspecs.exits import EXIT_USAGE
-
-
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
-    """A command that is imported when it runs.
-
-    Attributes:
-        target: `module:attribute`, a `typer.Typer` for a group or a function for one command.
-        help: Its line in `astrid --help`.
-    """
-
-    target: str
-    help: str
-
-    def load(self) -> Any:
-        """Import it."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(import_module(module), attribute)
-
-
-BUILT_IN: Final[Mapping[str, LazyCommand]] = {
-    "demo": LazyCommand(
-        "astrid_core.cli.demo:demo", "Show a capsule being built, installed, called and contained"
-    ),
-    "capsule": LazyCommand(
-        "astrid_core.cli.capsule:app", "Create, check, build, install, run and remove capsules"
-    ),
-    "overlay": LazyCommand(
-        "astrid_core.cli.overlay:app", "Show, commit or forget what agents changed in the workspace"
-    ),
-    "audit": LazyCommand(
-        "astrid_core.cli.audit:app", "Show what was done and refused, and prove it"
-    ),
-    "caps": LazyCommand("astrid_core.cli.caps:app", "Explain what a principal may do"),
-    "start": LazyCommand("astrid_core.cli.daemon_control:start", "Start the daemon"),
-    "stop": LazyCommand("astrid_core.cli.daemon_control:stop", "Stop the daemon"),
-    "restart": LazyCommand("astrid_core.cli.daemon_control:restart", "Stop and start the daemon"),
-    "status": LazyCommand(
-        "astrid_core.cli.daemon_status:status", "Show whether the daemon runs, and what it has"
-    ),
-    "ps": LazyCommand("astrid_core.cli.daemon_lists:ps", "List the daemon's capsules"),
-    "who": LazyCommand("astrid_core.cli.daemon_lists:who", "List the daemon's clients"),
-    "logs": LazyCommand("astrid_core.cli.logs:logs", "Show what daemon and capsules have logged"),
-    "doctor": LazyCommand(
-        "astrid_core.cli.doctor:doctor", "Check that everything is as it has to be"
-    ),
-    "plugins": LazyCommand(
-        "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
-    ),
-    "version": LazyCommand("astrid_core.cli.version:version", "Show version, build and platform"),
-    "commands": LazyCommand(
-        "astrid_core.cli.leaves:commands", "List every command with its flags and an example"
-    ),
-}
 
 
 class ExtensibleGroup(TyperGroup):
@@ -100,21 +44,8 @@ class ExtensibleGroup(TyperGroup):
         return names
 
     def plugin_help(self, ctx: Any) -> dict[str, str]:
-        """Names and help lines of what plugins add here.
-
-        A plugin that cannot be loaded costs its own commands, with a warning, but no help text.
-        """
-        prefix = _dotted(ctx, "")
-        try:
-            records = plugin_commands()
-        except AstridError as error:
-            current().warning(f"commands of plugins are left out: {error}")
-            return {}
-        return {
-            name.removeprefix(prefix): record.help
-            for name, record in records.items()
-            if name.startswith(prefix) and "." not in name.removeprefix(prefix)
-        }
+        """Names and help lines of what plugins add here."""
+        return plugin_help(_dotted(ctx, ""))
 
     def help_lines(self, ctx: Any, *, limit: int) -> list[tuple[str, str]]:
         """Each name with its help line, loading nothing that is not loaded.
@@ -170,11 +101,9 @@ class RootGroup(ExtensibleGroup):
         """The built-ins, then what plugins add."""
         return [*BUILT_IN, *(name for name in self.plugin_help(ctx) if name not in BUILT_IN)]
 
-    def help_lines(self, ctx: Any, *, limit: int) -> list[tuple[str, str]]:  # noqa: ARG002
-        """As the base class, from the table instead of the commands."""
-        lines = [(name, lazy.help) for name, lazy in BUILT_IN.items()]
-        lines.extend(self.plugin_help(ctx).items())
-        return lines
+    def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - the parser's signature
+        """The help text, from the table instead of the commands."""
+        return help_text(BUILT_IN)
 
 
 def to_command(supplied: Any, *, name: str, help_line: str) -> TyperCommand | TyperGroup:
@@ -210,28 +139,6 @@ def add_global_options(command: Any) -> None:
             command.params.append(option)
     for below in getattr(command, "commands", {}).values():
         add_global_options(below)
-
-
-@cache
-def plugin_commands() -> dict[str, CommandGroupRecord]:
-    """The commands of the allowed plugins, by dotted name.
-
-    Raises:
-        PluginError: A plugin cannot be used, or uses the name of a built-in command.
-        ConfigError: The allow-list is malformed.
-    """
-    from astrid_core.pluginhost import PluginHost  # noqa: PLC0415 - loads stevedore and plugins
-
-    host = PluginHost.open(allow_list(), boot=False)
-    records: dict[str, CommandGroupRecord] = {}
-    for item in host.registry.registered(CommandGroupRecord):
-        if item.record.name in BUILT_IN:
-            raise PluginConflictError(
-                f"{item.source.label} supplies the command {item.record.name!r}, which is built in",
-                hint=item.source.disable_hint,
-            )
-        records[item.record.name] = item.record
-    return records
 
 
 def _dotted(ctx: Any, name: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import dataclasses
 import json
 import os
 import re
@@ -76,8 +75,9 @@ def to_json(value: object, *, ascii_only: bool = False) -> str:
 
 
 def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if fields is not None:
+        value = {name: getattr(value, name) for name in fields}
     elif isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
@@ -89,21 +89,28 @@ def _plain(value: object) -> object:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-@dataclasses.dataclass
 class Output:
     """Prints for one command. `current()` returns the one in use.
 
-    Attributes:
+    Args and attributes:
         format: `pretty` for people, `json` for programs.
         verbose: Whether `-v` was given.
         stdout: Where results go, None for `sys.stdout` at the time of printing.
         stderr: Where everything else goes, None for `sys.stderr`.
     """
 
-    format: OutputFormat = "pretty"
-    verbose: bool = False
-    stdout: TextIO | None = None
-    stderr: TextIO | None = None
+    def __init__(
+        self,
+        format: OutputFormat = "pretty",  # noqa: A002 - the name of the option
+        *,
+        verbose: bool = False,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.format = format
+        self.verbose = verbose
+        self.stdout = stdout
+        self.stderr = stderr
 
     @property
     def is_json(self) -> bool:

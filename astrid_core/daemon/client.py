@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, Self
 from astrid_core.daemon.client_door import enter
 from astrid_core.daemon.client_errors import AnswerTimeoutError, remote_error
 from astrid_core.daemon.client_stream import FrameStream
-from astrid_core.domain.topic import REQUEST_PREFIX, RESPONSE_PREFIX
+from astrid_core.domain.request_topics import REQUEST_PREFIX, RESPONSE_PREFIX
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 

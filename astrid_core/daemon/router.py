@@ -33,7 +33,8 @@ from astrid_core.domain.kernel_request import (
 )
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError
 from astrid_core.domain.payload_message import WireMessage, format_timestamp, parse_message
-from astrid_core.domain.topic import REQUEST_PREFIX, check_publish_topic, is_admin_request
+from astrid_core.domain.request_topics import REQUEST_PREFIX
+from astrid_core.domain.topic import check_publish_topic, is_admin_request
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.failures import for_client
 from astrid_hookspecs.buses import Attribution, Envelope

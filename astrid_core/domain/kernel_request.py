@@ -13,14 +13,13 @@ import msgspec
 
 from astrid_core.domain.error_fields import error_fields
 from astrid_core.domain.payload import RAW_JSON, parse_json
-from astrid_core.domain.topic import (
+from astrid_core.domain.request_topics import (
     ADMIN_PREFIX,
     ADMIN_RESPONSE_PREFIX,
-    LAG_TOPIC,
     REQUEST_PREFIX,
     RESPONSE_PREFIX,
-    is_admin_request,
 )
+from astrid_core.domain.topic import LAG_TOPIC, is_admin_request
 from astrid_hookspecs.errors import AstridError, ProtocolError
 from astrid_hookspecs.values import NIL_SOURCE
 

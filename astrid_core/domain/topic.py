@@ -11,6 +11,11 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
+from astrid_core.domain.request_topics import (
+    ADMIN_PREFIX,
+    ADMIN_RESPONSE_PREFIX,
+    REQUEST_PREFIX,
+)
 from astrid_hookspecs.errors import ProtocolError
 
 MAX_TOPIC_BYTES: Final = 256
@@ -35,11 +40,7 @@ _SEGMENT: Final = re.compile(r"[A-Za-z0-9_:-]+")
 _TOPIC: Final = re.compile(
     rf"{_SEGMENT.pattern}(?:\.{_SEGMENT.pattern}){{0,{MAX_GUEST_SEGMENTS - 1}}}"
 )
-REQUEST_PREFIX: Final = "astrid.v1.request."
-RESPONSE_PREFIX: Final = "astrid.v1.response."
 TOOL_PREFIX: Final = "tool.v1.execute."
-ADMIN_PREFIX: Final = "astrid.v1.admin."
-ADMIN_RESPONSE_PREFIX: Final = "astrid.v1.admin.response."
 LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 """Says how many events somebody did not receive."""
 _RESERVED_PREFIXES: Final = (

@@ -16,9 +16,9 @@ from astrid_core.domain.payload import (
     request_method,
 )
 from astrid_core.domain.payload_message import format_timestamp
+from astrid_core.domain.request_topics import REQUEST_PREFIX
 from astrid_core.domain.topic import (
     MAX_CAUSAL_DEPTH,
-    REQUEST_PREFIX,
     TopicError,
     check_publish_topic,
     check_subscribe_pattern,

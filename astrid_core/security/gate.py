@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from astrid_core.domain.capability import Decision, Outcome
 from astrid_core.domain.file_pattern import FilePlace
-from astrid_core.domain.topic import REQUEST_PREFIX, is_reserved, matches_acl
+from astrid_core.domain.request_topics import REQUEST_PREFIX
+from astrid_core.domain.topic import is_reserved, matches_acl
 from astrid_core.security.checked import GATE_KEY, CheckedPath, FileAccess
 from astrid_core.security.clients import OPEN_RIGHTS, may_publish, may_speak_for
 from astrid_core.security.grants import CapsuleGrants

@@ -11,7 +11,7 @@ import pytest
 
 from astrid_core.cli.app import root
 from astrid_core.cli.entry import run
-from astrid_core.cli.groups import plugin_commands
+from astrid_core.cli.plugin_commands import plugin_commands
 
 
 class Ended(NamedTuple):

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from astrid_core.cli import groups
-from astrid_core.cli.groups import BUILT_IN, LazyCommand
+from astrid_core.cli.app import root
+from astrid_core.cli.command_table import BUILT_IN, LazyCommand
 from astrid_core.cli.output import current
 from astrid_core.domain.version import VERSION
 from astrid_hookspecs.errors import AstridError, ConfigError, IntegrityError, StoreError
@@ -69,12 +71,31 @@ def test_no_arguments_show_the_help(astrid: Astrid) -> None:
     assert "130" in bare.stdout  # exit statuses are documented
 
 
+@pytest.mark.parametrize("columns", ["", "20", "60", "100", "300"])
+def test_the_help_that_needs_no_parser_is_the_parsers_own(
+    astrid: Astrid, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    context = root().make_context("astrid", [], resilient_parsing=True)
+    monkeypatch.setattr(type(root()), "help_lines", lambda *_, **__: [("one", "One.")])
+    theirs = TyperGroup.get_help(root(), context) + "\n"
+    ours = astrid("--help").stdout
+    assert apart_from_commands(ours) == apart_from_commands(theirs)
+    listed = ours.partition("Commands:\n")[2].partition("\n\n")[0].split()
+    assert set(BUILT_IN) <= set(listed)
+
+
+def apart_from_commands(text: str) -> list[str]:
+    """The help text's sections without the list of commands, which the parser has not loaded."""
+    return [part for part in text.split("\n\n") if not part.startswith("Commands:")]
+
+
 @pytest.mark.usefixtures("home")
 def test_help_imports_no_command() -> None:
     script = (
         "import sys; from astrid_core.cli.entry import run; run(['--help']);"
         "sys.exit(any(m in sys.modules for m in "
-        "('asyncio', 'wasmtime', 'rich', 'astrid_core.cli.plugins', 'loguru', 'tomlkit')))"
+        "('asyncio', 'wasmtime', 'rich', 'typer', 'astrid_core.cli.plugins', 'loguru', 'tomlkit')))"
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, stdout=subprocess.DEVNULL)
     assert done.returncode == 0
