@@ -103,6 +103,30 @@ class Document:
             )
         return found
 
+    def needed_text(self, key: str) -> str:
+        """A text that has to be there and not empty.
+
+        Raises:
+            ConfigError: `config.missing`, `config.type` or `config.value`.
+        """
+        found = self.text(key, default=None)
+        if found is None:
+            raise self.refusal(key, "is missing", code="config.missing")
+        return found
+
+    def entries(self, key: str) -> list[Document]:
+        """The tables of an array of tables (`[[a.b]]`), empty where there is none.
+
+        Raises:
+            ConfigError: `config.type`.
+        """
+        found = self.value(key)
+        if found is None:
+            return []
+        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+            raise self.refusal(key, "has to be a list of tables", code="config.type")
+        return [self._entry((*_path(key), index), entry) for index, entry in enumerate(found)]
+
     def flag(self, key: str, *, default: bool) -> bool:
         """True or false, or the default.
 
@@ -156,12 +180,17 @@ class Document:
         """The error for the value of a key, to be raised by the caller."""
         return self._refusal(_path(key), problem, code=code, hint=hint)
 
+    def _entry(self, path: KeyPath, entry: Mapping[str, Any]) -> Document:
+        return Document(f"{self._place(path)}: {dotted(path)}", entry, {})
+
     def _refusal(
         self, path: tuple[str, ...], problem: str, *, code: str, hint: str | None = None
     ) -> ConfigError:
+        return ConfigError(f"{self._place(path)}: {dotted(path)}: {problem}", code=code, hint=hint)
+
+    def _place(self, path: KeyPath) -> str:
         line = self._lines.get(path)
-        place = self.name if line is None else f"{self.name}:{line}"
-        return ConfigError(f"{place}: {dotted(path)}: {problem}", code=code, hint=hint)
+        return self.name if line is None else f"{self.name}:{line}"
 
 
 def read_document(path: Path) -> Document | None:

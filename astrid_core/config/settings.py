@@ -27,7 +27,10 @@ _SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "logging": ("level",),
     "files": ("overlay", "hard_links"),
     "audit": ("strict", "max_mib", "max_age_days"),
+    "identity": ("links",),
 }
+_LINK_KEYS: Final = ("platform", "platform_user_id", "astrid_user", "method")
+_LINK_METHOD: Final = "admin"
 _MOUNT_KEYS: Final = ("url", "access")
 HARD_LINKS: Final = ("refuse", "read")
 ACCESS: Final = ("read", "write")
@@ -114,6 +117,23 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """One `[[identity.links]]` entry: whose account on a platform this is.
+
+    Attributes:
+        platform: Name of the platform.
+        account: The id there.
+        user: UUID of a user, or a display name; a user that has none yet is made.
+        method: Who vouches for it.
+    """
+
+    platform: str
+    account: str
+    user: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `etc/config.toml` can say.
 
@@ -127,6 +147,7 @@ class Settings:
         files: How workspaces are opened.
         mounts: File systems besides the workspace and the homes, by name.
         audit: Bounds of the audit log.
+        links: Accounts of users, in the order of the file.
     """
 
     bus: str = "memory"
@@ -138,6 +159,7 @@ class Settings:
     files: FileSettings = FileSettings()
     mounts: Mapping[str, MountSettings] = field(default_factory=dict)
     audit: AuditSettings = AuditSettings()
+    links: tuple[LinkSettings, ...] = ()
 
 
 def load_settings(path: Path) -> Settings:
@@ -189,6 +211,18 @@ def parse_settings(document: Document) -> Settings:
         ),
         mounts={name: _mount(document, name) for name in document.table("mounts")},
         audit=_audit(document, default.audit),
+        links=tuple(_link(entry) for entry in document.entries("identity.links")),
+    )
+
+
+def _link(entry: Document) -> LinkSettings:
+    entry.refuse_unknown("", allowed=_LINK_KEYS)
+    method = entry.text("method", default=None) if entry.value("method") != "" else None
+    return LinkSettings(
+        entry.needed_text("platform"),
+        entry.needed_text("platform_user_id"),
+        entry.needed_text("astrid_user"),
+        method or _LINK_METHOD,
     )
 
 

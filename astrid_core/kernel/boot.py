@@ -24,6 +24,8 @@ from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import CapsuleId
 
 LOADED_TOPIC: Final = "astrid.v1.capsules_loaded"
+OF_THE_KERNEL: Final = frozenset({"audit", "identity"})
+"""What problems are about that concern no capsule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class BootProblem:
     """Something that did not load; the kernel runs without it.
 
     Attributes:
-        capsule: Its name, or the name of its directory; `audit` for the audit log.
+        capsule: Its name, or the name of its directory; `audit` for the audit log, `identity` for
+            a configured link.
         error: Why.
     """
 

@@ -20,7 +20,7 @@ from loguru import logger
 from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
 from astrid_core.kernel.assembly import Parts, assemble, changes_of, lifecycle_of
-from astrid_core.kernel.boot import BootProblem, load_capsules
+from astrid_core.kernel.boot import OF_THE_KERNEL, BootProblem, load_capsules
 from astrid_core.kernel.build import built
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.home import resolve_home
@@ -33,6 +33,7 @@ from astrid_core.kernel.live import LiveCapsules
 from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
+from astrid_core.kernel.principals.configured_links import link_configured
 from astrid_core.kernel.supervision import Supervisor
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
 from astrid_core.ports.audit import AuditTrail
@@ -59,7 +60,7 @@ class Kernel:
 
     Attributes:
         problems: Installed capsules that did not load, and why; as `audit`, a log that is not as
-            it was written.
+            it was written; as `identity`, a configured link that could not be made.
     """
 
     def __init__(self, parts: Parts, *, workspace: Path | None, clock: Clock) -> None:
@@ -318,13 +319,15 @@ class Kernel:
             Names of what was loaded. `problems` says what was not.
         """
         loaded, problems = await self._live.reload_all()
-        kept = [problem for problem in self.problems if problem.capsule == "audit"]
+        kept = [problem for problem in self.problems if problem.capsule in OF_THE_KERNEL]
         self.problems = kept + problems
         return loaded
 
     def _boot(self) -> None:
         parts = self._parts
-        parts.principals.identities.ensure_owner()
+        identities = parts.principals.identities
+        identities.ensure_owner()
+        unlinked = link_configured(parts.settings.links, identities=identities)
         for done in recover(parts.home, lifecycle=self._lifecycle, workspace=self._workspace):
             logger.info("recovered: {}", done)
         parts.dispatcher.start()
@@ -333,6 +336,7 @@ class Kernel:
             BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable
         ]
         self.problems += [BootProblem("audit", error) for error in parts.audit.problems]
+        self.problems += [BootProblem("identity", error) for error in unlinked]
         self.problems += load_capsules(found.capsules, table=parts.capsules, bus=parts.bus)
 
     @asynccontextmanager

@@ -29,6 +29,7 @@ REQUIRED = {
     "kernel-and-security 15": {
         *range(1, 6),
         *range(26, 63),
+        *range(90, 97),
         *range(127, 138),
         *range(148, 152),
         *range(153, 160),

@@ -25,8 +25,15 @@ class Principals(NamedTuple):
 
 
 def make_principals(home: Home, *, profiles: ProfileStore, kv: KvStore) -> Principals:
-    """Make the services on the files and the store of a home."""
+    """Make the services on the files and the store of a home.
+
+    Raises:
+        ConfigError: The group file cannot be used. Read later, it would refuse everybody.
+
+    Spec: kernel-and-security 15 vectors 7, 60.
+    """
     authority = Authority(profiles, GroupStore(home.etc))
+    authority.groups.groups()
     files = PrincipalFiles(home.etc, authority)
     identities = IdentityStore(kv)
     directory = PrincipalDirectory(

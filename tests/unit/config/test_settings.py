@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from astrid_core.config import EngineSettings, Settings, load_settings
-from astrid_core.config.settings import AuditSettings, MountSettings
+from astrid_core.config.settings import AuditSettings, LinkSettings, MountSettings
 from astrid_hookspecs.errors import ConfigError
 
 
@@ -37,6 +37,9 @@ def test_everything_can_be_set(path: Path) -> None:
         "[audit]\nstrict = true\nmax_mib = 8\nmax_age_days = 2\n"
         '[mounts.notes]\nurl = "memory://shared/notes"\n'
         '[mounts.team-wiki]\nurl = "zip:///w.zip"\naccess = "write"\n'
+        '[[identity.links]]\nplatform = "irc"\nplatform_user_id = "7"\nastrid_user = "Ann"\n'
+        '[[identity.links]]\nplatform = "irc"\nplatform_user_id = "8"\nastrid_user = "Ben"\n'
+        'method = "system"\n'
     )
     settings = load_settings(path)
     assert settings.bus == "fast"
@@ -53,6 +56,18 @@ def test_everything_can_be_set(path: Path) -> None:
         "notes": MountSettings("memory", "shared/notes", writable=False),
         "team-wiki": MountSettings("zip", "/w.zip", writable=True),
     }
+    assert settings.links == (
+        LinkSettings("irc", "7", "Ann", "admin"),
+        LinkSettings("irc", "8", "Ben", "system"),
+    )
+
+
+def test_an_empty_method_of_a_link_is_the_usual_one(path: Path) -> None:
+    path.write_text(
+        '[[identity.links]]\nplatform = "irc"\nplatform_user_id = "7"\nastrid_user = "Ann"\n'
+        'method = ""\n'
+    )
+    assert load_settings(path).links == (LinkSettings("irc", "7", "Ann", "admin"),)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +95,19 @@ def test_everything_can_be_set(path: Path) -> None:
         ("[mounts.notes]\n", "config.value", ": mounts.notes.url:"),
         ('[mounts.notes]\nurl = "/etc"\n', "config.value", ":2: mounts.notes.url:"),
         ("[mounts]\nnotes = 1\n", "config.type", ":2: mounts.notes:"),
+        ("[identity]\nlinks = 1\n", "config.type", ":2: identity.links:"),
+        ("[identity]\nusers = 1\n", "config.unknown-key", ":2: identity.users:"),
+        ("[[identity.links]]\n", "config.missing", ":1: identity.links[0]: platform:"),
+        (
+            "[[identity.links]]\nplatform = 1\n",
+            "config.type",
+            ":1: identity.links[0]: platform:",
+        ),
+        (
+            '[[identity.links]]\nuser = "x"\n',
+            "config.unknown-key",
+            ":1: identity.links[0]: user:",
+        ),
         (
             '[mounts.notes]\nurl = "memory://"\naccess = "all"\n',
             "config.value",
