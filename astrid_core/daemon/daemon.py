@@ -16,6 +16,8 @@ from typing import Final
 
 from loguru import logger
 
+from astrid_core.daemon.answering import Answering
+from astrid_core.daemon.bus_requests import BusRequests
 from astrid_core.daemon.idle import IdleClock, IdlePolicy
 from astrid_core.daemon.notify import notify
 from astrid_core.daemon.requests import Requests
@@ -61,7 +63,9 @@ class Daemon:
         self._started = time.monotonic()
         self._ending = ending or asyncio.get_running_loop().create_future()
         requests = Requests(kernel, facts=self._facts, stop=self.stop)
-        self._router = Router(kernel.clients, requests, source_id=session)
+        self._answering = Answering(kernel.clients)
+        self._router = Router(kernel.clients, requests, self._answering, source_id=session)
+        self._bus_requests = BusRequests(kernel, requests, self._answering, source_id=session)
         self._server: SocketServer | None = None
 
     def stop(self, reason: str) -> None:
@@ -101,6 +105,7 @@ class Daemon:
         except BaseException:
             listener.close()
             raise
+        self._bus_requests.start()
         self._server.start()
         self._files.write_ready()
         logger.info("ready: process {}, {} capsules", os.getpid(), len(self._kernel.capsules()))
@@ -119,6 +124,8 @@ class Daemon:
             await asyncio.sleep(DRAIN_LOOK_S)
         await self._server.close()
         await self._router.close()
+        await self._bus_requests.close(timeout_s=DRAIN_S)
+        self._answering.close()
         self._files.remove()
 
     async def _watch_idleness(self, policy: IdlePolicy) -> None:
@@ -149,6 +156,7 @@ class Daemon:
             "ephemeral": self._ephemeral,
             "workspace": None if self._workspace is None else str(self._workspace),
             "connected_clients": len(clients),
+            "requests_lost": self._bus_requests.lost,
             "clients": clients,
         }
         if counts:

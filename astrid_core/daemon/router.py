@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from astrid_core.daemon.answering import Answering
 from astrid_core.daemon.connection import Connection
 from astrid_core.daemon.requests import Requests
 from astrid_core.daemon.tool_call import ClientCall
 from astrid_core.domain.kernel_request import (
     KernelRequest,
     Reply,
-    answer,
     client_frame,
     error_answer,
     parse_request,
@@ -42,7 +40,6 @@ from astrid_hookspecs.errors import AstridError, QuotaExceededError, RemoteProto
 from astrid_hookspecs.values import NIL_SOURCE, Principal, parse_principal
 
 MAX_SUBSCRIPTIONS: Final = 128
-THREADS: Final = 4
 CLOSE_TIMEOUT_S: Final = 10.0
 _AROUND_BYTES: Final = 4096
 """What a message has besides its payload."""
@@ -74,19 +71,25 @@ class Router:
 
     Args:
         clients: Checks and acts.
-        requests: Answers kernel requests.
+        requests: Does what kernel requests ask for.
+        answering: Authorises them; closed by the caller.
         source_id: Under which the kernel answers.
     """
 
     def __init__(
-        self, clients: ClientAccess, requests: Requests, *, source_id: str = NIL_SOURCE
+        self,
+        clients: ClientAccess,
+        requests: Requests,
+        answering: Answering,
+        *,
+        source_id: str = NIL_SOURCE,
     ) -> None:
         self._clients = clients
         self._requests = requests
+        self._answering = answering
         self._source_id = source_id
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="requests")
 
     def handle(self, connection: Connection, body: bytes) -> None:
         """Act on a frame.
@@ -137,7 +140,6 @@ class Router:
             await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
         for task in self._tasks:
             task.cancel()
-        self._threads.shutdown(wait=False)
 
     def _attributed(
         self, connection: Connection, message: WireMessage
@@ -171,42 +173,18 @@ class Router:
     async def _manage(
         self, connection: Connection, topic: str, principal: Principal, message: WireMessage
     ) -> None:
-        payload = await self._in_thread(
-            self._clients.admin.answer, principal, message.kind, message.payload
-        )
+        payload = await self._answering.manage(principal, message.kind, message.payload)
         self._send(connection, topic, payload)
         connection.done()
 
     async def _serve(
         self, connection: Connection, topic: str, principal: Principal, request: KernelRequest
     ) -> None:
-        try:
-            payload = await self._answered(connection, principal, request)
-        except Exception as error:  # noqa: BLE001 - one request must not end the daemon
-            payload = error_answer(for_client(error), request_id=request.request_id)
+        payload = await self._answering.answer(
+            principal, request, lambda: self._reply(connection, principal, request)
+        )
         self._send(connection, topic, payload)
         connection.done()
-
-    async def _answered(
-        self, connection: Connection, principal: Principal, request: KernelRequest
-    ) -> bytes:
-        """Act on a request; its answer, also the one that says why it failed.
-
-        Raises:
-            AstridError: It was refused; nothing was done.
-        """
-        await self._in_thread(self._clients.authorise, principal, request.method)
-        try:
-            reply = await self._reply(connection, principal, request)
-            return answer(reply.status, reply.data, request_id=request.request_id)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is recorded and answered
-            problem = for_client(error)
-            await self._in_thread(self._clients.record_failure, principal, request.method, problem)
-            return error_answer(problem, request_id=request.request_id)
-
-    async def _in_thread(self, work: Callable[..., ResultT], *arguments: object) -> ResultT:
-        """Run what may wait for a policy or the disk on a thread that nothing slower uses."""
-        return await self._loop.run_in_executor(self._threads, partial(work, *arguments))
 
     async def _reply(
         self, connection: Connection, principal: Principal, request: KernelRequest

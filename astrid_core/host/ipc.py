@@ -123,6 +123,7 @@ class IpcHost(HostPackage):
         )
         if not is_valid:
             raise WitError("invalid-input")
+        services.gate.check_claim(instance.grants, instance.principal, claimed, topic)
         self._publish(topic, payload, principal=claimed, attribution=Attribution.CLAIMED)
 
     @handles("subscribe")

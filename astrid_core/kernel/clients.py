@@ -221,6 +221,13 @@ class ClientAccess:
 
         return self._parts.bus.add_listener(pattern, hear)
 
+    def listen(self, pattern: str, listener: Callable[[Envelope], None]) -> Callable[[], None]:
+        """Call `listener` with every message that matches, whoever it concerns: for the kernel.
+
+        Args and Returns: As `Bus.add_listener`.
+        """
+        return self._parts.bus.add_listener(pattern, listener)
+
     def _standing(self, principal: Principal) -> tuple[Profile, Mapping[str, Group]]:
         """What its rights follow from; the same objects while nothing changes."""
         authority = self._parts.principals.authority

@@ -248,6 +248,28 @@ class Gate:
         self._check_enabled(request, enabled=enabled, who=claimed)
         return self._ask_policies(request, rule="capabilities.uplink")
 
+    def check_claim(
+        self, grants: CapsuleGrants, principal: Principal, claimed: Principal, topic: str
+    ) -> None:
+        """May what the capsule says to the kernel be said for somebody else?
+
+        Asked after `check_publish_as`, which knows whether it may speak for others at all: what is
+        done for a principal may ask for less in the name of another, and never for more.
+
+        Raises:
+            CapabilityDeniedError: The topic is the kernel's business, and the principal may not act
+                for the claimed one.
+
+        Spec: kernel-and-security 16 D-12.
+        """
+        if is_reserved(topic) and not may_speak_for(principal, claimed):
+            raise self._refuse(
+                AuthzRequest(principal, "bus.publish-as", f"principal:{claimed}", grants.capsule),
+                rule="claim.principal",
+                message=f"what is done for {principal!r} cannot ask the kernel for {claimed!r}",
+                hint="publish it for the principal of the call",
+            )
+
     def check_subscribe(self, grants: CapsuleGrants, principal: Principal, pattern: str) -> Grant:
         """May the capsule receive what matches the pattern?
 

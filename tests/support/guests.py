@@ -55,6 +55,68 @@ _KEEP = """      (call $cas (local.get $text) (local.get $text-size)
       (if (i32.load8_u (i32.const 512)) (then unreachable))
 """
 
+_PUBLISHES = """
+(component
+  (import "astrid:ipc/host@1.0.0" (instance $ipc
+    (type $error' (variant (case "capability-denied") (case "invalid-input") (case "closed")
+      (case "rate-limited") (case "backpressure") (case "quota") (case "timeout")
+      (case "unknown" string)))
+    (export "error-code" (type $error (eq $error')))
+    (export "publish" (func (param "topic" string) (param "payload" string)
+      (result (result (error $error)))))
+    (export "publish-as" (func (param "topic" string) (param "payload" string)
+      (param "principal" string) (result (result (error $error)))))))
+  (core module $Memory
+    (memory (export "memory") 2)
+    (data (i32.const 64) "{topic}")
+    (data (i32.const 512) "{payload}")
+    (data (i32.const 2048) "{claimed}")
+    (data (i32.const 2304) "continue")
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536)))
+  (core instance $memory (instantiate $Memory))
+  (alias core export $memory "memory" (core memory $mem))
+  (alias core export $memory "realloc" (core func $realloc))
+  (core func $publish (canon lower (func $ipc "publish") (memory $mem) (realloc $realloc)))
+  (core func $claim (canon lower (func $ipc "publish-as") (memory $mem) (realloc $realloc)))
+  (core module $M
+    (import "env" "memory" (memory 2))
+    (import "ipc" "publish" (func $publish (param i32 i32 i32 i32 i32)))
+    (import "ipc" "claim" (func $claim (param i32 i32 i32 i32 i32 i32 i32)))
+    (func (export "hook") (param i32 i32 i32 i32) (result i32)
+      (if (i32.const {claimed_size})
+        (then (call $claim (i32.const 64) (i32.const {topic_size})
+          (i32.const 512) (i32.const {payload_size})
+          (i32.const 2048) (i32.const {claimed_size}) (i32.const 2560)))
+        (else (call $publish (i32.const 64) (i32.const {topic_size})
+          (i32.const 512) (i32.const {payload_size}) (i32.const 2560))))
+      (i32.store (i32.const 2400) (i32.const 2304))
+      (i32.store (i32.const 2404) (i32.const 8))
+      (i32.store8 (i32.const 2408) (i32.const 0))
+      (i32.const 2400)))
+  (core instance $m (instantiate $M
+    (with "env" (instance (export "memory" (memory $mem))))
+    (with "ipc" (instance
+      (export "publish" (func $publish)) (export "claim" (func $claim))))))
+  (type $life (instance
+    (type $result' (record (field "action" string) (field "data" (option string))))
+    (export "capsule-result" (type (eq $result')))))
+  (import "astrid:guest/lifecycle@1.0.0" (instance $lifecycle (type $life)))
+  (alias export $lifecycle "capsule-result" (type $result))
+  (func (export "astrid-hook-trigger")
+    (param "action" string) (param "payload" (list u8)) (result $result)
+    (canon lift (core func $m "hook")
+      (memory $mem) (realloc $realloc) string-encoding=utf8)))
+"""
+
+
+def publishing(topic: str, payload: str, *, claimed: str = "") -> bytes:
+    """Publishes one message whenever it is called, for somebody else if a principal is claimed."""
+    text = _PUBLISHES.replace("{topic}", topic).replace("{claimed}", claimed)
+    text = text.replace("{payload}", payload.replace('"', '\\"'))
+    for name, value in (("topic", topic), ("payload", payload), ("claimed", claimed)):
+        text = text.replace(f"{{{name}_size}}", str(len(value)))
+    return bytes(wasmtime.wat2wasm(text))
+
 
 def keeper() -> bytes:
     """The `echo` tool, which first writes its text as the value of a key of that name, that must

@@ -14,7 +14,7 @@ from astrid_core.security.votes import Ballot, tally
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
 from astrid_hookspecs.events import DecisionEvent
-from astrid_hookspecs.values import CapsuleId, Principal
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 
 ALICE, BOB = Principal("alice"), Principal("bob")
 NOTES = CapsuleId("notes")
@@ -101,6 +101,30 @@ def test_publish_as_denied_without_the_uplink_flag() -> None:
     assert caught.value.rule == "capabilities.uplink"
     granted = Recorder().gate().check_publish_as(UPLINK, ALICE, BOB, enabled=True)
     assert granted.rule == "capabilities.uplink"
+
+
+@pytest.mark.parametrize(
+    ("principal", "claimed", "topic", "allowed"),
+    [
+        (DEFAULT_PRINCIPAL, BOB, "astrid.v1.request.x", True),
+        (ALICE, ALICE, "astrid.v1.admin.agent.list", True),
+        (ALICE, BOB, "chat.v1.said", True),
+        (ALICE, BOB, "astrid.v1.request.x", False),
+        (ALICE, DEFAULT_PRINCIPAL, "astrid.v1.admin.agent.list", False),
+        (ALICE, DEFAULT_PRINCIPAL, "astrid.v1.approval.response.r", False),
+    ],
+)
+def test_claim_denied_when_it_would_raise_rights(
+    principal: Principal, claimed: Principal, topic: str, allowed: bool
+) -> None:
+    recorder = Recorder()
+    if allowed:
+        recorder.gate().check_claim(UPLINK, principal, claimed, topic)
+        return
+    with pytest.raises(CapabilityDeniedError) as caught:
+        recorder.gate().check_claim(UPLINK, principal, claimed, topic)
+    assert caught.value.rule == "claim.principal"
+    assert [(d.principal, d.capsule) for d in recorder.decisions] == [(principal, "front")]
 
 
 def test_publish_as_denied_when_the_other_is_disabled() -> None:
