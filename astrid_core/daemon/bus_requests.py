@@ -29,13 +29,8 @@ from astrid_core.domain.kernel_request import (
 )
 from astrid_core.domain.payload import RAW_JSON
 from astrid_core.domain.payload_message import format_timestamp
-from astrid_core.domain.topic import (
-    ADMIN_PREFIX,
-    MAX_CAUSAL_DEPTH,
-    REQUEST_PREFIX,
-    WILDCARD,
-    is_admin_request,
-)
+from astrid_core.domain.request_topics import ADMIN_PREFIX, REQUEST_PREFIX
+from astrid_core.domain.topic import MAX_CAUSAL_DEPTH, WILDCARD, is_admin_request
 from astrid_core.kernel.failures import for_client
 from astrid_core.kernel.kernel import Kernel
 from astrid_hookspecs.buses import Attribution, Envelope

@@ -39,6 +39,12 @@ class Gate(Protocol):
         """May the capsule speak for somebody else, who is enabled or not?"""
         ...
 
+    def check_claim(
+        self, grants: CapsuleGrants, principal: Principal, claimed: Principal, topic: str
+    ) -> object:
+        """May what it says on the topic be said for the claimed one?"""
+        ...
+
     def check_subscribe(self, grants: CapsuleGrants, principal: Principal, pattern: str) -> object:
         """May the capsule receive what matches the pattern?"""
         ...
