@@ -6,26 +6,35 @@ Spec: capsules-and-bus 3.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from loguru import logger
 
+from astrid_core.domain.failure_text import failure_text
+from astrid_core.domain.manifest import Manifest
 from astrid_core.domain.payload import encode
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.payload_variants import RawJson
-from astrid_core.domain.resolve import load_order, partition_uplinks
+from astrid_core.domain.resolve import (
+    load_order,
+    partition_uplinks,
+    shared_exports,
+    unsatisfied,
+)
 from astrid_core.kernel.capsules import READY_TIMEOUT_S, CapsuleTable
 from astrid_core.kernel.install.installed import Discovery, InstalledCapsule
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.buses import Bus, Envelope
-from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.errors import AstridError, CapsuleError
 from astrid_hookspecs.values import CapsuleId
 
 LOADED_TOPIC: Final = "astrid.v1.capsules_loaded"
 OF_THE_KERNEL: Final = frozenset({"audit", "identity"})
 """What problems are about that concern no capsule."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +56,9 @@ def load_capsules(
 ) -> list[BootProblem]:
     """Load capsules in dependency order and announce that it is done.
 
-    A capsule that fails is reported and left out; the others are loaded all the same. Imports
-    nobody satisfies and cycles are logged and stop nothing.
+    Uplinks come first, so that who they bring meets a kernel that is going to be complete. A
+    capsule that fails is reported and left out; the others are loaded all the same. Imports nobody
+    satisfies and cycles are logged and stop nothing.
 
     Args:
         installed: Verified, names unique.
@@ -58,8 +68,87 @@ def load_capsules(
     by_name = {capsule.id: capsule for capsule in installed}
     order = load_order([capsule.manifest for capsule in installed])
     if order.problem is not None:
-        logger.warning("{}; loading in the order of names", order.problem)
-    for missing in order.unsatisfied:
+        logger.error("{}; loading in the order of names", order.problem)
+    _report_interfaces(order.order)
+    problems = []
+    for group in partition_uplinks(order.order):
+        problems += _load_group([by_name[manifest.name] for manifest in group], table=table)
+    announce(bus)
+    return problems
+
+
+def load_changes(
+    found: Discovery, *, table: CapsuleTable, bus: Bus
+) -> tuple[list[CapsuleId], list[BootProblem]]:
+    """Let what runs follow what is installed now.
+
+    What is new, failed, or installed in another version than the loaded one is loaded; what is
+    installed no more is unloaded. A capsule whose files are damaged runs on as it was loaded.
+
+    Args:
+        found: What is installed now.
+        table: Where it goes; capsules that are loaded as they are installed stay untouched.
+        bus: Receives `astrid.v1.capsules_loaded`.
+
+    Returns:
+        Names of what was loaded, and what did not load or cannot be used.
+    """
+    running = {capsule.id: capsule for capsule in table.all()}
+    problems = [BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable]
+    present = {*(capsule.id for capsule in found.capsules), *(it.capsule for it in problems)}
+    for name in running.keys() - present:
+        try:
+            table.unload(name)
+        except AstridError as error:
+            logger.error("capsule {} was removed and cannot be unloaded: {}", name, error)
+    changed = []
+    for installed in found.capsules:
+        old = running.get(installed.id)
+        if old is None or old.state != "ready" or not _is_same(old, installed):
+            changed.append(installed)
+    order = load_order([capsule.manifest for capsule in changed])
+    by_name = {capsule.id: capsule for capsule in changed}
+    failed = []
+    for group in partition_uplinks(order.order):
+        failed += _load_group([by_name[manifest.name] for manifest in group], table=table)
+    announce(bus)
+    lost = {problem.capsule for problem in failed}
+    return [name for name in by_name if name not in lost], problems + failed
+
+
+def announce(bus: Bus) -> None:
+    """Say that everything installed is loaded, or was tried."""
+    kind, payload = encode(RawJson(value={"status": "ready"}))
+    bus.publish(Envelope(LOADED_TOPIC, payload, kind, timestamp=format_timestamp(time.time_ns())))
+
+
+def _load_group(installed: Sequence[InstalledCapsule], *, table: CapsuleTable) -> list[BootProblem]:
+    """Start one after the other, then wait for all: together as long as for one alone."""
+    problems: list[BootProblem] = []
+
+    def attempt(name: CapsuleId, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except AstridError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - no capsule and no engine ends the kernel
+            failure = CapsuleError(f"loading it ended by a defect: {failure_text(error)}")
+        logger.error("capsule {} did not load: {}", name, failure)
+        problems.append(BootProblem(name, failure))
+        return None
+
+    begun = [attempt(one.id, partial(table.begin, one)) for one in installed]
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    for fresh in begun:
+        if fresh is not None:
+            left_s = max(0.0, deadline - time.monotonic())
+            attempt(fresh.id, partial(table.finish, fresh, ready_timeout_s=left_s))
+    return problems
+
+
+def _report_interfaces(manifests: Sequence[Manifest]) -> None:
+    """Log imports that nothing provides, and interfaces with several providers."""
+    for missing in unsatisfied(manifests):
         level = "INFO" if missing.wanted.optional else "WARNING"
         logger.log(
             level,
@@ -68,46 +157,11 @@ def load_capsules(
             missing.wanted.name,
             missing.wanted.requirement,
         )
-    problems = []
-    for group in partition_uplinks(order.order):
-        for manifest in group:
-            try:
-                table.load(by_name[manifest.name], ready_timeout_s=READY_TIMEOUT_S)
-            except AstridError as error:
-                logger.error("capsule {} did not load: {}", manifest.name, error)
-                problems.append(BootProblem(manifest.name, error))
-    kind, payload = encode(RawJson(value={"status": "ready"}))
-    bus.publish(Envelope(LOADED_TOPIC, payload, kind, timestamp=format_timestamp(time.time_ns())))
-    return problems
-
-
-def load_changes(
-    found: Discovery, *, table: CapsuleTable
-) -> tuple[list[CapsuleId], list[BootProblem]]:
-    """Load what is new, failed, or installed in another version than the loaded one.
-
-    Args:
-        found: What is installed now.
-        table: Where it goes; capsules that are loaded as they are installed stay untouched.
-
-    Returns:
-        Names of what was loaded, and what did not load or cannot be used.
-    """
-    running = {capsule.id: capsule for capsule in table.all()}
-    loaded = []
-    problems = [BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable]
-    for installed in found.capsules:
-        old = running.get(installed.id)
-        if old is not None and old.state == "ready" and _is_same(old, installed):
-            continue
-        try:
-            table.load(installed, ready_timeout_s=READY_TIMEOUT_S)
-        except AstridError as error:
-            logger.error("capsule {} did not load: {}", installed.id, error)
-            problems.append(BootProblem(installed.id, error))
-        else:
-            loaded.append(installed.id)
-    return loaded, problems
+    for interface, names in shared_exports(manifests):
+        logger.warning("{} is exported by several capsules: {}", interface, ", ".join(names))
+    for manifest in manifests:
+        if manifest.is_uplink and manifest.imports:
+            logger.warning("uplink {} has imports, which load after it", manifest.name)
 
 
 def _is_same(loaded: Loaded, installed: InstalledCapsule) -> bool:

@@ -16,6 +16,7 @@ from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.staged_kv import StagedKv
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.engines import Call, Engine, Limits, LoadedCapsule
+from astrid_hookspecs.stores import KvWrite
 
 LIFECYCLE_TIMEOUT_S = 600.0
 
@@ -69,6 +70,14 @@ class KernelLifecycle:
         """As `LifecycleRunner.apply`."""
         for namespace, batch in writes.items():
             self._services.kv.apply(namespace, batch)
+
+    def stored(self, writes: KvWrites) -> KvWrites:
+        """As `LifecycleRunner.stored`."""
+        kv = self._services.kv
+        return {
+            namespace: [KvWrite(write.key, kv.get(namespace, write.key)) for write in batch]
+            for namespace, batch in writes.items()
+        }
 
     def _load(self, request: LifecycleRequest, *, services: HostServices) -> LoadedCapsule:
         spec = capsule_spec(

@@ -54,7 +54,8 @@ class Supervisor:
         capsules: What is watched.
         bus: Hears what happens to them.
         changed: Told when one is given up.
-        restart: Loads what is installed of a failed capsule, as one change of the kernel.
+        restart: Loads what is installed of a failed capsule, as one change of the kernel; None
+            when somebody else has replaced it before its turn came.
         clock: Decides when anything is due.
         policy: How patient to be.
     """
@@ -65,7 +66,7 @@ class Supervisor:
         *,
         bus: Bus,
         changed: Callable[[CapsuleEvent], None],
-        restart: Callable[[Loaded], Awaitable[Loaded]],
+        restart: Callable[[Loaded], Awaitable[Loaded | None]],
         clock: Clock,
         policy: RestartPolicy | None = None,
     ) -> None:
@@ -206,7 +207,7 @@ class Supervisor:
     async def _try_again(self, capsule_id: CapsuleId, source_id: str, failing: Waiting) -> None:
         """Start a capsule again that has waited long enough, unless somebody else did."""
         failed = self._capsules.find(capsule_id)
-        if failed is None or failed.source_id != source_id or failed.state != "failed":
+        if failed is None or failed.source_id != source_id:
             del self._records[capsule_id]
             return
         tried = self._policy.after_try(failing, now=self._clock.monotonic())
@@ -217,6 +218,9 @@ class Supervisor:
             now_there = self._capsules.find(capsule_id) or failed
             self._records[capsule_id] = _Record(now_there.source_id, tried)
             await asyncio.to_thread(self._note_failure, now_there, reason, self._clock.monotonic())
+            return
+        if fresh is None:
+            del self._records[capsule_id]
             return
         self._records[capsule_id] = _Record(fresh.source_id, tried)
         logger.warning("capsule {} was started again (restart {})", capsule_id, tried.tries)

@@ -30,12 +30,15 @@ WRITES_STATE = """
       (call $set (i32.const 64) (i32.const 7) (i32.const 71) (i32.const {size}) (i32.const 128))
       (if (i32.load8_u (i32.const 128)) (then unreachable)))
     (func (export "astrid-install") (call $write) {after_install})
-    (func (export "astrid-upgrade") (call $write) {after_upgrade}))
+    (func (export "astrid-upgrade") (call $write) {after_upgrade})
+    (func (export "run") unreachable))
   (core instance $i (instantiate $m
     (with "libc" (instance $libc)) (with "kv" (instance (export "set" (func $set))))))
   (func (export "astrid-install") (canon lift (core func $i "astrid-install")))
-  (func (export "astrid-upgrade") (canon lift (core func $i "astrid-upgrade"))))
+  (func (export "astrid-upgrade") (canon lift (core func $i "astrid-upgrade")))
+  {run})
 """
+_RUN = '(func (export "run") (canon lift (core func $i "run")))'
 
 ECHO = Path(__file__).parents[1] / "benchmarks/guests/echo_tool.wat"
 _KV = """  (import "astrid:kv/host@1.0.0" (instance $kv
@@ -137,6 +140,75 @@ def keeper() -> bytes:
     return bytes(wasmtime.wat2wasm(text))
 
 
+TALLY = Path(__file__).parents[2] / "examples/capsules/tally/tally.wat"
+_LOOP_IMPORTS = """
+  (import "astrid:sys/host@1.0.0" (instance $sys (export "signal-ready" (func))))
+  (import "astrid:ipc/host@1.0.0" (instance $ipc
+    (type $error' (variant (case "capability-denied") (case "invalid-input") (case "closed")
+      (case "rate-limited") (case "backpressure") (case "quota") (case "timeout")
+      (case "unknown" string)))
+    (export "error-code" (type $error (eq $error')))
+    (type $who' (variant (case "verified" string) (case "claimed" string) (case "system")))
+    (export "principal-attribution" (type $who (eq $who')))
+    (type $message' (record (field "topic" string) (field "payload" string)
+      (field "source-id" string) (field "principal" $who)))
+    (export "ipc-message" (type $message (eq $message')))
+    (type $envelope' (record (field "messages" (list $message)) (field "dropped" u64)
+      (field "lagged" u64)))
+    (export "ipc-envelope" (type $envelope (eq $envelope')))
+    (export "subscription" (type $subscription (sub resource)))
+    (export "subscribe" (func (param "topic-pattern" string)
+      (result (result (own $subscription) (error $error)))))
+    (export "[method]subscription.recv" (func (param "self" (borrow $subscription))
+      (param "timeout-ms" u64) (result (result $envelope (error $error)))))))
+"""
+_LOOP_LOWERED = """
+  (core func $ready (canon lower (func $sys "signal-ready")))
+  (core func $subscribe (canon lower (func $ipc "subscribe") (memory $mem) (realloc $realloc)))
+  (core func $recv (canon lower (func $ipc "[method]subscription.recv")
+    (memory $mem) (realloc $realloc)))
+
+  (core module $Tally
+    (import "loop" "ready" (func $ready))
+    (import "loop" "subscribe" (func $subscribe (param i32 i32 i32)))
+    (import "loop" "recv" (func $recv (param i32 i64 i32)))
+"""
+_LOOP_RUN = """
+    (data (i32.const 200) "orders.*")
+    (func (export "run")
+      (call $subscribe (i32.const 200) (i32.const 8) (i32.const 208))
+      (if (i32.load8_u (i32.const 208)) (then unreachable))
+      (call $ready)
+      (loop $again
+        (call $recv (i32.load (i32.const 212)) (i64.const 60000) (i32.const 256))
+        (if (i32.load8_u (i32.const 256)) (then unreachable))
+        (if (i32.eqz (i32.load (i32.const 268))) (then return))
+        (call $store (i64.add (call $load) (i64.extend_i32_u (i32.load (i32.const 268)))))
+        (call $reset)
+        (br $again))))
+  (core instance $tally (instantiate $Tally
+    (with "loop" (instance (export "ready" (func $ready)) (export "subscribe" (func $subscribe))
+      (export "recv" (func $recv))))
+"""
+_LOOP_EXPORT = '  (func (export "run") (canon lift (core func $tally "run"))))'
+
+
+def counting_loop() -> bytes:
+    """A run loop that adds what it receives on `orders.*` to the number stored as `count`.
+
+    It is the example `tally`, with a loop in the place of its hook; it ends when it is asked to.
+    """
+    text = TALLY.read_text()
+    head, rest = text.split("\n  ;; Memory comes first")
+    memory, rest = rest.split("\n  (core module $Tally\n")
+    functions, rest = rest.split("\n    ;; Any action counts.")
+    instance = rest.split("  (core instance $tally (instantiate $Tally\n")[1]
+    instance = instance.split("\n  (type $life")[0]
+    whole = (head, _LOOP_IMPORTS, memory.split("\n", 1)[1], _LOOP_LOWERED, functions, _LOOP_RUN,
+             instance, _LOOP_EXPORT)  # fmt: skip
+    return bytes(wasmtime.wat2wasm("".join(whole)))
+
+
 def engine_guest(name: str, *changes: tuple[str, str]) -> bytes:
     """A guest of the engine's own tests, with pieces of its text replaced."""
     text = (GUESTS / name).read_text()
@@ -158,8 +230,13 @@ def refusing_acts() -> bytes:
     )
 
 
-def writing_state(value: str, *, after_install: str = "", after_upgrade: str = "") -> bytes:
-    """Both life-cycle hooks write `value` under the key `made-by`, then do what is given."""
+def writing_state(
+    value: str, *, after_install: str = "", after_upgrade: str = "", crashes: bool = False
+) -> bytes:
+    """Both life-cycle hooks write `value` under the key `made-by`, then do what is given.
+
+    Whether they succeed or not, one that `crashes` has a run loop that traps at once.
+    """
     return bytes(
         wasmtime.wat2wasm(
             WRITES_STATE.format(
@@ -167,6 +244,7 @@ def writing_state(value: str, *, after_install: str = "", after_upgrade: str = "
                 size=len(value),
                 after_install=after_install,
                 after_upgrade=after_upgrade,
+                run=_RUN if crashes else "",
             )
         )
     )

@@ -52,6 +52,7 @@ from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest, Lif
 from astrid_core.kernel.install.meta import build_meta
 from astrid_core.kernel.install.model import InstallResult, Outcome, Tools
 from astrid_core.kernel.install.places import Place, places, user_place
+from astrid_core.kernel.install.reversal import Reversal, read_if_there
 from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.install.staging import (
     clean_up,
@@ -102,7 +103,8 @@ class Staged:
         self._place = place
         self._tools = tools
         self._source = source
-        self._previous_path: Path | None = None
+        self._replaced: Path | None = None
+        self._reversal: Reversal | None = None
         self._step("stage")
         if place.scope == "user":
             home.create_principal(DEFAULT_PRINCIPAL)
@@ -150,6 +152,8 @@ class Staged:
         trace: TracebackType | None,
     ) -> None:
         discard(self._staging)
+        if self._replaced is not None:
+            discard(self._replaced)
 
     def answers(self, given: Mapping[str, str]) -> Answers:
         """Check answers and say which are still missing.
@@ -217,6 +221,25 @@ class Staged:
             sync_tree(self._staging)
             self._swap(meta, answers, writes)
         return self._result()
+
+    def roll_back(self) -> InstalledCapsule | None:
+        """Undo `commit`, because the new version does not start; only before leaving the block.
+
+        Returns:
+            The version that is in place again; None when there was none before, or nothing was
+            changed, and everything stays as it is.
+
+        Raises:
+            OSError, StoreError, SecretError: It could not be done.
+            AuditError: It could not be recorded; nothing was changed.
+        """
+        reversal, self._reversal = self._reversal, None
+        if reversal is None:
+            return None
+        version = reversal.previous.meta.version
+        with recorded(self._tools.audit, "rollback", capsule=self.name, version=version):
+            reversal.roll_back()
+        return read_capsule(self._home, self._place, self.name)
 
     def _read(self) -> Manifest:
         self._step("unpack")
@@ -302,6 +325,7 @@ class Staged:
     def _swap(self, meta: CapsuleMeta, answers: Answers, writes: KvWrites) -> None:
         settings = self._leftover_answers() | dict(answers.settings)
         entry = entry_for(self.name, self.target, meta, settings=settings, writes=writes)
+        reversal = self._prepare_reversal(writes)
         try:
             self._step("secrets")
             self._secrets.set(answers.secrets)
@@ -319,7 +343,23 @@ class Staged:
             raise
         self._step("finish")
         clear_journal(self._home)
-        discard(previous)
+        self._replaced, self._reversal = previous, reversal
+
+    def _prepare_reversal(self, writes: KvWrites) -> Reversal | None:
+        lifecycle = self._tools.lifecycle
+        if self.previous is None:
+            return None
+        return Reversal(
+            home=self._home,
+            previous=self.previous,
+            staging=self._staging,
+            env_file=self._env_file,
+            settings=read_if_there(self._env_file),
+            writes=writes,
+            before=lifecycle.stored(writes) if lifecycle is not None and writes else {},
+            secrets=self._secrets,
+            lifecycle=lifecycle,
+        )
 
     def _leftover_answers(self) -> dict[str, str]:
         """Answers in the old directory that nobody has given since (C-14); never secrets."""

@@ -74,3 +74,7 @@ class LifecycleRunner(Protocol):
             StoreError: The store is damaged, full or closed.
         """
         ...
+
+    def stored(self, writes: KvWrites) -> KvWrites:
+        """What is stored now under the keys of such writes, as writes that would restore it."""
+        ...

@@ -100,6 +100,16 @@ class JsonHooks:
         finally:
             store.close()
 
+    def stored(self, writes: KvWrites) -> KvWrites:
+        store = SqliteKvStore(self._state)
+        try:
+            return {
+                namespace: [KvWrite(write.key, store.get(namespace, write.key)) for write in batch]
+                for namespace, batch in writes.items()
+            }
+        finally:
+            store.close()
+
     def read(self) -> dict[str, str]:
         """What the hooks of `notes` have written so far."""
         store = SqliteKvStore(self._state)

@@ -259,6 +259,7 @@ class FailingHooks:
     def __init__(self, inner: Any) -> None:
         self.check = inner.check
         self.run = inner.run
+        self.stored = inner.stored
 
     def apply(self, writes: object) -> None:
         raise StoreError(f"the disk is too full for {writes!r}")

@@ -1,0 +1,191 @@
+"""Capsules that are replaced, taken back and removed while a kernel runs."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from astrid_core import Kernel
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.reader import Query, entries
+from astrid_hookspecs.buses import Attribution, Envelope
+from astrid_hookspecs.errors import AstridError, CapsuleError, PolicyDeniedError, ToolNotFoundError
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
+from tests.support.capsules import (
+    answering,
+    eventually,
+    install,
+    manifest,
+    tool,
+    write_capsule,
+)
+from tests.support.guests import counting_loop, engine_guest, writing_state
+
+Run = Callable[..., Any]
+ORDERS = '[subscribe]\n"orders.*" = { wit = "opaque" }\n'
+CRASHING = engine_guest("run_trap.wat")
+
+
+def order() -> Envelope:
+    return Envelope(
+        "orders.new", b"{}", principal=DEFAULT_PRINCIPAL, attribution=Attribution.VERIFIED
+    )
+
+
+def rollbacks(home: Path) -> list[tuple[str, str]]:
+    found = entries(AuditPlaces(home / "var" / "audit"), Query(action="capsule.rollback"))
+    return [(row["action"]["version"], row["outcome"]) for row in found]
+
+
+def loop(folder: Path, version: str, component: bytes) -> Any:
+    return write_capsule(
+        folder / version, component, manifest("loop", version=version, body=ORDERS)
+    )
+
+
+async def refused(kernel: Kernel, source: Any) -> AstridError:
+    with pytest.raises(CapsuleError) as caught:
+        await install(kernel, source)
+    return caught.value
+
+
+def test_an_upgrade_that_crashes_is_taken_back_also_for_the_next_start(
+    run: Run, tmp_path: Path
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        text = manifest("c", body=tool("ask"))
+        await install(kernel, write_capsule(tmp_path / "1", answering("deny", "first"), text))
+        before = kernel.capsules()[0].source_id
+        text = manifest("c", version="2.0.0", body=tool("ask"))
+        error = await refused(kernel, write_capsule(tmp_path / "2", CRASHING, text))
+        assert error.code == "capsule.crashed"
+        assert error.hint is not None
+        assert error.hint.startswith("version 1.0.0 is in place again")
+        assert kernel.capsules()[0].source_id == before  # it never stopped
+
+    run(work)
+    assert rollbacks(tmp_path / "home") == [("1.0.0", "allowed")]
+
+    async def after(kernel: Kernel) -> None:
+        assert kernel.problems == []
+        with pytest.raises(PolicyDeniedError, match="first"):
+            await kernel.call_tool("ask")
+
+    run(after)
+
+
+def test_a_run_loop_whose_upgrade_crashes_runs_again_and_has_lost_no_event(
+    run: Run, tmp_path: Path
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        await install(kernel, loop(tmp_path, "1.0.0", counting_loop()))
+        kernel.publish(order())
+        await eventually(lambda: kernel.read_state("loop", "count") == b"1")
+        stop = asyncio.Event()
+        sent = 1
+
+        async def keep_sending() -> None:
+            nonlocal sent
+            while not stop.is_set():
+                kernel.publish(order())
+                sent += 1
+                await asyncio.sleep(0.002)
+
+        sending = asyncio.create_task(keep_sending())
+        await refused(kernel, loop(tmp_path, "2.0.0", CRASHING))
+        stop.set()
+        await sending
+        (capsule,) = kernel.capsules()
+        assert (capsule.spec.version, capsule.state) == ("1.0.0", "ready")
+        await eventually(lambda: kernel.read_state("loop", "count") == str(sent).encode())
+
+    run(work)
+
+
+def test_what_the_upgrade_hook_of_a_version_that_crashes_wrote_is_undone(
+    run: Run, tmp_path: Path
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        await install(kernel, loop(tmp_path, "1.0.0", writing_state("one")))
+        assert kernel.read_state("loop", "made-by") == b"one"
+        await refused(kernel, loop(tmp_path, "2.0.0", writing_state("two", crashes=True)))
+        assert kernel.read_state("loop", "made-by") == b"one"
+
+    run(work)
+
+
+def test_upgrades_of_a_run_loop_lose_no_event_and_keep_its_state(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await install(kernel, loop(tmp_path, "1.0.0", counting_loop()))
+        sent = 0
+        for minor in range(1, 6):
+            upgrading = asyncio.create_task(
+                install(kernel, loop(tmp_path, f"1.{minor}.0", counting_loop()))
+            )
+            while not upgrading.done():
+                kernel.publish(order())
+                sent += 1
+                await asyncio.sleep(0.001)
+            await upgrading
+        assert sent > 20
+        await eventually(lambda: kernel.read_state("loop", "count") == str(sent).encode())
+        await asyncio.sleep(0.05)
+        assert kernel.read_state("loop", "count") == str(sent).encode()  # and none came twice
+        assert kernel._parts.bus.stats()["subscriptions"] == 1  # type: ignore[attr-defined]
+
+    run(work)
+
+
+def test_events_for_handlers_find_a_version_at_every_instant_of_an_upgrade(
+    run: Run, tmp_path: Path
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        def version(number: int) -> Any:
+            text = manifest("guard", version=f"1.{number}.0", body=tool("ask"))
+            return write_capsule(tmp_path / str(number), answering("deny", "no"), text)
+
+        await install(kernel, version(0))
+        seen: list[str] = []
+
+        async def call() -> None:
+            while len(seen) < 10_000 and not upgraded.done():
+                with pytest.raises(AstridError) as caught:
+                    await kernel.call_tool("ask")
+                seen.append(caught.value.code)
+
+        async def upgrade() -> None:
+            for number in range(1, 15):
+                await install(kernel, version(number))
+
+        upgraded = asyncio.ensure_future(upgrade())
+        await asyncio.gather(upgraded, *(call() for _ in range(4)))
+        assert set(seen) == {"denied.policy"}
+
+    run(work)
+
+
+def test_what_was_removed_by_others_is_unloaded_at_a_reload(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        heard = kernel.subscribe("astrid.v1.capsules_loaded")
+        for name in ("kept", "gone", "broken"):
+            text = manifest(name, body=tool(f"ask_{name}"))
+            await install(kernel, write_capsule(tmp_path / name, answering("deny", name), text))
+        installed = tmp_path / "home/home/default/.local/capsules"
+        shutil.rmtree(installed / "gone")
+        (installed / "broken" / "Capsule.toml").write_text("changed")
+        assert await kernel.reload_all() == []
+        assert [capsule.id for capsule in kernel.capsules()] == ["broken", "kept"]
+        assert [problem.capsule for problem in kernel.problems] == ["broken"]
+        with pytest.raises(ToolNotFoundError):
+            await kernel.call_tool("ask_gone")
+        for name in ("kept", "broken"):  # damage is no reason to stop what works
+            with pytest.raises(PolicyDeniedError):
+                await kernel.call_tool(f"ask_{name}")
+        assert len(heard.take(max_bytes=1 << 20).messages) == 1
+
+    run(work)
