@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_group
 
+from astrid_core.cli.acting import choose, choosing
 from astrid_core.cli.context import CliContext
 from astrid_core.cli.errors import guarded
 from astrid_core.cli.groups import RootGroup, add_global_options
@@ -36,7 +37,7 @@ def run_app(arguments: Sequence[str]) -> int:
             list(arguments), prog_name="astrid", standalone_mode=False, obj=CliContext(output)
         )
 
-    with use(output):
+    with use(output), choosing():
         return guarded(command, output=output, arguments=arguments)
 
 
@@ -78,7 +79,12 @@ def _astrid(
             is_eager=True,
         ),
     ] = False,
+    principal: Annotated[
+        str | None,
+        typer.Option("--principal", metavar="NAME", help="Act as this agent for one command."),
+    ] = None,
 ) -> None:
     """Run untrusted components and MCP servers with exactly the rights you gave them."""
+    choose(principal, command=context.invoked_subcommand)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

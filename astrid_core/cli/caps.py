@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from astrid_core.cli import caps_rights
 from astrid_core.cli.capsule_session import open_home, workspace
 from astrid_core.cli.context import allow_list, settings
 from astrid_core.cli.output import current, describe
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
     from astrid_core.kernel.principals.explain import Explainer, Explanation
     from astrid_core.security.grants import CapsuleGrants
 
-app = typer.Typer(help="Explain what a principal may do.", add_completion=False)
+app = typer.Typer(
+    help="Show, give, take and explain what a principal may do.", add_completion=False
+)
+app.command("list")(caps_rights.list_rights)
+app.command("show")(caps_rights.show)
+app.command("grant")(caps_rights.grant)
+app.command("ungrant")(caps_rights.ungrant)
+app.command("revoke")(caps_rights.revoke)
+app.command("unrevoke")(caps_rights.unrevoke)
+app.command("check")(caps_rights.check)
 
 _SIGNS: Final = {"allows": "✓", "refuses": "✗", "silent": "·"}
 

@@ -31,13 +31,18 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "capsule": LazyCommand(
         "astrid_core.cli.capsule:app", "Create, check, build, install, run and remove capsules"
     ),
+    "agent": LazyCommand("astrid_core.cli.agent:app", "Create, change, list and remove agents"),
+    "group": LazyCommand("astrid_core.cli.group:app", "Create, change, list and remove groups"),
+    "caps": LazyCommand(
+        "astrid_core.cli.caps:app", "Show, give, take and explain what a principal may do"
+    ),
+    "quota": LazyCommand("astrid_core.cli.quota:app", "Show and set the limits of an agent"),
     "overlay": LazyCommand(
         "astrid_core.cli.overlay:app", "Show, commit or forget what agents changed in the workspace"
     ),
     "audit": LazyCommand(
         "astrid_core.cli.audit:app", "Show what was done and refused, and prove it"
     ),
-    "caps": LazyCommand("astrid_core.cli.caps:app", "Explain what a principal may do"),
     "start": LazyCommand("astrid_core.cli.daemon_control:start", "Start the daemon"),
     "stop": LazyCommand("astrid_core.cli.daemon_control:stop", "Stop the daemon"),
     "restart": LazyCommand("astrid_core.cli.daemon_control:restart", "Stop and start the daemon"),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from astrid_core.cli.acting import acting
 from astrid_core.cli.capsule_session import workspace
 from astrid_core.cli.context import home_path
 from astrid_core.cli.daemon_status import uptime
@@ -45,7 +46,7 @@ def start(
 def stop(*, force: ForceOption = False, timeout_s: StartTimeout = STOP_TIMEOUT_S) -> None:
     """Stop the daemon and wait until its process is gone."""
     output = current()
-    outcome = stop_daemon(home_path(), force=force, timeout_s=timeout_s)
+    outcome = stop_daemon(home_path(), principal=acting(), force=force, timeout_s=timeout_s)
     words = {
         "stopped": "stopped",
         "killed": "killed: it did not end by itself",

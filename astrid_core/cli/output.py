@@ -27,6 +27,8 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 OutputFormat = Literal["pretty", "json"]
 FORMATS: Final[tuple[OutputFormat, ...]] = ("pretty", "json")
 
+_PIPE_WAIT_S: Final = 1.0
+
 _SYMBOLS: Final = {"success": "✓", "error": "✗", "warning": "!", "info": "i"}
 _COLOURS: Final = {"success": "32", "error": "31", "warning": "33", "info": "34"}
 
@@ -199,19 +201,29 @@ class Output:
             for line in lines
         )
 
-    def confirm(self, question: str, *, assume_yes: bool = False, flag: str = "--yes") -> bool:
+    def confirm(
+        self,
+        question: str,
+        *,
+        assume_yes: bool = False,
+        flag: str = "--yes",
+        takes_pipe: bool = False,
+    ) -> bool:
         """Ask a yes-or-no question on the terminal; the default answer is no.
 
         Args:
             question: Without a trailing question mark or brackets.
             assume_yes: Answer yes without asking.
             flag: The option that answers it, for the error message.
+            takes_pipe: Whether a line that was piped in is an answer as well.
 
         Raises:
             NeedsAnswerError: Nobody can be asked: no terminal, JSON output, or `CI` is set.
         """
         if assume_yes:
             return True
+        if takes_pipe and not sys.stdin.isatty() and (said := _piped_line()):
+            return _is_yes(said)
         if self.is_json or os.environ.get("CI") or not sys.stdin.isatty():
             raise NeedsAnswerError(
                 f"this needs an answer and nobody can be asked: {question}",
@@ -219,7 +231,7 @@ class Output:
             )
         self._err.write(f"{clean(question)}? [y/N] ")
         self._err.flush()
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        return _is_yes(sys.stdin.readline())
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -262,6 +274,21 @@ class Output:
             raise
         except OSError as error:
             raise OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _is_yes(answer: str) -> bool:
+    return answer.strip().lower() in {"y", "yes"}
+
+
+def _piped_line() -> str:
+    """The next line of standard input; empty when there is none, or nobody writes one."""
+    import select  # noqa: PLC0415 - few commands ask
+
+    try:
+        ready, _, _ = select.select([sys.stdin], [], [], _PIPE_WAIT_S)
+    except (OSError, ValueError):  # a standard input without a descriptor
+        return ""
+    return sys.stdin.readline() if ready else ""
 
 
 def _indented(text: str) -> str:

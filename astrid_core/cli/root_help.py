@@ -23,6 +23,7 @@ audit chain does not match; 130 interrupted.
 """
 _OPTIONS: Final = (
     ("-V, --version", "Show the version and exit."),
+    ("--principal NAME", "Act as this agent for one command."),
     ("--json", "Same as --format json."),
     ("--format <pretty|json>", "How to print results."),
     ("-v, --verbose", "Log more."),

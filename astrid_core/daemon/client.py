@@ -21,14 +21,24 @@ from typing import Any, Final, NamedTuple, Self
 from astrid_core.daemon.client_door import enter
 from astrid_core.daemon.client_errors import AnswerTimeoutError, remote_error
 from astrid_core.daemon.client_stream import FrameStream
-from astrid_core.domain.request_topics import REQUEST_PREFIX, RESPONSE_PREFIX
+from astrid_core.domain.request_topics import (
+    ADMIN_PREFIX,
+    ADMIN_RESPONSE_PREFIX,
+    REQUEST_PREFIX,
+    RESPONSE_PREFIX,
+)
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 
 CONNECT_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 10.0
+MANAGE_TIMEOUT_S: Final = 15.0
+"""Spec: kernel-and-security 4."""
 MAX_KEPT: Final = 10_000
 """Messages kept for `messages`; the oldest are dropped beyond that, and counted."""
+
+
+_ANSWERS: Final = (RESPONSE_PREFIX, ADMIN_RESPONSE_PREFIX)
 
 
 class Answer(NamedTuple):
@@ -116,6 +126,21 @@ class DaemonClient:
         """
         deadline = time.monotonic() + timeout_s
         return self._wait(self._send(method, params, deadline), deadline)
+
+    def manage(
+        self,
+        method: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        timeout_s: float = MANAGE_TIMEOUT_S,
+    ) -> Answer:
+        """Make a management request: `AgentCreate`, `CapsGrant`, ...
+
+        Raises:
+            As `request`.
+        """
+        deadline = time.monotonic() + timeout_s
+        return self._wait(self._send(method, params, deadline, prefix=ADMIN_PREFIX), deadline)
 
     def send(self, method: str, params: Mapping[str, object] | None = None) -> str:
         """Ask without waiting; several requests may be under way.
@@ -222,7 +247,14 @@ class DaemonClient:
     ) -> None:
         self.close()
 
-    def _send(self, method: str, params: Mapping[str, object] | None, deadline: float) -> str:
+    def _send(
+        self,
+        method: str,
+        params: Mapping[str, object] | None,
+        deadline: float,
+        *,
+        prefix: str = REQUEST_PREFIX,
+    ) -> str:
         request_id = f"{self._prefix}-{next(self._ids)}"
         payload: dict[str, object] = {
             "type": "raw_json",
@@ -232,7 +264,7 @@ class DaemonClient:
         if params is not None:
             payload["params"] = params
         self._waiting.add(request_id)
-        self._frame(REQUEST_PREFIX + method, payload, deadline)
+        self._frame(prefix + method, payload, deadline)
         return request_id
 
     def _frame(self, topic: str, payload: Mapping[str, object], deadline: float) -> None:
@@ -260,7 +292,7 @@ class DaemonClient:
         except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise RemoteProtocolError("the daemon sent a frame that is no message") from error
         request_id = payload.get("request_id") if isinstance(payload, dict) else None
-        if isinstance(request_id, str) and str(topic).startswith(RESPONSE_PREFIX):
+        if isinstance(request_id, str) and str(topic).startswith(_ANSWERS):
             if request_id in self._waiting:
                 self._answers[request_id] = payload
                 return

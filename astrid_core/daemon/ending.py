@@ -20,6 +20,7 @@ from astrid_core.daemon.run_files import RunFiles
 from astrid_core.daemon.survey import Survey, survey
 from astrid_core.kernel.home import Home, HomeLockedError
 from astrid_core.kernel.home_lock import is_alive
+from astrid_hookspecs.values import Principal
 
 STOP_TIMEOUT_S: Final = 10.0
 KILL_AFTER_S: Final = 3.0
@@ -74,7 +75,13 @@ class Process:
             os.close(self._descriptor)
 
 
-def stop_daemon(home: Path, *, force: bool = False, timeout_s: float = STOP_TIMEOUT_S) -> Outcome:
+def stop_daemon(
+    home: Path,
+    *,
+    principal: Principal | None = None,
+    force: bool = False,
+    timeout_s: float = STOP_TIMEOUT_S,
+) -> Outcome:
     """Stop the daemon of a home; when this returns, its process is gone.
 
     A process that holds the home without being a daemon that serves is waited for, never stopped:
@@ -82,6 +89,7 @@ def stop_daemon(home: Path, *, force: bool = False, timeout_s: float = STOP_TIME
 
     Args:
         home: The runtime home.
+        principal: For whom to ask; None for the owner.
         force: Kill it when it does not end in time.
         timeout_s: How long it may take.
 
@@ -93,7 +101,7 @@ def stop_daemon(home: Path, *, force: bool = False, timeout_s: float = STOP_TIME
         StopFailedError: It did not end, or nobody knows which process it is.
         RemoteError: It refused to stop.
     """
-    found = survey(home)
+    found = survey(home, principal=principal)
     if found.state == "stopped":
         return "not-running"
     if found.state == "stale":

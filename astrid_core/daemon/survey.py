@@ -17,6 +17,7 @@ from astrid_core.daemon.client_errors import (
 )
 from astrid_core.daemon.run_paths import RunPaths
 from astrid_core.kernel.home_lock import lock_holder
+from astrid_hookspecs.values import Principal
 
 LOOK_TIMEOUT_S: Final = 2.0
 
@@ -42,15 +43,18 @@ class Survey(NamedTuple):
     error: DaemonError | None = None
 
 
-def survey(home: Path, *, timeout_s: float = LOOK_TIMEOUT_S) -> Survey:
+def survey(
+    home: Path, *, principal: Principal | None = None, timeout_s: float = LOOK_TIMEOUT_S
+) -> Survey:
     """Look for the daemon of a home.
 
     Args:
         home: The runtime home; it need not exist.
+        principal: For whom to connect; None for the owner.
         timeout_s: How long a daemon may take to answer.
     """
     try:
-        client = DaemonClient.connect(home, timeout_s=timeout_s)
+        client = DaemonClient.connect(home, principal=principal, timeout_s=timeout_s)
     except NotRunningError as error:
         holder = lock_holder(RunPaths(home / "run").lock)
         if holder is not None:
