@@ -37,6 +37,7 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
         "astrid_core.cli.caps:app", "Show, give, take and explain what a principal may do"
     ),
     "quota": LazyCommand("astrid_core.cli.quota:app", "Show and set the limits of an agent"),
+    "call": LazyCommand("astrid_core.cli.call:call", "Call a tool by way of the daemon"),
     "overlay": LazyCommand(
         "astrid_core.cli.overlay:app", "Show, commit or forget what agents changed in the workspace"
     ),

@@ -16,6 +16,7 @@ from typing import Final
 _FAST: Final[Mapping[str, str]] = {
     "--version": "astrid_core.cli.version:print_version",
     "-V": "astrid_core.cli.version:print_version",
+    "call": "astrid_core.cli.fast_call:fast_call",
     "status": "astrid_core.cli.daemon_status:fast_status",
 }
 """First argument -> `module:function`; the function gets the other arguments and returns the exit

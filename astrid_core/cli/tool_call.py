@@ -98,12 +98,12 @@ def parse_arguments(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ToolError(f"--args is not JSON: {error}", code="tool.arguments") from error
+        raise ToolError(f"the arguments are not JSON: {error}", code="tool.arguments") from error
     if not isinstance(values, dict):
         raise ToolError(
-            "--args has to be a JSON object",
+            "the arguments have to be a JSON object",
             code="tool.arguments",
-            hint="""for example --args '{"name": "Ada"}'""",
+            hint="""for example '{"name": "Ada"}'""",
         )
     return values
 

@@ -57,8 +57,6 @@ def table(about: dict[str, object], rows: list[Row]) -> list[str]:
     for row in rows:
         if "error" in row:
             lines += [f"CRASHED  {row['name']}: {row['error']}", row.get("output", "")]
-        elif "skipped" in row:
-            lines.append(f"skipped  {row['name']} ({row['budget']}): {row['skipped']}")
         else:
             detail = ", ".join(f"{name} {value}" for name, value in row["detail"].items())
             mark = "info" if row["budget"] is None else "ok" if row["ok"] else "MISSED"
@@ -75,8 +73,6 @@ def markdown(rows: list[Row]) -> list[str]:
         name = row.get("benchmark", "")
         if "error" in row:
             lines.append(f"| {row['name']} | crashed | | {row['error']} | |")
-        elif "skipped" in row:
-            lines.append(f"| {row['name']} | - | {row['budget']} | {row['skipped']} | `{name}` |")
         else:
             detail = ", ".join(f"{key} {value}" for key, value in row["detail"].items())
             budget = "-" if row["budget"] is None else f"{row['bound']} {row['budget']:g}"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
-"""One result: name, ratio, budget, bound, unit, ok, detail. Without a measurement: `skipped`."""
+"""One result: name, ratio, budget, bound, unit, ok, detail; or name and `error` of a crash."""
 
 Detail: TypeAlias = Mapping[str, object]
 """The figures behind a ratio, by name with unit."""
@@ -96,11 +96,6 @@ def at_most(name: str, ratio: float, budget: float, *, detail: Detail, unit: str
 def information(name: str, value: float, *, unit: str, detail: Detail | None = None) -> Row:
     """A row without a budget."""
     return _row(name, value, None, "", True, unit, detail or {})
-
-
-def skipped(name: str, reason: str, *, budget: str) -> Row:
-    """A row for a budget that cannot be measured yet."""
-    return {"name": name, "budget": budget, "skipped": reason}
 
 
 def micro(seconds: float) -> float:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -115,7 +116,10 @@ def is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_t01_a_health_check_before_anything_is_set_up(fresh: Place) -> None:
@@ -181,8 +185,7 @@ def test_t04_what_a_killed_daemon_left_is_told_and_cleaned(fresh: Place) -> None
     fresh.ask(*START)
     pid = fresh.pid()
     os.kill(pid, signal.SIGKILL)
-    while not is_gone(pid):
-        pass
+    wait_for(lambda: is_gone(pid))
     left = sorted(path.name for path in fresh.run.iterdir())
     assert "stale" in fresh.ask("status", status=3).stdout
     assert fresh.json("status", status=3)["state"] == "stale"
@@ -309,6 +312,26 @@ def test_a_call_through_the_daemon_looks_like_one_without(
         assert f"i asking the running daemon (process {running.pid()})" in asked.stderr
 
 
+@pytest.mark.parametrize("more", [(), ("--json",), ("--principal", "default"), ("--timeout", "20")])
+def test_the_quick_way_to_call_is_the_same_call(running: Place, more: tuple[str, ...]) -> None:
+    asked = running.ask("call", "echo.echo", '{"text": "hello"}', *more)
+    assert asked.stdout == ('"hello"\n' if more == ("--json",) else "hello\n")
+    assert asked.stderr == ""
+    assert running.json("call", "echo.nope", status=1)["error"]["code"] == "tool.not-found"
+    assert running.ask("call", "echo.echo", "[]", status=1).stdout == ""
+    assert running.ask("call", status=2).stdout == ""
+
+
+def test_a_call_starts_a_daemon_that_does_not_stay(idle: Place) -> None:
+    environ = {"ASTRID_IDLE_TIMEOUT_SECS": "1"}
+    first = idle.ask("call", "echo.echo", '{"text": "hello"}', environ=environ)
+    assert first.stdout == "hello\n"
+    assert first.stderr == "i starting a daemon\n"
+    found = idle.json("status")
+    assert found["ephemeral"] is True
+    wait_for(lambda: is_gone(found["pid"]))
+
+
 def test_a_call_from_another_project_says_whose_files_the_tool_sees(running: Place) -> None:
     other = running.home.parent / "other"
     other.mkdir(exist_ok=True)
@@ -394,8 +417,8 @@ def active_calls(place: Place) -> int:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Each look runs a program, which is pause enough."""
-    for _ in range(100):
+    for _ in range(2000):
         if condition():
             return
+        time.sleep(0.02)
     pytest.fail("the condition never came true")

@@ -1,0 +1,30 @@
+"""`astrid call`: one tool call by way of the daemon, which is started when there is none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from astrid_core.cli.fast_call import call_tool
+from astrid_core.cli.output import describe
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
+
+
+@describe(example="""astrid call weather.hello '{"name": "Ada"}'""")
+def call(
+    tool: Annotated[str, typer.Argument(help="Capsule and tool, as in weather.hello.")],
+    arguments: Annotated[str, typer.Argument(metavar="JSON", help="A JSON object.")] = "{}",
+    *,
+    principal: Annotated[
+        str, typer.Option("--principal", help="On whose behalf.")
+    ] = DEFAULT_PRINCIPAL,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", min=0.001, help="Give up after this many seconds.")
+    ] = None,
+) -> int:
+    """Call a tool and print its answer; the quickest way from a shell.
+
+    Without a daemon, one is started that ends by itself soon after nobody needs it any more.
+    """
+    return call_tool(tool, arguments, principal=principal, timeout_s=timeout_s)
