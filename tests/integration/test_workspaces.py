@@ -15,6 +15,8 @@ from astrid_core.domain.manifest import parse_manifest
 from astrid_core.host.abi import load_abi
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.kernel.assembly import Parts, assemble, changes_of
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.reader import Query, entries
 from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
 from astrid_engine_wasm.engine import WasmEngine
 from astrid_hookspecs.engines import Call, EngineEnvironment, Limits
@@ -237,3 +239,19 @@ def test_nothing_happens_when_it_cannot_be_recorded(world: World) -> None:
     assert (world.workspace / "note").read_text() == "on the disk"
     assert guest("wnote", b"after") == ""
     assert list(changes_of(world.parts, Principal("ada")).commit().committed) == ["note"]
+
+
+def test_what_goes_along_with_a_commit_is_on_record_before_the_disk_changes(world: World) -> None:
+    """A new directory above the chosen file."""
+    guest = world.guest()
+    ada = Principal("ada")
+    with world.parts.mounts.lease(ada, "workspace") as lease:
+        lease.mount.root.mkdir("new")
+    assert guest("wnew/file", b"made") == ""
+    report = changes_of(world.parts, ada).commit(["new/file"])
+    assert list(report.committed) == ["new", "new/file"]
+    found = entries(AuditPlaces(world.home / "var" / "audit"), Query(action="overlay.commit"))
+    assert [row["action"]["resource"] for row in found] == [
+        "workspace://new",
+        "workspace://new/file",
+    ]

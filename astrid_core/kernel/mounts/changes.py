@@ -20,7 +20,7 @@ from astrid_core.ports.clock import Clock
 from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.values import Principal
-from astrid_hookspecs.vfs import CommitReport, OverlayChange, VfsDirectory, VfsOverlay
+from astrid_hookspecs.vfs import Announce, CommitReport, OverlayChange, VfsDirectory, VfsOverlay
 from astrid_hookspecs.vfs_paths import path_parts
 
 MAX_DIFF_BYTES: Final = 1024 * 1024
@@ -106,9 +106,8 @@ class WorkspaceChanges:
         """
         selection = _selection(paths)
         with self._overlay() as overlay:
-            for change in overlay.changes(selection):
-                self._record("overlay.commit", change.path, "allowed", {"change": change.change})
-            report = overlay.commit(selection, overwrite=overwrite)
+            announce = self._announce("overlay.commit")
+            report = overlay.commit(selection, overwrite=overwrite, announce=announce)
             for path in report.conflicts:
                 self._record("overlay.commit", path, "failed", {"error": "conflict"})
             for path, reason in report.failed:
@@ -123,9 +122,16 @@ class WorkspaceChanges:
         """
         selection = _selection(paths)
         with self._overlay() as overlay:
-            for change in overlay.changes(selection):
-                self._record("overlay.rollback", change.path, "allowed", {"change": change.change})
-            return overlay.rollback(selection)
+            return overlay.rollback(selection, announce=self._announce("overlay.rollback"))
+
+    def _announce(self, action: str) -> Announce:
+        """Records what the overlay is about to do, which may be more than was asked for."""
+
+        def announce(changes: Sequence[OverlayChange]) -> None:
+            for change in changes:
+                self._record(action, change.path, "allowed", {"change": change.change})
+
+        return announce
 
     @contextmanager
     def _overlay(self) -> Iterator[VfsOverlay]:

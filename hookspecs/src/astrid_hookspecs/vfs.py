@@ -265,6 +265,10 @@ class CommitReport(NamedTuple):
     failed: Sequence[tuple[str, str]]
 
 
+Announce: TypeAlias = Callable[[Sequence[OverlayChange]], None]
+"""Told of every change that is about to happen; nothing does when it raises."""
+
+
 class VfsOverlay(VfsDirectory, Protocol):
     """A copy-on-write view: reads fall through to a lower directory, changes stay in its store.
 
@@ -275,7 +279,13 @@ class VfsOverlay(VfsDirectory, Protocol):
         """What differs, at and below the given paths, in byte order of the paths."""
         ...
 
-    def commit(self, paths: Sequence[str] = ("",), *, overwrite: bool = False) -> CommitReport:
+    def commit(
+        self,
+        paths: Sequence[str] = ("",),
+        *,
+        overwrite: bool = False,
+        announce: Announce | None = None,
+    ) -> CommitReport:
         """Bring changes into the lower layer; each file in one step, durable on return.
 
         A crash leaves every file old or new, and what is not committed stays a change. Nothing is
@@ -285,11 +295,20 @@ class VfsOverlay(VfsDirectory, Protocol):
         Args:
             paths: Canonical; changes at and below them.
             overwrite: Also replace what changed in the lower layer.
+            announce: Told once, before the lower layer changes, of all that is tried: also of
+                what lies elsewhere and has to go along. Nothing comes in between.
         """
         ...
 
-    def rollback(self, paths: Sequence[str] = ("",)) -> list[str]:
-        """Forget changes at and below the given paths; returns the paths that changed."""
+    def rollback(
+        self, paths: Sequence[str] = ("",), *, announce: Announce | None = None
+    ) -> list[str]:
+        """Forget changes at and below the given paths; returns the paths that changed.
+
+        Args:
+            paths: As in `commit`.
+            announce: As in `commit`.
+        """
         ...
 
     def usage_bytes(self) -> int:

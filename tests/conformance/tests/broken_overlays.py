@@ -17,6 +17,7 @@ from astrid_conformance.fakes.vfs_overlay_state import (
 )
 from astrid_hookspecs.errors import VfsNotFoundError
 from astrid_hookspecs.vfs import (
+    Announce,
     CommitReport,
     ContentCheck,
     NodeStat,
@@ -168,6 +169,21 @@ class ForgetsAfterCommits(DictOverlay):
     def commit(self, paths: Sequence[str] = ("",), *, overwrite: bool = False) -> CommitReport:
         report = super().commit(paths, overwrite=overwrite)
         self.state.settle({}, {})
+        return report
+
+
+class AnnouncesLate(DictOverlay):
+    def commit(
+        self,
+        paths: Sequence[str] = ("",),
+        *,
+        overwrite: bool = False,
+        announce: Announce | None = None,
+    ) -> CommitReport:
+        changes = self.changes(paths)
+        report = super().commit(paths, overwrite=overwrite)
+        if announce is not None:
+            announce(changes)
         return report
 
 

@@ -55,6 +55,7 @@ BROKEN: dict[str, Factory] = {
     "the-same-change-is-no-conflict": over(broken.ListsTouched),
     "overwriting-is-asked-for": over(broken.NeverOverwrites),
     "what-the-lower-layer-refuses-stays": over(broken.ForgetsAfterCommits),
+    "decisions-are-announced": over(broken.AnnouncesLate),
     "a-rollback-forgets": over(broken.RollsNothingBack),
     "a-commit-shows-in-other-overlays": broken.copies_at_first,
     "decisions-take-canonical-paths": over(broken.FoldsPaths),

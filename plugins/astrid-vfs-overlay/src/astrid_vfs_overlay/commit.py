@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from astrid_hookspecs.errors import AstridError
-from astrid_hookspecs.vfs import CommitReport
+from astrid_hookspecs.vfs import Announce, CommitReport
 from astrid_vfs_overlay.apply import Applier, Plan, needed_sources
 from astrid_vfs_overlay.copy_up import fill
 from astrid_vfs_overlay.diff import Diff, Item
@@ -17,7 +17,9 @@ from astrid_vfs_overlay.path_set import PathSet
 from astrid_vfs_overlay.unfold import unfold_within
 
 
-def commit(layers: Layers, paths: Sequence[str], *, overwrite: bool) -> CommitReport:
+def commit(
+    layers: Layers, paths: Sequence[str], *, overwrite: bool, announce: Announce | None
+) -> CommitReport:
     """As `VfsOverlay.commit`. The lock is held."""
     selection = Selection(layers, paths)
     conflicts = [item.path for item in selection.items if item.conflict]
@@ -36,6 +38,8 @@ def commit(layers: Layers, paths: Sequence[str], *, overwrite: bool) -> CommitRe
             fill(layers, item.place)
         except AstridError as error:
             applier.fail(item, error)
+    if announce is not None:
+        announce([item.change() for item in selection.items])
     applier.run()
     _drop_equal(layers, selection)
     return applier.report()

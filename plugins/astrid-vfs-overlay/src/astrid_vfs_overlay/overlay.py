@@ -13,6 +13,7 @@ from typing import Self
 
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import (
+    Announce,
     CommitReport,
     ContentCheck,
     NodeStat,
@@ -175,7 +176,13 @@ class Overlay:
         with self._open():
             return [item.change() for item in Diff(self._layers).items(_canonical(paths))]
 
-    def commit(self, paths: Sequence[str] = ("",), *, overwrite: bool = False) -> CommitReport:
+    def commit(
+        self,
+        paths: Sequence[str] = ("",),
+        *,
+        overwrite: bool = False,
+        announce: Announce | None = None,
+    ) -> CommitReport:
         """As `VfsOverlay.commit`.
 
         Directories that were renamed are committed as a whole as soon as their old place is to
@@ -183,16 +190,18 @@ class Overlay:
         links) are written as a file each.
         """
         with self._open():
-            return commit(self._layers, _canonical(paths), overwrite=overwrite)
+            return commit(self._layers, _canonical(paths), overwrite=overwrite, announce=announce)
 
-    def rollback(self, paths: Sequence[str] = ("",)) -> list[str]:
+    def rollback(
+        self, paths: Sequence[str] = ("",), *, announce: Announce | None = None
+    ) -> list[str]:
         """As `VfsOverlay.rollback`.
 
         A renamed directory goes back as a whole: selecting its new place, its old place, or
         something in either takes both back.
         """
         with self._open():
-            return roll_back(self._layers, _canonical(paths))
+            return roll_back(self._layers, _canonical(paths), announce=announce)
 
     def usage_bytes(self) -> int:
         """As `VfsOverlay.usage_bytes`."""

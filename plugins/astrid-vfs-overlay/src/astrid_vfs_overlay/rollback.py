@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable
 
+from astrid_hookspecs.vfs import Announce
 from astrid_vfs_overlay.bases import forget_within
 from astrid_vfs_overlay.copy_up import PERMISSIONS
 from astrid_vfs_overlay.diff import Diff, outermost
@@ -16,12 +17,14 @@ from astrid_vfs_overlay.settle import prune
 from astrid_vfs_overlay.unfold import unfold
 
 
-def roll_back(layers: Layers, paths: Iterable[str]) -> list[str]:
+def roll_back(layers: Layers, paths: Iterable[str], *, announce: Announce | None) -> list[str]:
     """As `VfsOverlay.rollback`. The lock is held."""
-    tops = outermost(paths)
+    tops = outermost(_consistent(layers, outermost(paths)))
+    if announce is not None:
+        announce([item.change() for item in Diff(layers).items(tops)])
     before = {item.change() for item in Diff(layers).items(("",))}
     with Edit(layers, revokes=True) as edit:
-        for top in outermost(_consistent(layers, tops)):
+        for top in tops:
             _restore(edit, top)
     after = {item.change() for item in Diff(layers).items(("",))}
     return sorted({change.path for change in before ^ after}, key=str.encode)

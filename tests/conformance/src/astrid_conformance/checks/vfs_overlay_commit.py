@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from astrid_conformance.check import require, require_equal
+from astrid_conformance.check import require, require_equal, require_raises
 from astrid_conformance.checks.vfs_overlay_subject import (
     VFS_OVERLAY,
     OverlaySubject,
@@ -12,7 +13,8 @@ from astrid_conformance.checks.vfs_overlay_subject import (
     require_changed,
 )
 from astrid_conformance.checks.vfs_subject import names, read, require_no_path, tree, write
-from astrid_hookspecs.vfs import CommitReport
+from astrid_hookspecs.errors import AuditError
+from astrid_hookspecs.vfs import CommitReport, OverlayChange
 
 
 def _change(subject: OverlaySubject) -> dict[str, str]:
@@ -129,6 +131,36 @@ def a_moved_directory_is_committed(subject: OverlaySubject) -> None:
     lower = {"new": "directory", "new/x": b"x", "new/y": b"y"}
     require_equal(subject.door.tree(), lower, "the lower directory")
     require_changed(overlay, {}, "changes afterwards")
+
+
+@VFS_OVERLAY.required
+def decisions_are_announced(subject: OverlaySubject) -> None:
+    """All that a commit or rollback changes is told first, and nothing happens when refused."""
+    subject.door.write("a", b"old")
+    overlay = subject.overlay
+    write(overlay, "a", b"new")
+    overlay.mkdir("n")
+    overlay.replace("n/new", [b"added"])
+    every = {"a": "modified", "n": "added", "n/new": "added"}
+    told: list[str] = []
+
+    def refuse(changes: Sequence[OverlayChange]) -> None:
+        told.extend(change.path for change in changes)
+        require_equal(subject.door.tree(), {"a": b"old"}, "the lower directory when it is told")
+        require_equal(read(overlay, "a"), b"new", "the overlay when it is told")
+        raise AuditError("refused", code="audit.write")
+
+    for decide in (overlay.commit, overlay.rollback):
+        require_raises(AuditError, partial(decide, announce=refuse), "a decision that is refused")
+        require_equal(sorted(told), list(every), "paths that were told")
+        require_equal(subject.door.tree(), {"a": b"old"}, "the lower directory")
+        require_changed(overlay, every, "changes")
+        told.clear()
+    report = overlay.commit(["n/new"], announce=lambda changes: told.extend(c[0] for c in changes))
+    _require_report(report, ["n", "n/new"], "a commit of something new in a new directory")
+    require_equal(sorted(told), ["n", "n/new"], "paths that were told, what goes along included")
+    overlay.rollback(["a"], announce=lambda changes: told.extend(c[0] for c in changes))
+    require_equal(told[-1], "a", "the path that a rollback told")
 
 
 @VFS_OVERLAY.required

@@ -21,6 +21,7 @@ from astrid_conformance.fakes.vfs_overlay_state import (
 )
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import (
+    Announce,
     CommitReport,
     ContentCheck,
     NodeStat,
@@ -127,7 +128,13 @@ class DictOverlay:
                 found.append(_change(path, new, old, conflict=is_conflict))
         return found
 
-    def commit(self, paths: Sequence[str] = ("",), *, overwrite: bool = False) -> CommitReport:
+    def commit(
+        self,
+        paths: Sequence[str] = ("",),
+        *,
+        overwrite: bool = False,
+        announce: Announce | None = None,
+    ) -> CommitReport:
         """As `VfsOverlay.commit`; new directories above a path are committed along."""
         with self.state.lock:
             chosen = self.changes(paths)
@@ -137,8 +144,11 @@ class DictOverlay:
             nodes = dict(flat(self.state.view()))
             every = {change.path: change for change in self.changes()}
             above = {path for change in chosen for path in _parents(change.path) if path in every}
+            wanted = {change.path for change in chosen} | above
+            if announce is not None and wanted:
+                announce([every[path] for path in sorted(wanted)])
             committed, failed = [], []
-            for path in _in_order({change.path for change in chosen} | above, nodes):
+            for path in _in_order(wanted, nodes):
                 try:
                     apply(self.state.lower, path, nodes.get(path))
                 except VfsError as error:
@@ -148,12 +158,16 @@ class DictOverlay:
             self._forget(committed)
         return CommitReport(sorted(committed), (), sorted(failed))
 
-    def rollback(self, paths: Sequence[str] = ("",)) -> list[str]:
+    def rollback(
+        self, paths: Sequence[str] = ("",), *, announce: Announce | None = None
+    ) -> list[str]:
         """As `VfsOverlay.rollback`."""
         with self.state.lock:
-            changed = [change.path for change in self.changes(paths)]
+            changes = self.changes(paths)
+            if announce is not None:
+                announce(changes)
             self._forget([path for path in self.state.upper if is_below(path, paths)])
-            return changed
+            return [change.path for change in changes]
 
     def usage_bytes(self) -> int:
         """As `VfsOverlay.usage_bytes`."""
