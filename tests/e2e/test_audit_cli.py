@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 from astrid_core.kernel.assembly import assemble
 from astrid_hookspecs.values import Principal
 from tests.support.audit_chains import entry
+from tests.support.commands import run_astrid
 
 ASTRID = str(Path(sys.executable).with_name("astrid"))
 
@@ -38,17 +38,8 @@ def home(tmp_path: Path) -> Path:
 
 
 def astrid(home: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    ended = subprocess.run(
-        [ASTRID, "audit", *arguments],
-        env={**kept, "ASTRID_HOME": str(home), "NO_COLOR": "1"},
-        cwd=home.parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {"ASTRID_HOME": str(home), "NO_COLOR": "1"}
+    ended = run_astrid("audit", *arguments, cwd=home.parent, env=environment)
     assert ended.returncode == status, ended.stderr
     return ended
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.commands import run_astrid
 
 ASTRID = str(Path(sys.executable).with_name("astrid"))
 
@@ -24,17 +24,8 @@ def home(tmp_path: Path) -> Path:
 
 
 def astrid(home: Path, *arguments: str, status: int = 0) -> str:
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    ended = subprocess.run(
-        [ASTRID, "caps", *arguments],
-        env={**kept, "ASTRID_HOME": str(home), "NO_COLOR": "1"},
-        cwd=home.parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {"ASTRID_HOME": str(home), "NO_COLOR": "1"}
+    ended = run_astrid("caps", *arguments, cwd=home.parent, env=environment)
     assert ended.returncode == status, ended.stderr
     return ended.stdout
 

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.commands import kept_environment, run_astrid
+
 ASTRID = str(Path(sys.executable).with_name("astrid"))
 PATIENCE_S = 60
 
@@ -63,9 +65,8 @@ class Shell:
         self.home = root / "home"
         self.workspace = root / "ws"
         self.workspace.mkdir()
-        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         self.environ = {
-            **kept,
+            **kept_environment(),
             "ASTRID_HOME": str(self.home),
             "ASTRID_CACHE_DIR": str(root / "cache"),
             "NO_COLOR": "1",
@@ -75,15 +76,8 @@ class Shell:
     def __call__(
         self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> Ended:
-        ended = subprocess.run(
-            [ASTRID, *arguments],
-            cwd=cwd or self.workspace,
-            env={**self.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
+        ended = run_astrid(
+            *arguments, cwd=cwd or self.workspace, env={**self.environ, **(env or {})}
         )
         assert "Traceback" not in ended.stderr
         return Ended(ended.returncode, ended.stdout, ended.stderr)

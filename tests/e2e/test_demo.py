@@ -21,6 +21,12 @@ STEPS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of somebody who had not run it before: what the first test builds, others have in caches."""
+    return tmp_path_factory.mktemp("newcomer")
+
+
 def demo(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "astrid_core", "demo", *arguments],
@@ -29,7 +35,7 @@ def demo(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_every_step_does_what_it_says(tmp_path: Path) -> None:
+def test_every_step_does_what_it_says(tmp_path: Path, home: Path) -> None:
     notes = tmp_path / "my notes"
     notes.mkdir()
     (notes / "tea.md").write_text("# Tea\n\nGreen tea: three minutes. TODO: buy more tea\n")
@@ -38,7 +44,7 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
     (notes / "untidy.md").write_text("blanks \nat the end\n\n\n")
     before = {path.name: path.read_bytes() for path in notes.iterdir()}
 
-    done = demo(str(notes), "--json", home=tmp_path)
+    done = demo(str(notes), "--json", home=home)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["ok"] is True
@@ -54,20 +60,20 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
     assert "rule 'reserved-topic'" in detail["refuse"]
 
     assert {path.name: path.read_bytes() for path in notes.iterdir()} == before
-    assert not (tmp_path / "untouched").exists()
+    assert not (home / "untouched").exists()
 
-    again = demo(str(notes), home=tmp_path)
+    again = demo(str(notes), home=home)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("✓") == len(STEPS)
     assert "from the build cache" in again.stdout
 
 
-def test_edits_reach_the_folder_only_when_told_to(tmp_path: Path) -> None:
+def test_edits_reach_the_folder_only_when_told_to(tmp_path: Path, home: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "tea.md").write_text("Green tea: \nthree minutes.\n")
 
-    done = demo(str(notes), "--commit", "--json", home=tmp_path)
+    done = demo(str(notes), "--commit", "--json", home=home)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"][-1]["detail"] == "wrote FIELD-NOTES.md; wrote tea.md"
@@ -95,13 +101,18 @@ def processes_that_name(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("moment", ["building field-notes.wasm", "compiling field-notes.wasm"])
-def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(tmp_path: Path, moment: str) -> None:
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(
+    tmp_path: Path, home: Path, moment: str
+) -> None:
     notes = tmp_path / "notes.md"
     notes.write_text("tea")
-    cache = tmp_path / ".cache" if moment.startswith("building") else None
-    environ = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    if cache is not None:
-        environ["ASTRID_CACHE_DIR"] = str(cache)
+    cache = (tmp_path if moment.startswith("building") else home) / ".cache" / "astrid"
+    environ = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "ASTRID_CACHE_DIR": str(cache),
+    }
     with subprocess.Popen(
         [sys.executable, "-m", "astrid_core", "demo", str(notes)],
         env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

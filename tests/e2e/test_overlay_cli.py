@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from astrid_core.kernel.assembly import assemble
 from astrid_hookspecs.values import Principal
 from astrid_hookspecs.vfs import VfsDirectory
+from tests.support.commands import run_astrid
 
 ASTRID = str(Path(sys.executable).with_name("astrid"))
 BEFORE = "one\ntwo\nthree\n"
@@ -51,17 +50,8 @@ class Project:
             parts.release.close()
 
     def __call__(self, *arguments: str, cwd: Path | None = None) -> Ended:
-        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        ended = subprocess.run(
-            [ASTRID, "overlay", *arguments],
-            cwd=cwd or self.path,
-            env={**kept, "ASTRID_HOME": str(self.home), "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environment = {"ASTRID_HOME": str(self.home), "NO_COLOR": "1"}
+        ended = run_astrid("overlay", *arguments, cwd=cwd or self.path, env=environment)
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 

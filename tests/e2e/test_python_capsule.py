@@ -13,7 +13,8 @@ import pytest
 from astrid_core import Kernel
 from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
 from astrid_hookspecs.values import Principal
-from tests.support.capsules import EXAMPLES, eventually, install
+from tests.support.capsules import eventually
+from tests.support.heartbeat import heartbeat
 
 pytestmark = pytest.mark.slow
 
@@ -29,19 +30,8 @@ async def take_one(subscription: BusSubscription, *, timeout_s: float = 10) -> E
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with heartbeat installed, so that it is built and compiled once."""
-    path = tmp_path_factory.mktemp("heartbeat") / "home"
-
-    async def main() -> None:
-        async with Kernel.open(home=path) as kernel:
-            with kernel.build(EXAMPLES / "heartbeat") as built:
-                await install(kernel, built.directory)
-            (capsule,) = kernel.capsules()
-            assert not capsule.answers_hooks(), "a run loop answers through its own subscriptions"
-            assert kernel.read_state("heartbeat", "installed") is not None
-
-    asyncio.run(main())
-    return path
+    """A home with heartbeat installed."""
+    return heartbeat(tmp_path_factory).home
 
 
 def in_kernel(home: Path, work: Callable[[Kernel], Coroutine[Any, Any, None]]) -> None:

@@ -1,6 +1,6 @@
 """A Python capsule from source to answers: built for real, run by the real engine and host.
 
-One build serves all tests of this file.
+One build serves all tests of this file; see `tests.support.heartbeat`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from astrid_core.host.abi import load_abi
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.services import HostServices
+from astrid_core.kernel.home import Home as KernelHome
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
 from astrid_engine_wasm.engine import WasmEngine
-from astrid_hookspecs.builders import BuildResult
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.engines import (
     Call,
@@ -41,10 +41,10 @@ from astrid_hookspecs.values import CapsuleId, Principal
 from astrid_sdk_host.builder import PythonCapsuleBuilder
 from astrid_sdk_host.cache import BuildCache
 from astrid_sdk_host.shrink import shrink
+from tests.support.heartbeat import SOURCE, Heartbeat, heartbeat
 
 pytestmark = pytest.mark.slow
 
-HEARTBEAT = Path(__file__).resolve().parents[2] / "examples/capsules/heartbeat"
 SOURCE_ID = "11111111-2222-4333-8444-555555555555"
 BINDINGS = (
     InterceptorBinding("tool.v1.execute.add", "tool_execute_add"),
@@ -53,37 +53,16 @@ BINDINGS = (
 WAIT_S = 20.0
 
 
-@dataclass
-class Built:
-    """The one build, and how it went."""
-
-    result: BuildResult
-    cache: Path
-    steps: list[tuple[str, float | None]]
-
-    @property
-    def component(self) -> Path:
-        return self.result.directory / "heartbeat.wasm"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Heartbeat:
+    return heartbeat(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    base = tmp_path_factory.mktemp("build")
-    steps: list[tuple[str, float | None]] = []
-
-    def progress(step: str, fraction: float | None) -> None:
-        steps.append((step, fraction))
-
-    builder = PythonCapsuleBuilder(cache=BuildCache(base / "cache"))
-    result = builder.build(HEARTBEAT, base / "staging", progress=progress)
-    return Built(result, base / "cache", steps)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WasmEngine]:
-    directory = tmp_path_factory.mktemp("engine")
-    directory.chmod(0o700)
-    made = WasmEngine(EngineEnvironment(directory, b"s" * 32, load_abi()))
+def engine(built: Heartbeat) -> Iterator[WasmEngine]:
+    """An engine with the compiled components of the home that has the capsule."""
+    key = KernelHome.open(built.home).seal_key()
+    made = WasmEngine(EngineEnvironment(built.home / "cache" / "wasm", key, load_abi()))
     yield made
     made.close()
 
@@ -140,13 +119,13 @@ def home(tmp_path: Path) -> Iterator[Home]:
     made.kv.close()
 
 
-def load(engine: WasmEngine, built: Built, home: Home, *, run_class: Any) -> LoadedCapsule:
+def load(engine: WasmEngine, built: Heartbeat, home: Home, *, run_class: Any) -> LoadedCapsule:
     report = engine.inspect(built.component)
     spec = CapsuleSpec(
         id=CapsuleId("heartbeat"),
         version="0.1.0",
         source_id=SOURCE_ID,
-        directory=built.result.directory,
+        directory=built.directory,
         component=built.component,
         component_hash=report.digest,
         bindings=BINDINGS,
@@ -175,7 +154,7 @@ def results(home: Home, topic: str) -> list[str]:
     return found
 
 
-def test_component_imports_the_host_and_nothing_else(built: Built, engine: WasmEngine) -> None:
+def test_component_imports_the_host_and_nothing_else(built: Heartbeat, engine: WasmEngine) -> None:
     report = engine.inspect(built.component)
 
     assert report.imports == (
@@ -191,23 +170,23 @@ def test_component_imports_the_host_and_nothing_else(built: Built, engine: WasmE
     assert not report.has_upgrade
 
 
-def test_component_has_only_what_it_uses(built: Built) -> None:
+def test_component_has_only_what_it_uses(built: Heartbeat) -> None:
     component = built.component.read_bytes()
 
     assert shrink(component) == component
     assert b"component-name" not in component
 
 
-def test_objects_of_the_image_are_permanent(built: Built) -> None:
+def test_objects_of_the_image_are_permanent(built: Heartbeat) -> None:
     """The count that the native module gives an object, less the reference that gave it."""
     count = (0x50000000 - 1).to_bytes(4, "little")
 
     assert built.component.read_bytes().count(count) > 10_000
 
 
-def test_staged_directory_is_installable(built: Built) -> None:
-    names = sorted(path.name for path in built.result.directory.iterdir())
-    tools = json.loads((built.result.directory / "tools.json").read_text())
+def test_staged_directory_is_installable(built: Heartbeat) -> None:
+    names = sorted(path.name for path in built.directory.iterdir())
+    tools = json.loads((built.directory / "tools.json").read_text())
 
     assert names == ["Capsule.toml", "heartbeat.wasm", "tools.json"]
     assert [tool["name"] for tool in tools["tools"]] == ["status", "roll", "add"]
@@ -215,28 +194,30 @@ def test_staged_directory_is_installable(built: Built) -> None:
     assert "place" not in tools["tools"][0]
 
 
-def test_build_says_what_it_does(built: Built) -> None:
-    assert not built.result.from_cache
+def test_build_says_what_it_does(built: Heartbeat) -> None:
+    assert not built.from_cache
     assert built.steps[0] == ("reading heartbeat", 0.0)
     assert any(step == "building heartbeat.wasm, about 8 s" for step, _ in built.steps)
     assert built.steps[-1] == ("built", 1.0)
 
 
-def test_building_again_takes_no_time(built: Built, tmp_path: Path) -> None:
+def test_building_again_takes_no_time(built: Heartbeat, tmp_path: Path) -> None:
     builder = PythonCapsuleBuilder(cache=BuildCache(built.cache))
     start = time.perf_counter()
 
-    result = builder.build(HEARTBEAT, tmp_path / "again", progress=None)
+    result = builder.build(SOURCE, tmp_path / "again", progress=None)
 
     assert time.perf_counter() - start < 4
     assert result.from_cache
     assert (tmp_path / "again/heartbeat.wasm").read_bytes() == built.component.read_bytes()
     assert (tmp_path / "again/tools.json").read_text() == (
-        built.result.directory / "tools.json"
+        built.directory / "tools.json"
     ).read_text()
 
 
-def test_tools_answer_through_the_real_engine(built: Built, engine: WasmEngine, home: Home) -> None:
+def test_tools_answer_through_the_real_engine(
+    built: Heartbeat, engine: WasmEngine, home: Home
+) -> None:
     answers = results(home, "tool.v1.execute.add.result")
     capsule = load(engine, built, home, run_class="call")
     request = {"type": "tool_execute_request", "call_id": "c", "arguments": {"a": 2, "b": 3}}
@@ -251,7 +232,7 @@ def test_tools_answer_through_the_real_engine(built: Built, engine: WasmEngine, 
 
 
 def test_instances_have_their_own_entropy_and_the_real_time(
-    built: Built, engine: WasmEngine, home: Home
+    built: Heartbeat, engine: WasmEngine, home: Home
 ) -> None:
     status = results(home, "tool.v1.execute.status.result")
     rolls = results(home, "tool.v1.execute.roll.result")
@@ -269,7 +250,7 @@ def test_instances_have_their_own_entropy_and_the_real_time(
     capsule.unload(grace_s=1)
 
 
-def test_install_hook_reaches_the_store(built: Built, engine: WasmEngine, home: Home) -> None:
+def test_install_hook_reaches_the_store(built: Heartbeat, engine: WasmEngine, home: Home) -> None:
     capsule = load(engine, built, home, run_class="auto")
 
     assert capsule.lifecycle("astrid-install", call("default"))
@@ -280,7 +261,7 @@ def test_install_hook_reaches_the_store(built: Built, engine: WasmEngine, home: 
     capsule.unload(grace_s=1)
 
 
-def test_run_loop_beats_serves_and_stops(built: Built, engine: WasmEngine, home: Home) -> None:
+def test_run_loop_beats_serves_and_stops(built: Heartbeat, engine: WasmEngine, home: Home) -> None:
     beats = home.bus.subscribe("heartbeat.v1.beat")
     answers = home.bus.subscribe("tool.v1.execute.add.result")
     capsule = load(engine, built, home, run_class="auto")

@@ -28,7 +28,7 @@ from tests.support.path_attack import all_below, attacked
 from tests.support.path_attacker import HONEST
 
 SECRET = b"SECRET " * 8
-RACE_S = float(os.environ.get("ASTRID_RACE_SECONDS", "1.5"))
+RACE_S = float(os.environ.get("ASTRID_RACE_SECONDS", "0.4"))
 FS = "astrid:fs/host@1.0.0"
 MANIFEST = """
 [package]

@@ -32,7 +32,7 @@ from tests.support.overlay import Workspace
 from tests.support.overlay_faults import DyingLower, Faults, dying_stores
 from tests.support.overlay_model import Content, Model, ModelError
 
-STEPS = int(os.environ.get("ASTRID_MODEL_STEPS", "3000"))
+STEPS = int(os.environ.get("ASTRID_MODEL_STEPS", "1500"))
 STEPS_PER_RUN = 100
 
 

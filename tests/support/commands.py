@@ -1,0 +1,108 @@
+"""Runs `astrid` as a clean shell would, without the price of a fresh interpreter each time."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+ROOT: Final = Path(__file__).parents[2]
+PATIENCE_S: Final = 60
+
+
+class _Zygote:
+    """The process that forks the commands of this one; see `zygote.py`."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.zygote", str(theirs.fileno())],
+                cwd=ROOT,
+                env=kept_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self._control.settimeout(PATIENCE_S)
+        self._answers = self._control.makefile("rb")
+
+    def run(self, request: Mapping[str, object], streams: tuple[BinaryIO, ...]) -> int:
+        """The exit status, negative for the signal that ended it."""
+        line = json.dumps(request).encode() + b"\n"
+        sent = socket.send_fds(self._control, [line], [stream.fileno() for stream in streams])
+        self._control.sendall(line[sent:])
+        child = int(self._answers.readline())
+        try:
+            return int(self._answers.readline())
+        except TimeoutError:
+            os.kill(child, signal.SIGKILL)
+            raise
+
+    def close(self) -> None:
+        self._answers.close()
+        self._control.close()
+        self._process.wait(PATIENCE_S)
+
+
+@functools.cache
+def _zygote() -> _Zygote:
+    made = _Zygote()
+    atexit.register(made.close)
+    return made
+
+
+def kept_environment() -> dict[str, str]:
+    """What a clean shell would have."""
+    return {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+
+
+def _spawn(
+    arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("astrid"), *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def run_astrid(
+    *arguments: str, cwd: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own that has nothing to read.
+
+    Args:
+        arguments: Those of the command.
+        cwd: Its directory.
+        env: Its environment, besides `kept_environment`; what tells the interpreter how to start
+            makes it start afresh.
+    """
+    environment = {**kept_environment(), **env}
+    if any(name.startswith("PYTHON") for name in environment):
+        return _spawn(arguments, cwd, environment)
+    with contextlib.ExitStack() as stack:
+        out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        nothing = stack.enter_context(Path(os.devnull).open("rb"))
+        request = {"arguments": arguments, "cwd": str(cwd), "env": environment}
+        status = _zygote().run(request, (nothing, out, err))
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode())
+    return subprocess.CompletedProcess(["astrid", *arguments], status, *texts)
