@@ -28,13 +28,16 @@ REQUIRED = {
     "host-abi 21": {*range(1, 35), *range(80, 115), *range(132, 146)},
     "kernel-and-security 15": {
         *range(1, 6),
-        *range(26, 63),
+        *range(7, 12),
+        13,
+        *range(15, 71),
         *range(90, 97),
         *range(127, 138),
         *range(148, 152),
         *range(153, 160),
         161,
         162,
+        *range(172, 175),
     },
 }
 """What is built, so that a reason is no excuse."""

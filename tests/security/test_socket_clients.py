@@ -116,6 +116,23 @@ def test_67_who_lacks_a_right_is_refused_and_that_is_recorded(
     assert row["authorization"] == {"type": "denied", "reason": rule}
 
 
+def test_65_a_member_of_agent_lists_what_there_is(daemon: Daemon) -> None:
+    write_profile(daemon, "grace", 'groups = ["agent"]\n')
+    with daemon.connect(principal="grace") as agent:
+        answer = agent.ask("ListCapsules")
+    assert (answer["status"], answer["data"]) == ("Success", ["echo", "spinner"])
+
+
+def test_70_an_install_of_an_agent_is_recorded_as_allowed_and_as_failed(daemon: Daemon) -> None:
+    write_profile(daemon, "heidi", 'groups = ["agent"]\n')
+    with daemon.connect(principal="heidi") as agent:
+        answer = agent.ask("InstallCapsule", params={"source": "/nowhere"})
+    assert answer["status"] == "Error"
+    log = AuditPlaces(daemon.home / "var/audit")
+    rows = [*entries(log, Query(principal="heidi", action="admin_request"))]
+    assert [row["outcome"] for row in rows] == ["allowed", "failed"]
+
+
 def test_a_disabled_principal_can_do_nothing(daemon: Daemon) -> None:
     with daemon.connect(principal="carol") as carol:
         assert carol.call("echo", {"text": "x"})["status"] == "ToolResult"
