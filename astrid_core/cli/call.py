@@ -8,7 +8,6 @@ import typer
 
 from astrid_core.cli.fast_call import call_tool
 from astrid_core.cli.output import describe
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 
 
 @describe(example="""astrid call weather.hello '{"name": "Ada"}'""")
@@ -17,8 +16,8 @@ def call(
     arguments: Annotated[str, typer.Argument(metavar="JSON", help="A JSON object.")] = "{}",
     *,
     principal: Annotated[
-        str, typer.Option("--principal", help="On whose behalf.")
-    ] = DEFAULT_PRINCIPAL,
+        str | None, typer.Option("--principal", help="On whose behalf, if not the acting agent's.")
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", min=0.001, help="Give up after this many seconds.")
     ] = None,

@@ -17,6 +17,7 @@ from astrid_core.cli.capsule_session import YesOption, workspace
 from astrid_core.cli.output import Output, current, describe
 from astrid_core.cli.tool_call import (
     ToolCall,
+    acting_as,
     ask_daemon,
     parse_arguments,
     running_daemon,
@@ -25,7 +26,6 @@ from astrid_core.cli.tool_call import (
 )
 from astrid_core.kernel.install.sources import Source
 from astrid_hookspecs.errors import AstridError, CapsuleError
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL, parse_principal
 
 if TYPE_CHECKING:
     from astrid_core.kernel.kernel import Kernel
@@ -59,8 +59,8 @@ def run_tool(
         str, typer.Option("--args", metavar="JSON", help="Arguments as a JSON object.")
     ] = "{}",
     principal: Annotated[
-        str, typer.Option("--principal", help="On whose behalf.")
-    ] = DEFAULT_PRINCIPAL,
+        str | None, typer.Option("--principal", help="On whose behalf, if not the acting agent's.")
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", min=0.001, help="Give up after this many seconds.")
     ] = None,
@@ -70,7 +70,7 @@ def run_tool(
     The running daemon is asked; where there is none, a kernel runs in this process for the duration
     of the call. With --json the answer itself is printed as JSON.
     """
-    call = ToolCall(f"{name}.{tool}", parse_arguments(arguments), parse_principal(principal))
+    call = ToolCall(f"{name}.{tool}", parse_arguments(arguments), acting_as(principal))
     client = running_daemon(call.principal)
     if client is None:
         result = asyncio.run(_call(call, timeout_s=timeout_s))

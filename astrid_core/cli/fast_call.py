@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from astrid_core.cli.context import home_path
 from astrid_core.cli.fast import run_plain
 from astrid_core.cli.output import current
-from astrid_core.cli.tool_call import ToolCall, ask_daemon, parse_arguments, show_answer
+from astrid_core.cli.tool_call import ToolCall, acting_as, ask_daemon, parse_arguments, show_answer
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import NotRunningError
 from astrid_hookspecs.exits import EXIT_OK
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal, parse_principal
+from astrid_hookspecs.values import Principal
 
 _PLAIN = (1, 2)
 """How many words: the tool, and perhaps its arguments."""
@@ -29,7 +29,7 @@ def call_tool(
     tool: str,
     arguments: str = "{}",
     *,
-    principal: str = DEFAULT_PRINCIPAL,
+    principal: str | None = None,
     timeout_s: float | None = None,
 ) -> int:
     """Call it and print its answer; returns the exit status.
@@ -40,7 +40,7 @@ def call_tool(
         DaemonError: A daemon cannot be used or started.
         RemoteError: The daemon refused or failed.
     """
-    call = ToolCall(tool, parse_arguments(arguments), parse_principal(principal))
+    call = ToolCall(tool, parse_arguments(arguments), acting_as(principal))
     with _daemon(call.principal) as client:
         answer = ask_daemon(client, call, timeout_s=timeout_s)
     show_answer(call, content=str(answer["content"]), is_error=bool(answer["is_error"]))

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from astrid_core.cli.acting import acting
 from astrid_core.cli.context import home_path
 from astrid_core.cli.output import current
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import DaemonError, NotRunningError, RemoteError, remote_error
 from astrid_hookspecs.errors import ToolError
-from astrid_hookspecs.values import Principal
+from astrid_hookspecs.values import Principal, parse_principal
 
 MAX_TIMEOUT_S: Final = 86_400.0
 
@@ -32,6 +33,15 @@ class ToolCall(NamedTuple):
     name: str
     arguments: Mapping[str, Any]
     principal: Principal
+
+
+def acting_as(named: str | None) -> Principal:
+    """The principal that an option names, or for whom commands act otherwise.
+
+    Raises:
+        ConfigError: `principal.invalid`, `cli.context`.
+    """
+    return acting() if named is None else parse_principal(named)
 
 
 def running_daemon(principal: Principal) -> DaemonClient | None:

@@ -88,7 +88,7 @@ async def _serve(home: Home, options: argparse.Namespace, *, workspace: Path) ->
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="astrid daemon", description="Run the kernel process.")
+    parser = argparse.ArgumentParser(prog="astrid-daemon", description="Run the kernel process.")
     parser.add_argument(
         "-s", "--session", type=uuid.UUID, default=uuid.UUID(NIL_SOURCE), metavar="UUID"
     )
