@@ -11,7 +11,7 @@ import enum
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal, TypeAlias, TypeVar, cast
+from typing import Final, Literal, TypeAlias, TypeVar, cast
 
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.estate import Estate
@@ -22,6 +22,9 @@ from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
 from astrid_hookspecs.cancel import CancelToken, WaitSource, wait_any
 from astrid_hookspecs.engines import Call, Caller, HostResource
 from astrid_hookspecs.values import Principal
+
+CHAIN_S: Final = 1.0
+"""For how long what a guest publishes belongs to the messages that it received last."""
 
 Purpose: TypeAlias = Literal["call", "run", "lifecycle"]
 Handler: TypeAlias = Callable[..., object]
@@ -77,6 +80,7 @@ class Instance:
         self._held: dict[int, HostResource] = {}
         self._unclaimed: Callable[[], tuple[str, ...]] = tuple
         self.estate = estate or Estate()
+        self._chain = (0, 0.0)
 
     @property
     def principal(self) -> Principal:
@@ -100,7 +104,12 @@ class Instance:
         """Length of the causal chain that led to the running call."""
         received = 0 if self.caller is None else self.caller.depth
         called = self._call.caller.depth if self._call and self._call.caller else 0
-        return max(received, called)
+        return max(received, called, self._recent_depth())
+
+    def _recent_depth(self) -> int:
+        """Of the messages received last, for a while: a look into an empty queue ends no chain."""
+        depth, until = self._chain
+        return depth if depth and self.services.clock.monotonic() < until else 0
 
     def handler(self, interface: str, function: str) -> Handler | None:
         """As `HostInstance.handler`; calls of a run loop are counted."""
@@ -121,6 +130,7 @@ class Instance:
         self._call = None
         self._deadline = None
         self.caller = None
+        self._chain = (0, 0.0)
 
     def close(self) -> None:
         """As `HostInstance.close`: give up everything the guest side left behind."""
@@ -170,7 +180,9 @@ class Instance:
     def follow(self, messages: tuple[Envelope, ...]) -> None:
         """Take the context of a received batch; an empty one clears it.
 
-        The chain length is the longest of the batch: nothing tells which message the guest answers.
+        The length of the chain stays for a second, in which nobody can begin a new one by receiving
+        nothing: two run loops that answer each other without end get no further than one chain
+        a second. It is the longest of the batch: nothing tells which message the guest answers.
 
         Spec: host-abi 10.3 "context".
         """
@@ -178,12 +190,14 @@ class Instance:
             self.caller = None
             return
         first = messages[0]
+        depth = max(message.depth for message in messages)
+        self._chain = (depth, self.services.clock.monotonic() + CHAIN_S)
         self.caller = Caller(
             principal=first.principal,
             attribution=first.attribution,
             source_id=first.source_id,
             timestamp=first.timestamp,
-            depth=max(message.depth for message in messages),
+            depth=depth,
         )
 
     def wait(self, sources: tuple[WaitSource, ...], *, timeout_s: float | None) -> Waited:

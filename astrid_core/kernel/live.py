@@ -8,8 +8,10 @@ Spec: kernel-and-security 1.4; capsules-and-bus 3.6.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from loguru import logger
 
@@ -24,6 +26,8 @@ from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.engines import Progress
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import CapsuleId, parse_capsule_id
+
+T = TypeVar("T")
 
 
 class LiveCapsules:
@@ -47,40 +51,37 @@ class LiveCapsules:
         progress: Progress | None = None,
     ) -> InstallResult:
         """As `Kernel.install`."""
-        async with self._turn:
-            checked = staged.answers(answers or {})
-            result = await asyncio.to_thread(staged.commit, checked, progress=progress)
+
+        def change() -> InstallResult:
+            result = staged.commit(staged.answers(answers or {}), progress=progress)
             try:
-                await asyncio.to_thread(self._load, result.capsule.id)
+                self._load(result.capsule.id)
             except AstridError as error:
-                await asyncio.to_thread(self._take_back, staged, error)
+                self._take_back(staged, error)
                 raise
             return result
 
+        return await self._in_turn(change)
+
     async def remove(self, name: str, *, force: bool, purge: bool) -> Removed:
         """As `Kernel.remove`."""
-        async with self._turn:
-            removed = await asyncio.to_thread(
-                remove_capsule,
-                self._parts.home,
-                name,
-                audit=self._parts.audit,
-                force=force,
-                purge=purge,
-            )
-            if self._parts.capsules.find(removed.name) is not None:
-                await asyncio.to_thread(self._parts.capsules.unload, removed.name)
+
+        def change() -> Removed:
+            parts = self._parts
+            removed = remove_capsule(parts.home, name, audit=parts.audit, force=force, purge=purge)
+            if parts.capsules.find(removed.name) is not None:
+                parts.capsules.unload(removed.name)
             return removed
+
+        return await self._in_turn(change)
 
     async def reload(self, name: str) -> None:
         """As `Kernel.reload`."""
-        async with self._turn:
-            await asyncio.to_thread(self._load, parse_capsule_id(name))
+        await self._in_turn(partial(self._load, parse_capsule_id(name)))
 
     async def reload_all(self) -> tuple[list[CapsuleId], list[BootProblem]]:
         """As `Kernel.reload_all`, with what did not load."""
-        async with self._turn:
-            return await asyncio.to_thread(self._follow_installed)
+        return await self._in_turn(self._follow_installed)
 
     async def restart(self, failed: Loaded) -> Loaded | None:
         """Load what is installed in place of a capsule that failed.
@@ -91,10 +92,38 @@ class LiveCapsules:
         Raises:
             As `Kernel.reload`.
         """
+
+        def change() -> Loaded | None:
+            is_there = self._parts.capsules.find(failed.id) is failed
+            return self._load(failed.id) if is_there else None
+
+        return await self._in_turn(change)
+
+    async def _in_turn(self, change: Callable[[], T]) -> T:
+        """Make one change on a thread, then drop what was compiled of what is gone."""
         async with self._turn:
-            if self._parts.capsules.find(failed.id) is not failed:
-                return None
-            return await asyncio.to_thread(self._load, failed.id)
+            before = self._loaded_components()
+            try:
+                return await asyncio.to_thread(change)
+            finally:
+                gone = before - self._loaded_components()
+                if gone:
+                    await asyncio.to_thread(self._forget, gone)
+
+    def _loaded_components(self) -> set[str]:
+        found = (capsule.spec.component_hash for capsule in self._parts.capsules.all())
+        return {component for component in found if component is not None}
+
+    def _forget(self, components: set[str]) -> None:
+        """Drop compiled components, unless something installed has the same."""
+        found = discover(self._parts.home, workspace=self._workspace, check_content=False)
+        needed = {capsule.meta.wasm_hash for capsule in found.capsules}
+        try:
+            engine = self._parts.engines.engine("component")
+            for component in components - needed:
+                engine.forget(component)
+        except AstridError as error:
+            logger.warning("compiled components stay behind: {}", error)
 
     def _take_back(self, staged: Staged, error: AstridError) -> None:
         """Put the version before the one that did not start in place again, and say so.

@@ -81,6 +81,9 @@ class SiblingEngine:
         del progress
         self.inspect(component)
 
+    def forget(self, component_hash: str) -> None:
+        del component_hash
+
     def load(self, _spec: CapsuleSpec, _host: HostApi) -> LoadedCapsule:
         return self
 

@@ -119,6 +119,34 @@ def test_what_the_upgrade_hook_of_a_version_that_crashes_wrote_is_undone(
     run(work)
 
 
+def test_a_call_that_runs_finishes_on_the_old_version(run: Run, tmp_path: Path) -> None:
+    # About half a second of computing, then the answer.
+    busy = """(local $n i64) (local.set $n (i64.const 300000000))
+      (loop $l (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+        (br_if $l (i64.ne (local.get $n) (i64.const 0))))"""
+
+    async def work(kernel: Kernel) -> None:
+        text = manifest("c", body=tool("ask"))
+        await install(
+            kernel, write_capsule(tmp_path / "1", answering("deny", "old", body=busy), text)
+        )
+        (old,) = kernel.capsules()
+        asking = asyncio.create_task(kernel.call_tool("ask"))
+        await eventually(lambda: old.stats()["active"] == 1)
+        text = manifest("c", version="2.0.0", body=tool("ask"))
+        source = write_capsule(tmp_path / "2", answering("deny", "new"), text)
+        upgrading = asyncio.create_task(install(kernel, source))
+        await eventually(lambda: kernel.capsules()[0] is not old)
+        with pytest.raises(PolicyDeniedError, match="new"):
+            await kernel.call_tool("ask", principal="alice")
+        with pytest.raises(PolicyDeniedError, match="old"):
+            await asking
+        await upgrading
+        assert old.stats()["instances"] == 0
+
+    run(work)
+
+
 def test_upgrades_of_a_run_loop_lose_no_event_and_keep_its_state(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await install(kernel, loop(tmp_path, "1.0.0", counting_loop()))
@@ -165,6 +193,34 @@ def test_events_for_handlers_find_a_version_at_every_instant_of_an_upgrade(
         upgraded = asyncio.ensure_future(upgrade())
         await asyncio.gather(upgraded, *(call() for _ in range(4)))
         assert set(seen) == {"denied.policy"}
+
+    run(work)
+
+
+def compiled(home: Path) -> set[str]:
+    return {path.name.partition("-")[0] for path in (home / "cache").glob("*/*.aot")}
+
+
+def test_compiled_components_go_with_the_last_capsule_that_has_them(
+    run: Run, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+
+    async def work(kernel: Kernel) -> None:
+        for name in ("one", "two"):
+            await install(
+                kernel, write_capsule(tmp_path / name, answering("continue"), manifest(name))
+            )
+        (same,) = compiled(home)
+        await kernel.remove("one")
+        assert compiled(home) == {same}
+        text = manifest("two", version="2.0.0")
+        await install(kernel, write_capsule(tmp_path / "2", answering("deny", "x"), text))
+        (new,) = compiled(home)
+        assert new != same
+        shutil.rmtree(home / "home/default/.local/capsules/two")
+        await kernel.reload_all()
+        assert compiled(home) == set()
 
     run(work)
 

@@ -355,6 +355,17 @@ class Engine(Protocol):
         """
         ...
 
+    def forget(self, component_hash: str) -> None:
+        """Drop what was prepared of a component that nothing installed needs any more.
+
+        Running capsules are not disturbed, and a later `load` prepares it again. A hash that is
+        unknown, or is none, is not an error.
+
+        Args:
+            component_hash: As in `CapsuleSpec`.
+        """
+        ...
+
     def close(self) -> None:
         """Release what the engine holds; capsules are unloaded before."""
         ...

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from astrid_core.host.instance import CHAIN_S
 from astrid_hookspecs.authz import Verdict, Vote
 from astrid_hookspecs.buses import Attribution
 from astrid_hookspecs.cancel import CancelToken
-from astrid_hookspecs.engines import Caller, InterceptorBinding
+from astrid_hookspecs.engines import Call, Caller, InterceptorBinding, Limits
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 
@@ -195,8 +196,31 @@ def test_a_run_loop_inherits_the_chain_of_what_it_received(world: Any, call: Any
     world.emit("a.b", depth=8)
     call(run, POLL, subscription)
     assert call(run, "publish", "x", "1")[0] == "backpressure"
+    world.emit("a.b", depth=3)
     call(run, POLL, subscription)
     assert call(run, "publish", "x", "1")[0] == "ok"
+
+
+@pytest.mark.parametrize("purpose", ["call", "run"])
+def test_receiving_nothing_does_not_begin_a_new_chain(world: Any, call: Any, purpose: Any) -> None:
+    guest = world.open(purpose=purpose, **ACL)
+    subscription = call(guest, "subscribe", "a.b")[1]
+    world.emit("a.b", depth=8, principal="alice")
+    call(guest, POLL, subscription)
+    call(guest, POLL, subscription)
+    assert call(guest, "publish", "x", "1")[0] == "backpressure"
+    world.clock.offset += CHAIN_S  # what it does much later is its own idea
+    assert call(guest, "publish", "x", "1")[0] == "ok"
+
+
+def test_the_chain_of_what_a_call_received_ends_with_the_call(world: Any, call: Any) -> None:
+    guest = world.open(**ACL)
+    subscription = call(guest, "subscribe", "a.b")[1]
+    world.emit("a.b", depth=8, principal="alice")
+    call(guest, POLL, subscription)
+    guest.leave()
+    guest.enter(Call(Principal("alice"), Limits()), deadline=None)
+    assert call(guest, "publish", "x", "1")[0] == "ok"
 
 
 @pytest.mark.parametrize("purpose", ["call", "run"])

@@ -25,6 +25,7 @@ import json
 import logging
 import mmap
 import os
+import re
 import shutil
 import signal
 import stat
@@ -54,6 +55,9 @@ _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _HAS_LEASES: Final = sys.platform == "linux"
 _DESCRIPTOR_DIRECTORY: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _LEFTOVER_AGE_S: Final = 24 * 3600.0
+UNUSED_AGE_S: Final = 30 * 24 * 3600.0
+"""An artefact that no process has used for so long is removed."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 _Value = TypeVar("_Value")
 
@@ -78,6 +82,7 @@ class ArtefactCache:
         self._directory = directory
         self._key = seal.derive_seal_key(secret)
         self._fingerprint = fingerprint
+        self._used: set[Path] = set()
         _check_directory(directory)
         self._remove_leftovers()
 
@@ -117,6 +122,7 @@ class ArtefactCache:
         try:
             with _held_still(descriptor, self._directory) as held:
                 facts = self._verify(held, digest)
+                self._used.add(path)
                 return facts, action(f"{_DESCRIPTOR_DIRECTORY}/{held}")
         except (_DoubtError, IntegrityError, ComponentError, WasmtimeError) as doubt:
             self._discard(path, str(doubt))
@@ -164,6 +170,28 @@ class ArtefactCache:
         writer.path.rename(target)
         _sync_directory(self._directory)
         self._remove_outdated(facts.report.digest, keep=target)
+
+    def forget(self, digest: str) -> None:
+        """Remove every artefact of a component; those that are mapped stay usable."""
+        if _DIGEST.fullmatch(digest):
+            for path in self._directory.glob(f"{digest}-*{_SUFFIX}"):
+                self._used.discard(path)
+                with suppress(OSError):
+                    path.unlink()
+
+    def tidy(self) -> None:
+        """Note what this process has used; remove what nobody has used for a month.
+
+        Capsules of a project are compiled into the same cache, and no list says where all the
+        projects are: only time tells what is of no use any more.
+        """
+        oldest = time.time() - UNUSED_AGE_S
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            with suppress(OSError):
+                if path in self._used:
+                    os.utime(path, follow_symlinks=False)
+                elif path.lstat().st_mtime < oldest:
+                    path.unlink()
 
     def _verify(self, descriptor: int, digest: str) -> ComponentFacts:
         size = os.fstat(descriptor).st_size

@@ -104,8 +104,14 @@ class WasmEngine:
             pool=self._pool,
         )
 
+    def forget(self, component_hash: str) -> None:
+        """Remove the compiled form of a component from the cache."""
+        self._cache.forget(component_hash)
+
     def close(self) -> None:
-        """Stop the helper process and the ticker. Closing twice is fine."""
+        """Stop the helper process and the ticker, tidy the cache. Closing twice is fine."""
+        if not self._closed.is_set():
+            self._cache.tidy()
         self._closed.set()
         self._compiler.close()
         self._ticker.close()

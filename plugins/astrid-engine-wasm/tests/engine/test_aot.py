@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -357,3 +358,43 @@ def test_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
     aot.ArtefactCache(tmp_path, secret=SECRET, fingerprint="f")
     assert not old.exists()
     assert young.exists()
+
+
+def age(path: Path, *, days: float) -> None:
+    then = time.time() - days * 86_400
+    os.utime(path, (then, then))
+
+
+def test_what_is_forgotten_is_compiled_again_and_a_wrong_name_removes_nothing(
+    bench: Any, cached: Cached, compilations: list[int]
+) -> None:
+    component, other = bench.component("count.wat"), bench.component("acts.wat")
+    cached.load(component)
+    cached.load(other)
+    digest = blake3(component.read_bytes()).hexdigest()
+    for name in ("", "*", "..", digest[:-1] + "?", digest.upper()):
+        cached.engine.forget(name)
+    assert cached.artefact(component).exists()
+    cached.engine.forget(digest)
+    assert not cached.artefact(component).exists()
+    assert cached.artefact(other).exists()
+    cached.engine.forget(digest)
+    cached.load(component)
+    assert len(compilations) == 3
+
+
+def test_artefacts_that_nobody_uses_for_a_month_go(bench: Any, cached: Cached) -> None:
+    names = ("count.wat", "acts.wat", "prompt.wat")
+    used, unused, recent = (bench.component(name) for name in names)
+    for component in (used, unused, recent):
+        cached.load(component)
+    cached.engine.close()
+    for component, days in ((used, 31), (unused, 31), (recent, 29)):
+        age(cached.artefact(component), days=days)
+    cached.engine = cached.open()
+    cached.load(used)
+    assert cached.artefact(unused).exists()  # nothing is judged before it could be used
+    cached.engine.close()
+    assert not cached.artefact(unused).exists()
+    assert cached.artefact(recent).exists()
+    assert time.time() - cached.artefact(used).stat().st_mtime < 60

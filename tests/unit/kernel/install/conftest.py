@@ -66,6 +66,9 @@ class JsonEngine:
             progress(f"compiling {component.name}", 1.0)
         (self._cache / report.digest).write_bytes(component.read_bytes())
 
+    def forget(self, component_hash: str) -> None:
+        del component_hash
+
     def load(self, spec: CapsuleSpec, host: HostApi) -> LoadedCapsule:
         raise EngineError(f"this engine only installs {spec.id}, {host!r}")
 
