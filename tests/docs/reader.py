@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.markdown import Block, blocks
+from tests.support.commands import run_astrid
 
 TIMEOUT_S = 90
 
@@ -74,7 +76,8 @@ class Reader:
                 self.directory = (self.directory / command[3:]).resolve()
                 continue
             must_fail = bool(re.search(r'^(✗|E  )|"ok": false', expected, re.MULTILINE))
-            self._run(["bash", "-c", command], command, expected, place, must_fail=must_fail)
+            argv = plain_astrid(command) or ["bash", "-c", command]
+            self._run(argv, command, expected, place, must_fail=must_fail)
         return len(commands)
 
     def _program(self, block: Block, expected: str, place: str) -> None:
@@ -83,7 +86,17 @@ class Reader:
     def _run(
         self, argv: list[str], what: str, expected: str, place: str, *, must_fail: bool = False
     ) -> None:
-        ended = subprocess.run(
+        ended = self._ended(argv)
+        printed = ended.stdout.replace(str(self.home), "~")
+        context = f"{place}: {what}\nexit status {ended.returncode}, printed:\n{printed}"
+        assert (ended.returncode != 0) == must_fail, context
+        missing = first_difference(expected, printed)
+        assert missing is None, f"{context}\nnot as the page says: {missing}"
+
+    def _ended(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
+        if argv[0] == "astrid":
+            return run_astrid(*argv[1:], cwd=self.directory, env=self._environment(), joined=True)
+        return subprocess.run(
             argv,
             cwd=self.directory,
             env=self._environment(),
@@ -94,11 +107,6 @@ class Reader:
             timeout=TIMEOUT_S,
             check=False,
         )
-        printed = ended.stdout.replace(str(self.home), "~")
-        context = f"{place}: {what}\nexit status {ended.returncode}, printed:\n{printed}"
-        assert (ended.returncode != 0) == must_fail, context
-        missing = first_difference(expected, printed)
-        assert missing is None, f"{context}\nnot as the page says: {missing}"
 
     def _environment(self) -> dict[str, str]:
         kept = {
@@ -117,6 +125,13 @@ class Reader:
             "NO_COLOR": "1",
             "COLUMNS": "100",
         }
+
+
+def plain_astrid(command: str) -> list[str] | None:
+    """The words of a command that needs no shell and runs `astrid`; None for any other."""
+    if not command.startswith("astrid ") or re.search(r"[|&;<>()$`~*?\n\\]", command):
+        return None
+    return shlex.split(command, comments=True)
 
 
 def split_commands(text: str) -> list[tuple[str, str]]:

@@ -268,8 +268,10 @@ def test_bomb_stops_early(tmp_path: Path) -> None:
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
     pieces = [compressor.compress(GOOD + header(b"zeros", 64 * 1024 * 1024))]
     zeros = bytes(1024 * 1024)
-    pieces.extend(compressor.compress(zeros) for _ in range(1024))
-    pieces.append(compressor.flush())
+    for _ in range(2):
+        megabyte = compressor.compress(zeros) + compressor.flush(zlib.Z_FULL_FLUSH)
+        pieces.append(megabyte)
+    pieces.extend([megabyte] * 1022)  # after a full flush, equal bytes are equal pieces
     archive = tmp_path / "bomb.capsule"
     archive.write_bytes(b"".join(pieces))
     assert archive.stat().st_size < 2 * 1024 * 1024

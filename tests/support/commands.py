@@ -68,14 +68,15 @@ def kept_environment() -> dict[str, str]:
 
 
 def _spawn(
-    arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str]
+    arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str], *, joined: bool
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("astrid"), *arguments],
         cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if joined else subprocess.PIPE,
         text=True,
         timeout=PATIENCE_S,
         check=False,
@@ -83,7 +84,7 @@ def _spawn(
 
 
 def run_astrid(
-    *arguments: str, cwd: Path, env: Mapping[str, str]
+    *arguments: str, cwd: Path, env: Mapping[str, str], joined: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own that has nothing to read.
 
@@ -92,15 +93,16 @@ def run_astrid(
         cwd: Its directory.
         env: Its environment, besides `kept_environment`; what tells the interpreter how to start
             makes it start afresh.
+        joined: Both output streams are one, the first.
     """
     environment = {**kept_environment(), **env}
     if any(name.startswith("PYTHON") for name in environment):
-        return _spawn(arguments, cwd, environment)
+        return _spawn(arguments, cwd, environment, joined=joined)
     with contextlib.ExitStack() as stack:
         out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         nothing = stack.enter_context(Path(os.devnull).open("rb"))
         request = {"arguments": arguments, "cwd": str(cwd), "env": environment}
-        status = _zygote().run(request, (nothing, out, err))
+        status = _zygote().run(request, (nothing, out, out if joined else err))
         texts = []
         for stream in (out, err):
             stream.seek(0)

@@ -4,7 +4,7 @@ Starting an interpreter and importing costs four times what most commands do. So
 commands fork them from here: each is a process of its own, with arguments, environment, directory
 and standard streams as given, and runs what the console script runs. What it does not show is that
 the console script starts, and what it imports: `test_daemon_cli.py`, `test_demo.py`, the terminal
-tests and the pages of the docs start it for real.
+tests and the programs of the docs start it for real.
 
     python -m tests.support.zygote DESCRIPTOR
 

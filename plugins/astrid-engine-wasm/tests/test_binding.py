@@ -371,14 +371,14 @@ _MAKE = {"make": lambda _: _Thing()}
 @pytest.mark.parametrize(
     ("guest_file", "payload", "handlers", "times"),
     [
-        ("echo.wat", b"x" * 64, {}, 20_000),
+        ("echo.wat", b"x" * 64, {}, 6_000),
         ("echo.wat", b"x" * (BLOCK + 1), {}, 30),
-        ("kv.wat", b"", {"kv-get": lambda _: b"v" * 64}, 20_000),
-        ("kv.wat", b"", {"kv-get": lambda _: _fail()}, 20_000),
-        ("kv.wat", b"", {"kv-get": lambda _: "text, where bytes are due"}, 10_000),
-        ("things.wat", b"u", {**_MAKE, "[method]thing.value": lambda _: 66}, 20_000),
-        ("things.wat", b"s", {**_MAKE, "sum": len}, 20_000),
-        ("things.wat", b"b", {**_MAKE, "give-back": lambda _: None}, 20_000),
+        ("kv.wat", b"", {"kv-get": lambda _: b"v" * 64}, 6_000),
+        ("kv.wat", b"", {"kv-get": lambda _: _fail()}, 6_000),
+        ("kv.wat", b"", {"kv-get": lambda _: "text, where bytes are due"}, 6_000),
+        ("things.wat", b"u", {**_MAKE, "[method]thing.value": lambda _: 66}, 6_000),
+        ("things.wat", b"s", {**_MAKE, "sum": len}, 6_000),
+        ("things.wat", b"b", {**_MAKE, "give-back": lambda _: None}, 6_000),
     ],
     ids=[
         "echo",
@@ -410,7 +410,7 @@ def test_no_memory_is_lost_to_calls(
     call(times // 10)
     before = used_bytes()
     call(times)
-    assert used_bytes() - before < 400 * 1024
+    assert used_bytes() - before < 128 * 1024
 
 
 def _fail() -> None:
