@@ -7,17 +7,20 @@ leaves nothing behind. Spec: kernel-and-security 1.2.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from loguru import logger
 
 from astrid_core.builtin.system_clock import SystemClock
 from astrid_core.config import Settings, load_settings
 from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
 from astrid_core.host.services import HostServices
+from astrid_core.kernel.audit.boots import record_refused_boot
 from astrid_core.kernel.audit.capsule_changes import record_change
 from astrid_core.kernel.audit.denials import DenialRecorder
 from astrid_core.kernel.audit.log import AuditLog
@@ -45,8 +48,9 @@ from astrid_core.pluginhost.allowlist import load_allow_list
 from astrid_core.pluginhost.host import PluginHost
 from astrid_core.pluginhost.registry import Registry
 from astrid_core.security.gate import Gate
-from astrid_hookspecs.audit import AuditSinkRecord
+from astrid_hookspecs.audit import AuditSink, AuditSinkRecord
 from astrid_hookspecs.buses import Bus, BusRecord
+from astrid_hookspecs.errors import AuditError, PluginError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
@@ -130,9 +134,12 @@ def assemble(
         release.callback(home.lock().close)
         home.create_principal(DEFAULT_PRINCIPAL)
         settings = load_settings(home.etc / "config.toml")
-        plugin_host = PluginHost.open(
-            load_allow_list(home.etc / "plugins.toml"), extra_plugins=plugins
-        )
+        allowed = load_allow_list(home.etc / "plugins.toml")
+        try:
+            plugin_host = PluginHost.open(allowed, extra_plugins=plugins)
+        except PluginError as error:
+            _record_refused_boot(home, settings, error)
+            raise
         return _wire(home, settings, plugin_host, release, workspace=workspace)
 
 
@@ -152,7 +159,9 @@ def _wire(
     clock = SystemClock()
     logs = CapsuleLogs(home.path / "home", clock=clock)
     release.callback(logs.close)
-    audit = _open_audit(home, settings, plugins.registry)
+    audit = _open_audit(
+        home, settings, sinks=[sink.factory() for sink in plugins.registry.records(AuditSinkRecord)]
+    )
     release.callback(audit.close)
     denials = DenialRecorder(audit)
     audit.each_round(denials.flush)
@@ -236,13 +245,22 @@ def _wire(
     )
 
 
-def _open_audit(home: Home, settings: Settings, registry: Registry) -> AuditLog:
+def _record_refused_boot(home: Home, settings: Settings, error: PluginError) -> None:
+    """Record which distribution kept the kernel from starting; it does not start either way."""
+    try:
+        with closing(_open_audit(home, settings)) as audit:
+            record_refused_boot(audit, error)
+    except AuditError as failure:
+        logger.error("the refused start could not be recorded: {}", failure)
+
+
+def _open_audit(home: Home, settings: Settings, *, sinks: Sequence[AuditSink] = ()) -> AuditLog:
     bounds = Retention(settings.audit.max_mib * MIB, settings.audit.max_age_days * DAY_S)
     return AuditLog(
         AuditPlaces(home.audit),
         key=LogKey(home.runtime_key()),
         retention=bounds,
-        sinks=[record.factory() for record in registry.records(AuditSinkRecord)],
+        sinks=sinks,
         strict=settings.audit.strict,
     )
 

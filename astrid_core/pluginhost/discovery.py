@@ -158,12 +158,14 @@ def _refuse_name(source: PluginSource, twin: FoundPlugin | None) -> None:
             f"{source.distribution} {source.version} calls a plugin {source.name!r}; "
             "plugin names are lower-case words joined by hyphens",
             hint=f"uninstall {source.distribution} or ask its author for a corrected release",
+            distribution=source.distribution,
         )
     if source.name == CORE_PLUGIN and not source.is_core:
         raise PluginConflictError(
             f"{source.distribution} {source.version} supplies a plugin called {CORE_PLUGIN!r}; "
             f"the name belongs to {CORE_DISTRIBUTION}",
             hint=f"uninstall {source.distribution}",
+            distribution=source.distribution,
         )
     if twin is not None:
         other = twin.source
@@ -178,6 +180,7 @@ def _load_failure(source: PluginSource, error: BaseException) -> PluginLoadError
     return PluginLoadError(
         f"{source.label} cannot be loaded: {type(error).__name__}: {error}",
         hint=source.disable_hint,
+        distribution=source.distribution,
     )
 
 

@@ -58,6 +58,7 @@ def declared(manager: HookManager, hook: str) -> Iterator[tuple[PluginSource, ob
                 f"{source.label} failed in {hook!r}: {type(error).__name__}: {error}",
                 code="plugin.failed",
                 hint=source.disable_hint,
+                distribution=source.distribution,
             ) from error
 
 
@@ -68,6 +69,7 @@ def _iterable(records: object, *, hook: str, source: PluginSource) -> Iterable[o
     raise PluginContractError(
         f"{source.label} returned a {type(records).__name__} from {hook!r} instead of records",
         hint=source.disable_hint,
+        distribution=source.distribution,
     )
 
 

@@ -54,6 +54,7 @@ class HookManager(pluggy.PluginManager):
             raise PluginConflictError(
                 f"{source.label} cannot be used: {self._sources[source.name].label} has the name",
                 hint=source.disable_hint,
+                distribution=source.distribution,
             )
         check_api(plugin, source=source)
         self._registering = source
@@ -65,6 +66,7 @@ class HookManager(pluggy.PluginManager):
             raise PluginConflictError(
                 f"{source.label} cannot be used: the same object is registered twice",
                 hint=source.disable_hint,
+                distribution=source.distribution,
             ) from error
         finally:
             self._registering = None
@@ -153,6 +155,7 @@ def check_api(plugin: object, *, source: PluginSource) -> None:
                 f"{source.label} requires {line!r}, but {installed} is installed",
                 code="plugin.api-version",
                 hint=source.disable_hint,
+                distribution=source.distribution,
             )
 
 
@@ -170,6 +173,7 @@ def _refuse_version(needed: object, source: PluginSource) -> None:
             f"{source.label} is written for hook contract {want}; this kernel has {have}",
             code="plugin.api-version",
             hint=source.disable_hint,
+            distribution=source.distribution,
         )
 
 
@@ -236,5 +240,7 @@ def _refuse_signature(
 
 def _refusal(source: PluginSource, reason: str) -> PluginContractError:
     return PluginContractError(
-        f"{source.label} breaks the hook contract: {reason}", hint=source.disable_hint
+        f"{source.label} breaks the hook contract: {reason}",
+        hint=source.disable_hint,
+        distribution=source.distribution,
     )

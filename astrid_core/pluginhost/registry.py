@@ -231,7 +231,11 @@ def _check_record(hook: str, info: HookInfo, record: object, source: PluginSourc
     else:
         problem = _field_problem(record) or ""
     if problem:
-        raise PluginContractError(f"{source.label} {problem} in {hook!r}", hint=source.disable_hint)
+        raise PluginContractError(
+            f"{source.label} {problem} in {hook!r}",
+            hint=source.disable_hint,
+            distribution=source.distribution,
+        )
 
 
 def _field_problem(record: Any) -> str | None:

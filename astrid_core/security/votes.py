@@ -52,5 +52,7 @@ def tally(ballots: Sequence[Ballot]) -> Tally:
 
 def _tally(ballot: Ballot, *, allowed: bool) -> Tally:
     distribution, vote = ballot
-    rule = f"policy:{distribution}" + (f":{vote.rule}" if vote.rule else "")
+    rule = f"policy:{distribution}"
+    if vote.rule not in ("", rule):  # a vote that failed has the plain rule already
+        rule = f"{rule}:{vote.rule}"
     return Tally(allowed=allowed, rule=rule, reason=vote.reason)

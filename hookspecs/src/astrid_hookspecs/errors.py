@@ -99,9 +99,27 @@ class ManifestError(DocumentError):
 
 
 class PluginError(AstridError):
-    """A plugin cannot be used. The message names its distribution."""
+    """A plugin cannot be used. The message names its distribution.
+
+    Args:
+        message: What is wrong with which plugin.
+        code: As in the base class.
+        hint: What an operator can do about it.
+        distribution: Who supplies the plugin; empty where no single one is at fault.
+    """
 
     default_code = "plugin.invalid"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        distribution: str = "",
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.distribution = distribution
 
 
 class PluginLoadError(PluginError):

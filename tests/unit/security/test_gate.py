@@ -162,6 +162,7 @@ def test_invoke_denied_when_the_profile_is_disabled() -> None:
 DENY = ("dist-a", Vote(Verdict.DENY, "after hours", "clock"))
 ALLOW = ("dist-b", Vote(Verdict.ALLOW, "listed"))
 ABSTAIN = ("dist-c", Vote(Verdict.ABSTAIN, "not mine"))
+FAILED = ("dist-c", Vote(Verdict.DENY, "did not answer in time", "policy:dist-c"))
 
 
 def test_one_policy_denial_refuses_whatever_others_say() -> None:
@@ -194,6 +195,7 @@ def test_a_policy_cannot_allow_what_the_manifest_does_not() -> None:
         ([ALLOW, ALLOW, ABSTAIN], (True, "policy:dist-b")),
         ([ALLOW, DENY], (False, "policy:dist-a:clock")),
         ([DENY, ALLOW], (False, "policy:dist-a:clock")),
+        ([ALLOW, FAILED], (False, "policy:dist-c")),
     ],
 )
 def test_tally(ballots: list[Ballot], expected: tuple[bool, str]) -> None:
