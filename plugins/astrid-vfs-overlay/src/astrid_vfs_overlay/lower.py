@@ -14,7 +14,8 @@ MAX_COPY_BYTES: Final = 50 * 1024 * 1024
 """A larger lower file is not copied up, and its content is not hashed to remember it. Spec:
 kernel-and-security 10.3."""
 PIECE_BYTES: Final = 256 * 1024
-_PAGE: Final = 1000
+_PAGE: Final = 10_000
+"""A backend may read the whole directory for every page."""
 _TRIES: Final = 3
 NOT_THERE: Final = frozenset({"vfs.not-found", "vfs.not-directory", "vfs.link", "vfs.invalid-path"})
 """Codes that say that a path leads to nothing; renames make paths that are too long to be one."""
