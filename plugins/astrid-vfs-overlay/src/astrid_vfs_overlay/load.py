@@ -16,6 +16,25 @@ from astrid_vfs_overlay.layers import Layers
 from astrid_vfs_overlay.nodes import ROOT_ID, WHITEOUT, Node
 
 _KINDS: Final = frozenset(get_args(NodeKind))
+_MAX_NUMBER: Final = 2**62
+"""Nobody gets there by making nodes, and the database counts no further than twice that."""
+_TYPES: Final = {
+    "nodes": (("modified_ns", "'integer', 'null'"),),
+    "bases": (
+        ("path", "'text'"),
+        ("kind", "'text'"),
+        ("mode", "'integer'"),
+        ("stamp", "'text'"),
+        ("digest", "'blob', 'null'"),
+    ),
+    "journal": (
+        ("path", "'text'"),
+        ("token", "'text'"),
+        ("old", "'blob', 'null'"),
+        ("new", "'blob', 'null'"),
+    ),
+}
+"""Types of columns that are not checked while their rows are read."""
 
 
 def open_layers(spec: OverlaySpec) -> Layers:
@@ -42,7 +61,8 @@ def open_layers(spec: OverlaySpec) -> Layers:
 def _read(spec: OverlaySpec, db: Database, blobs: Blobs) -> Layers:
     nodes = _read_nodes(db)
     count = _read_entries(db, nodes)
-    ((last,),) = db.rows("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")
+    last = _last_number(db, nodes)
+    _check_records(db)
     _check_tree(nodes)
     total = sum(_measure(blobs, node) for node in nodes.values())
     blobs.keep_only(node.id for node in nodes.values() if node.has_content)
@@ -70,6 +90,23 @@ def _read_nodes(db: Database) -> dict[int, Node]:
     if root is None or root.kind != "directory" or root.lower:
         raise damaged("it has no root")
     return nodes
+
+
+def _last_number(db: Database, nodes: dict[int, Node]) -> int:
+    """The highest number that a node ever had: contents are named after them."""
+    rows = db.rows("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")
+    last = rows[0][0] if len(rows) == 1 else None
+    if not isinstance(last, int) or not max(nodes) <= last <= _MAX_NUMBER:
+        raise damaged("it has lost count of its nodes")
+    return last
+
+
+def _check_records(db: Database) -> None:
+    """What is read later is of the types that the code relies on; the database does not care."""
+    for table, types in _TYPES.items():
+        wrong = " OR ".join(f"typeof({column}) NOT IN ({kinds})" for column, kinds in types)
+        if db.rows(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1"):  # noqa: S608 - constants
+            raise damaged(f"something in its {table} is of another type")
 
 
 def _check_node(kind: object, mode: object, lower: object, target: object) -> None:
