@@ -10,7 +10,6 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections import deque
 from typing import Final
 
 from astrid_core.daemon.client_errors import AnswerTimeoutError, ConnectionLostError
@@ -36,13 +35,8 @@ class FrameStream:
         sock.setblocking(False)
         self._sock = sock
         self._reader = FrameReader(limit=MAX_HANDSHAKE_BYTES)
-        self._frames: deque[bytes] = deque()
         self._poll = select.poll()
         self._is_over = False
-
-    def fileno(self) -> int:
-        """For waiting on several at once."""
-        return self._sock.fileno()
 
     def authenticated(self) -> None:
         """Accept long frames from now on."""
@@ -59,7 +53,6 @@ class FrameStream:
             LocalProtocolError: `protocol.frame-too-long`.
             AnswerTimeoutError: The other side did not take it in time; the connection is unusable.
             ConnectionLostError: The connection is closed.
-            RemoteProtocolError: What arrived meanwhile are no frames.
         """
         left = memoryview(encode_frame(body, limit=MAX_FRAME_BYTES))
         while left:
@@ -82,32 +75,33 @@ class FrameStream:
             ConnectionLostError: The connection is closed.
             RemoteProtocolError: What arrived are no frames.
         """
-        while not self._frames:
+        while (body := self._reader.next_frame()) is None:
             if self._is_over:
                 raise _lost()
-            self._read()
-            if not self._frames and not self._is_over:
+            if not self._read():
                 self._wait(select.POLLIN, deadline)
-        return self._frames.popleft()
+        return body
 
     def close(self) -> None:
         """End the connection; whatever this client asked for is stopped. Harmless when closed."""
         self._is_over = True
         self._sock.close()
 
-    def _read(self) -> None:
-        """Take what is there, without waiting."""
+    def _read(self) -> bool:
+        """Take what is there, without waiting; False when nothing was.
+
+        Frames are taken apart one by one when they are asked for: the limit of the next may differ.
+        """
         try:
             data = self._sock.recv(_CHUNK)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             raise _lost() from error
         if not data:
             self._is_over = True
         self._reader.feed(data)
-        while (body := self._reader.next_frame()) is not None:
-            self._frames.append(body)
+        return True
 
     def _wait(self, events: int, deadline: float | None) -> None:
         left_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
