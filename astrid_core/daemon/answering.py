@@ -17,7 +17,8 @@ from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.failures import for_client
 from astrid_hookspecs.values import Principal
 
-THREADS: Final = 4
+THREADS: Final = 16
+"""So many decisions may wait for policies at a time."""
 ResultT = TypeVar("ResultT")
 
 

@@ -112,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_pumping = False
         self._is_deaf = False
+        self._is_held = False
         self._lock = threading.Lock()
         self._busy = 0
         self._lost = 0
@@ -175,6 +176,15 @@ class Connection(asyncio.Protocol):
         """Count a request that is under way; on the loop."""
         with self._lock:
             self._busy += 1
+
+    def hold(self) -> None:
+        """Act on nothing more until `release`: what came before is still decided. On the loop."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Go on; on the loop."""
+        self._is_held = False
+        self._pump()
 
     def done(self) -> None:
         """Count one that was answered; from any thread."""
@@ -291,7 +301,9 @@ class Connection(asyncio.Protocol):
         )
 
     def _is_crowded(self) -> bool:
-        return self._busy >= MAX_BUSY or self._outbox.queued_bytes > HIGH_WATER_BYTES
+        return (
+            self._is_held or self._busy >= MAX_BUSY or self._outbox.queued_bytes > HIGH_WATER_BYTES
+        )
 
     def _pause_or_resume(self, *, more: bool) -> None:
         """Read on, or do not while the client is behind or, with `more`, has had its turn."""

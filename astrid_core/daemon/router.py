@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -103,28 +104,82 @@ class Router:
         except (PayloadError, QuotaExceededError) as error:
             self._refuse(connection, body, error)
             return
+        if self._clients.may_wait:
+            connection.hold()
+            self._begin(connection, self._act_aside(connection, message))
+        else:
+            self._act(connection, message)
+
+    def _act(self, connection: Connection, message: WireMessage) -> None:
         topic = response_topic(message.topic)
         try:
             check_publish_topic(message.topic)
             principal, attribution = self._attributed(connection, message)
             if message.topic.startswith(REQUEST_PREFIX):
                 request = parse_request(message.kind, message.payload)
-                self._request(connection, topic, request, principal, attribution)
+                if request.method == "CallTool":
+                    self._call(connection, topic, request).start(
+                        self._clients, principal, attribution
+                    )
+                else:
+                    self._begin(connection, self._serve(connection, topic, principal, request))
             elif is_admin_request(message.topic):
                 self._begin(connection, self._manage(connection, topic, principal, message))
             else:
-                self._clients.publish(
-                    message.topic,
-                    kind=message.kind,
-                    payload=message.payload,
-                    principal=principal,
-                    source_id=connection.source_id,
-                    attribution=attribution,
-                )
+                self._publish(connection, message, principal, attribution)
         except Exception as error:  # noqa: BLE001 - one frame must not end the daemon
-            request_id = request_id_of(message.kind, message.payload)
-            refusal = error_answer(for_client(error), request_id=request_id)
-            self._send(connection, _safe(topic), refusal)
+            self._fail(connection, message, error)
+
+    async def _act_aside(self, connection: Connection, message: WireMessage) -> None:
+        """As `_act`, but what may wait for a policy waits on a thread.
+
+        The connection is held meanwhile, so that its frames are decided in their order.
+        """
+        topic, aside = response_topic(message.topic), self._answering.in_thread
+        try:
+            check_publish_topic(message.topic)
+            principal, attribution = await aside(self._attributed, connection, message)
+            if message.topic.startswith(REQUEST_PREFIX):
+                request = parse_request(message.kind, message.payload)
+                if request.method == "CallTool":
+                    await self._call(connection, topic, request).start_aside(
+                        self._answering, self._clients, principal, attribution
+                    )
+                else:
+                    self._begin(connection, self._serve(connection, topic, principal, request))
+            elif is_admin_request(message.topic):
+                self._begin(connection, self._manage(connection, topic, principal, message))
+            else:
+                await aside(self._publish, connection, message, principal, attribution)
+        except Exception as error:  # noqa: BLE001 - one frame must not end the daemon
+            self._fail(connection, message, error)
+        finally:
+            connection.done()
+            connection.release()
+
+    def _call(self, connection: Connection, topic: str, request: KernelRequest) -> ClientCall:
+        return ClientCall(connection, topic, request, loop=self._loop, source_id=self._source_id)
+
+    def _publish(
+        self,
+        connection: Connection,
+        message: WireMessage,
+        principal: Principal,
+        attribution: Attribution,
+    ) -> None:
+        self._clients.publish(
+            message.topic,
+            kind=message.kind,
+            payload=message.payload,
+            principal=principal,
+            source_id=connection.source_id,
+            attribution=attribution,
+        )
+
+    def _fail(self, connection: Connection, message: WireMessage, error: Exception) -> None:
+        request_id = request_id_of(message.kind, message.payload)
+        refusal = error_answer(for_client(error), request_id=request_id)
+        self._send(connection, _safe(response_topic(message.topic)), refusal)
 
     def _refuse(self, connection: Connection, body: bytes, problem: AstridError) -> None:
         """Answer a frame that is no message, if it says at least where the answer goes."""
@@ -149,20 +204,6 @@ class Router:
             return connection.principal, Attribution.VERIFIED
         named = parse_principal(message.principal)
         return named, self._clients.attribute(connection.principal, named)
-
-    def _request(
-        self,
-        connection: Connection,
-        topic: str,
-        request: KernelRequest,
-        principal: Principal,
-        attribution: Attribution,
-    ) -> None:
-        if request.method == "CallTool":
-            call = ClientCall(connection, topic, request, loop=self._loop)
-            call.start(self._clients, principal, attribution)
-            return
-        self._begin(connection, self._serve(connection, topic, principal, request))
 
     def _begin(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         connection.begin()
@@ -190,7 +231,8 @@ class Router:
         self, connection: Connection, principal: Principal, request: KernelRequest
     ) -> Reply:
         if request.method == "Subscribe":
-            return self._subscribe(connection, principal, text_param(request.params, "pattern"))
+            pattern = text_param(request.params, "pattern")
+            return await self._subscribe(connection, principal, pattern)
         if request.method == "Unsubscribe":
             pattern = text_param(request.params, "pattern")
             end = connection.take_back(_Subscription(principal, pattern))
@@ -199,7 +241,7 @@ class Router:
             return Reply("Success", {"unsubscribed": pattern, "was_subscribed": end is not None})
         return await self._requests.handle(request)
 
-    def _subscribe(self, connection: Connection, principal: Principal, pattern: str) -> Reply:
+    async def _subscribe(self, connection: Connection, principal: Principal, pattern: str) -> Reply:
         if connection.at_end_count(_Subscription) >= MAX_SUBSCRIPTIONS:
             raise QuotaExceededError(
                 f"a connection has at most {MAX_SUBSCRIPTIONS} subscriptions",
@@ -212,7 +254,8 @@ class Router:
                 client_frame(envelope.topic, envelope.payload, source_id=envelope.source_id)
             )
 
-        stop = self._clients.subscribe(pattern, principal=principal, deliver=deliver)
+        subscribe = partial(self._clients.subscribe, principal=principal, deliver=deliver)
+        stop = await self._answering.in_thread(subscribe, pattern)
         before = connection.take_back(_Subscription(principal, pattern))
         if before is not None:
             before()

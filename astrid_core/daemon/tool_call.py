@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from astrid_core.daemon.answering import Answering
 from astrid_core.daemon.connection import Connection
 from astrid_core.domain.kernel_request import (
     KernelRequest,
@@ -23,11 +24,11 @@ from astrid_core.domain.kernel_request import (
 )
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.failures import for_client
-from astrid_core.kernel.tools import Outcome, ToolResult
+from astrid_core.kernel.tools import Outcome, StartedCall, ToolResult
 from astrid_hookspecs.buses import Attribution
 from astrid_hookspecs.cancel import CancelToken
-from astrid_hookspecs.errors import AstridError, ToolError
-from astrid_hookspecs.values import NIL_SOURCE, Principal
+from astrid_hookspecs.errors import ToolError
+from astrid_hookspecs.values import Principal
 
 
 class ClientCall:
@@ -38,6 +39,7 @@ class ClientCall:
         topic: Where the answer goes.
         request: A `CallTool`.
         loop: The running one.
+        source_id: Under which the kernel answers.
     """
 
     def __init__(
@@ -47,38 +49,66 @@ class ClientCall:
         request: KernelRequest,
         *,
         loop: asyncio.AbstractEventLoop,
+        source_id: str,
     ) -> None:
         self._connection = connection
         self._topic = topic
         self._request = request
         self._cancel = CancelToken()
         self._loop = loop
+        self._source_id = source_id
         self._timer: asyncio.TimerHandle | None = None
         self._forget: Callable[[], None] = _nothing
         self._is_done = False
 
     def start(self, clients: ClientAccess, principal: Principal, attribution: Attribution) -> None:
         """Ask for it; every outcome, a refusal included, becomes an answer."""
+        self._open()
+        try:
+            self._began(self._ask(clients, principal, attribution), clients)
+        except Exception as error:  # noqa: BLE001 - what it was is the answer
+            self._done(error)
+
+    async def start_aside(
+        self,
+        answering: Answering,
+        clients: ClientAccess,
+        principal: Principal,
+        attribution: Attribution,
+    ) -> None:
+        """As `start`, where the decision about it may take time; returns when it was made."""
+        self._open()
+        try:
+            asked = await answering.in_thread(self._ask, clients, principal, attribution)
+            self._began(asked, clients)
+        except Exception as error:  # noqa: BLE001 - what it was is the answer
+            self._done(error)
+
+    def _open(self) -> None:
         self._connection.begin()
         self._connection.at_end(self, self._abandon)
-        try:
-            name, arguments, limit_s = _params(self._request.params)
-            started = clients.start_call(
-                name,
-                arguments,
-                principal=principal,
-                cancel=self._cancel,
-                on_done=self._done,
-                attribution=attribution,
-            )
-        except AstridError as error:
-            self._done(error)
-            return
+
+    def _ask(
+        self, clients: ClientAccess, principal: Principal, attribution: Attribution
+    ) -> StartedCall:
+        name, arguments, limit_s = _params(self._request.params)
+        started = clients.start_call(
+            name,
+            arguments,
+            principal=principal,
+            cancel=self._cancel,
+            on_done=self._done,
+            attribution=attribution,
+        )
+        return started if limit_s is None else started._replace(timeout_s=limit_s)
+
+    def _began(self, started: StartedCall, clients: ClientAccess) -> None:
         self._forget = partial(clients.forget_call, started.call_id)
-        bound_s = limit_s if limit_s is not None else started.timeout_s
-        if bound_s is not None:
-            self._timer = self._loop.call_later(bound_s, self._expire, bound_s, name)
-            if self._is_done:  # since it was started
+        if started.timeout_s is not None:
+            self._timer = self._loop.call_later(started.timeout_s, self._expire, started.timeout_s)
+        if self._is_done:  # since it was asked for
+            self._forget()
+            if self._timer is not None:
                 self._timer.cancel()
 
     def _done(self, outcome: Outcome) -> None:
@@ -90,10 +120,11 @@ class ClientCall:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._timer.cancel)
         payload = outcome_payload(outcome, request_id=self._request.request_id)
-        self._connection.send(client_frame(self._topic, payload, source_id=NIL_SOURCE))
+        self._connection.send(client_frame(self._topic, payload, source_id=self._source_id))
         self._connection.done()
 
-    def _expire(self, bound_s: float, name: str) -> None:
+    def _expire(self, bound_s: float) -> None:
+        name = self._request.params["name"]
         self._cancel.fire()
         self._forget()
         self._done(ToolError(f"{name!r} did not answer within {bound_s} s", code="tool.timeout"))

@@ -53,6 +53,11 @@ class ClientAccess:
         self._requests = RequestGuard(parts.principals.authority, parts.gate, parts.audit)
         self._bytes = RateLimiter()
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether what is asked here may have to wait for a policy, and no event loop should."""
+        return self._parts.plugins.has_policies
+
     def attribute(self, principal: Principal, named: Principal) -> Attribution:
         """How sure the kernel is of a frame that names a principal.
 

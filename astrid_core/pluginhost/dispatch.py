@@ -93,6 +93,11 @@ class VoteCaller:
             for implementation in manager.implementations(VOTE_HOOK)
         ]
 
+    @property
+    def has_policies(self) -> bool:
+        """Whether a vote can take time."""
+        return bool(self._policies)
+
     def collect(self, request: AuthzRequest) -> list[tuple[str, Vote]]:
         """The distribution and the vote of each policy; empty when no plugin has one.
 

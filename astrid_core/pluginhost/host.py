@@ -147,6 +147,11 @@ class PluginHost:
                 host.registry.registered(kind)
         return host
 
+    @property
+    def has_policies(self) -> bool:
+        """Whether plugins vote, so that a decision may have to be waited for."""
+        return self._votes.has_policies
+
     def votes(self, request: AuthzRequest) -> list[tuple[str, Vote]]:
         """The distribution and the vote of each policy; empty when no plugin has one.
 
