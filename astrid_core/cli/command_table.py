@@ -56,6 +56,7 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "doctor": LazyCommand(
         "astrid_core.cli.doctor:doctor", "Check that everything is as it has to be"
     ),
+    "config": LazyCommand("astrid_core.cli.config:app", "Show, check and change the settings"),
     "plugins": LazyCommand(
         "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
     ),

@@ -24,14 +24,14 @@ def home_path() -> Path:
 
 
 def settings() -> Settings:
-    """The settings in `etc/config.toml`.
+    """The settings of this home, without those of a workspace.
 
     Raises:
         ConfigError: The home or the file is malformed.
     """
-    from astrid_core.config import load_settings  # noqa: PLC0415 - few commands need it
+    from astrid_core.config import load_layers  # noqa: PLC0415 - few commands need it
 
-    return load_settings(home_path() / "etc" / "config.toml")
+    return load_layers(home_path(), environ=os.environ).settings
 
 
 def allow_list_path() -> Path:

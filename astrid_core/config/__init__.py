@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from astrid_core.config.document import MAX_BYTES, Document, parse_document, read_document
+from astrid_core.config.layers import Candidate, Layered, candidates, load_layers
 from astrid_core.config.settings import (
     EngineSettings,
     LimitSettings,
     Settings,
-    load_settings,
     parse_settings,
 )
 
 __all__ = [
     "MAX_BYTES",
+    "Candidate",
     "Document",
     "EngineSettings",
+    "Layered",
     "LimitSettings",
     "Settings",
-    "load_settings",
+    "candidates",
+    "load_layers",
     "parse_document",
     "parse_settings",
     "read_document",

@@ -10,15 +10,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from astrid_core.config.document import Document, read_document
+from astrid_core.config.document import Document
 
-FILE_NAME: Final = "config.toml"
 LOG_LEVELS: Final = ("trace", "debug", "info", "warn", "error")
 
-_SECTIONS: Final[dict[str, tuple[str, ...]]] = {
+SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "kernel": ("bus",),
     "storage": ("backend",),
     "secrets": ("backend",),
@@ -29,6 +27,8 @@ _SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "audit": ("strict", "max_mib", "max_age_days"),
     "identity": ("links",),
 }
+TABLES: Final = ("mounts", "identity")
+"""Sections whose contents are tables of their own."""
 _LINK_KEYS: Final = ("platform", "platform_user_id", "astrid_user", "method")
 _LINK_METHOD: Final = "admin"
 _MOUNT_KEYS: Final = ("url", "access")
@@ -162,26 +162,16 @@ class Settings:
     links: tuple[LinkSettings, ...] = ()
 
 
-def load_settings(path: Path) -> Settings:
-    """Read `etc/config.toml`; every default where there is none.
+def parse_settings(document: Document) -> Settings:
+    """Check a parsed file completely.
 
     Raises:
         ConfigError: `config.*`, naming the file, the line and the key.
 
     Spec: kernel-and-security 14.
     """
-    document = read_document(path)
-    return Settings() if document is None else parse_settings(document)
-
-
-def parse_settings(document: Document) -> Settings:
-    """Check a parsed file completely.
-
-    Raises:
-        ConfigError: As `load_settings`.
-    """
-    document.refuse_unknown("", allowed=(*_SECTIONS, "mounts"))
-    for section, keys in _SECTIONS.items():
+    document.refuse_unknown("", allowed=(*SECTIONS, "mounts"))
+    for section, keys in SECTIONS.items():
         document.refuse_unknown(section, allowed=keys)
     default = Settings()
     return Settings(
@@ -213,6 +203,28 @@ def parse_settings(document: Document) -> Settings:
         audit=_audit(document, default.audit),
         links=tuple(_link(entry) for entry in document.entries("identity.links")),
     )
+
+
+def settings_values(settings: Settings) -> dict[str, Any]:
+    """The settings by dotted key, as a file would say them; without mounts and links.
+
+    None stands for a choice that is left to what is installed.
+    """
+    return {
+        "kernel.bus": settings.bus,
+        "storage.backend": settings.storage,
+        "secrets.backend": settings.secrets,
+        "engines.component": settings.engines.component,
+        "engines.mcp_server": settings.engines.mcp_server,
+        "limits.workers": settings.limits.workers,
+        "limits.instances": settings.limits.instances,
+        "logging.level": settings.log_level,
+        "files.overlay": settings.files.overlay,
+        "files.hard_links": "read" if settings.files.reads_hard_links else "refuse",
+        "audit.strict": settings.audit.strict,
+        "audit.max_mib": settings.audit.max_mib,
+        "audit.max_age_days": settings.audit.max_age_days,
+    }
 
 
 def _link(entry: Document) -> LinkSettings:

@@ -18,7 +18,7 @@ from typing import Final
 
 from loguru import logger
 
-from astrid_core.config import load_settings
+from astrid_core.config import load_layers
 from astrid_core.daemon.daemon import Daemon, end
 from astrid_core.daemon.idle import idle_policy
 from astrid_core.daemon.logs import log_to_file
@@ -59,10 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     home = Home.open(resolve_home(os.environ))
     RunFiles(home.run).check_path()
-    level = "debug" if options.verbose else _log_level(home)
+    workspace = Path(options.workspace).absolute()
+    level = _log_level(home, workspace, is_verbose=options.verbose)
     log_to_file(home.log, level=level, echo=sys.stderr.isatty())
     _raise_file_limit()
-    return asyncio.run(_serve(home, options, workspace=Path(options.workspace).absolute()))
+    return asyncio.run(_serve(home, options, workspace=workspace))
 
 
 async def _serve(home: Home, options: argparse.Namespace, *, workspace: Path) -> int:
@@ -100,11 +101,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _log_level(home: Home) -> str:
+def _log_level(home: Home, workspace: Path, *, is_verbose: bool) -> str:
+    flags = {"logging.level": "debug"} if is_verbose else {}
     try:
-        return load_settings(home.etc / "config.toml").log_level
+        found = load_layers(home.path, workspace=workspace, environ=os.environ, flags=flags)
     except ConfigError:  # the boot reports it
-        return "info"
+        return flags.get("logging.level", "info")
+    return found.settings.log_level
 
 
 def _raise_file_limit() -> None:

@@ -16,7 +16,7 @@ from typing import Final
 from loguru import logger
 
 from astrid_core.builtin.system_clock import SystemClock
-from astrid_core.config import Settings, load_settings
+from astrid_core.config import Settings, load_layers
 from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
 from astrid_core.host.services import HostServices
@@ -133,7 +133,10 @@ def assemble(
         home = Home.open(path)
         release.callback(home.lock().close)
         home.create_principal(DEFAULT_PRINCIPAL)
-        settings = load_settings(home.etc / "config.toml")
+        layers = load_layers(home.path, workspace=workspace, environ=os.environ)
+        for note in layers.notes:
+            logger.warning("{}", note)
+        settings = layers.settings
         allowed = load_allow_list(home.etc / "plugins.toml")
         try:
             plugin_host = PluginHost.open(allowed, extra_plugins=plugins)

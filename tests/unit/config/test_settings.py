@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from astrid_core.config import EngineSettings, Settings, load_settings
+from astrid_core.config import EngineSettings, Settings, load_layers
 from astrid_core.config.settings import AuditSettings, LinkSettings, MountSettings
 from astrid_hookspecs.errors import ConfigError
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "config.toml"
+    (tmp_path / "etc").mkdir()
+    return tmp_path / "etc" / "config.toml"
+
+
+def load_settings(path: Path) -> Settings:
+    return load_layers(path.parents[1], environ={}).settings
 
 
 def test_without_a_file_every_default_holds(path: Path) -> None:
