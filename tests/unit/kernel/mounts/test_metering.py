@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from astrid_conformance.fakes import DictDirectory
 from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_core.kernel.mounts.metered import MeteredDirectory
 from astrid_core.kernel.mounts.metering import ENTRY_BYTES, StorageMeter
+from astrid_core.kernel.mounts.openers import tree_bytes
 from astrid_hookspecs.errors import QuotaExceededError, VfsError
 
 LIMIT = 10 * ENTRY_BYTES
@@ -239,4 +243,33 @@ def test_what_was_written_before_a_failure_stays_charged(
     assert (tmp_path / "a").stat().st_size == 3
     assert meter.used_bytes() == ENTRY_BYTES + 3
     file.close()
+    root.close()
+
+
+def test_threads_leave_a_home_that_adds_up(tmp_path: Path, counted: Counted) -> None:
+    meter = StorageMeter(limit=lambda: 1 << 30, count=counted)
+    root = MeteredDirectory(open_host_directory(tmp_path, foreign=False), meter)
+
+    def guest(seed: int) -> None:
+        dice = random.Random(seed)  # noqa: S311 - a test
+
+        def use_file() -> None:
+            file = root.open(dice.choice("abc"), dice.choice(["write", "append", "read-write"]))
+            with contextlib.closing(file):
+                file.write_at(dice.randrange(3000), b"x" * dice.randrange(3000))
+                file.truncate(dice.randrange(3000))
+
+        ways: list[Callable[[], object]] = [
+            use_file,
+            lambda: root.replace(dice.choice("abc"), [b"y" * dice.randrange(5000)] * 2),
+            lambda: root.unlink(dice.choice("abc")),
+            lambda: root.rename(dice.choice("abc"), dice.choice("abc")),
+        ]
+        for _ in range(150):
+            with contextlib.suppress(VfsError):
+                dice.choice(ways)()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(guest, range(4)))
+    assert meter.used_bytes() == tree_bytes(tmp_path)
     root.close()
