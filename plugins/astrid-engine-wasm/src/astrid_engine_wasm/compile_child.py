@@ -25,6 +25,7 @@ from astrid_engine_wasm import scan
 from astrid_engine_wasm.binary import BinaryError
 from astrid_engine_wasm.footprint import Footprint, read_footprint
 from astrid_engine_wasm.messages import clean_message
+from astrid_engine_wasm.prune import prune
 from astrid_engine_wasm.report import ComponentFacts
 from astrid_engine_wasm.signature import check_exports, check_imports
 from astrid_hookspecs.engines import ComponentReport
@@ -115,7 +116,7 @@ def _compile(
             hint="build it again; if it was downloaded, compare its hash",
         ) from error
     facts = describe_component(engine, component, wasm, abi=abi)
-    view = memoryview(component.serialize())
+    view = memoryview(prune(component.serialize()))
     offset = 0
     while offset < len(view):
         offset += os.pwrite(output, view[offset : offset + _READ_CHUNK], offset)

@@ -20,8 +20,8 @@ from wasmtime import Config, Engine
 
 from astrid_engine_wasm import ffi
 
-_FORMAT: Final = 1
-"""Raise it when the metadata of compiled components changes its meaning."""
+_FORMAT: Final = 2
+"""Raise it when the metadata or the form of compiled components changes."""
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _CPU_KEYS: Final = ("flags", "Features", "model name", "CPU implementer", "CPU part")
 
