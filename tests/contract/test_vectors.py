@@ -30,14 +30,14 @@ REQUIRED = {
         *range(1, 6),
         *range(7, 12),
         13,
-        *range(15, 71),
-        *range(90, 97),
+        *range(15, 97),
         *range(127, 138),
         *range(148, 152),
         *range(153, 160),
         161,
         162,
         *range(172, 175),
+        *range(189, 192),
     },
 }
 """What is built, so that a reason is no excuse."""

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from astrid_core.domain.admin_request import ADMIN_METHODS, parse_admin_request
+from astrid_core.domain.kernel_request import METHODS, KernelRequest
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
 from tests.support.daemon import STATUS, Client, Daemon, daemon_home
+from tests.support.management import EXAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +98,46 @@ def test_answers_of_the_kernel_are_not_requests(daemon: Daemon, client: Client) 
         message = own.receive()
         assert message is not None
         assert message["payload"]["rule"] == "reserved-topic"
+
+
+@pytest.fixture(scope="module")
+def powerless(daemon: Daemon) -> Iterator[Client]:
+    """A connection of an agent without any right."""
+    with daemon.connect() as owner:
+        manage(owner, "x", {"method": "AgentCreate", "params": {"name": "nil", "groups": ["none"]}})
+        rights = {"principal": "nil", "capabilities": ["self:*"]}
+        manage(owner, "x", {"method": "CapsRevoke", "params": rights})
+        manage(owner, "x", {"method": "AgentCreate", "params": {"name": "bob"}})
+    with daemon.connect(principal="nil") as connected:
+        yield connected
+
+
+def denials(daemon: Daemon, method: str) -> list[dict[str, Any]]:
+    places = AuditPlaces(daemon.home / "var/audit")
+    rows = entries(places, Query(principal="nil", outcome="denied"))
+    return [row for row in rows if row["action"]["resource"] == method]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_kernel_request_is_denied_without_its_right_and_recorded(
+    daemon: Daemon, powerless: Client, method: str
+) -> None:
+    right = METHODS[method].right
+    answer = powerless.ask(method, params={"name": "a.b", "pattern": "a.*"})
+    revoked = right.startswith("self:")
+    assert answer["rule"] == ("revokes:self:*" if revoked else right)
+    assert right in answer["data"]
+    (denial,) = denials(daemon, method)
+    assert denial["authorization"]["reason"] == answer["rule"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("method", ADMIN_METHODS)
+def test_every_management_request_is_denied_without_its_right_and_recorded(
+    daemon: Daemon, powerless: Client, method: str
+) -> None:
+    params = EXAMPLES[method]
+    right = parse_admin_request(KernelRequest(method, params, None)).right_of("nil")
+    answer = manage(powerless, "x", {"method": method, "params": params})
+    assert answer["rule"] == ("revokes:self:*" if right.startswith("self:") else right)
+    (denial,) = denials(daemon, ADMIN_METHODS[method].name)
+    assert denial["authorization"]["reason"] == answer["rule"]  # type: ignore[index]

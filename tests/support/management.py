@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from astrid_core.builtin.sqlite_kv import SqliteKvStore
 from astrid_core.kernel.admin.api import AdminApi
@@ -19,6 +19,27 @@ from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
+
+OF_BOB: Final = {"principal": "bob"}
+EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    "AgentCreate": {"name": "eve"},
+    "AgentDelete": OF_BOB,
+    "AgentEnable": OF_BOB,
+    "AgentDisable": OF_BOB,
+    "AgentModify": {**OF_BOB, "add_groups": ["restricted"]},
+    "AgentList": {},
+    "QuotaSet": {**OF_BOB, "quotas": {"max_timeout_secs": 5}},
+    "QuotaGet": OF_BOB,
+    "GroupCreate": {"name": "g", "capabilities": ["a:b"]},
+    "GroupDelete": {"name": "team"},
+    "GroupModify": {"name": "team", "capabilities": ["a:c"]},
+    "GroupList": {},
+    "CapsGrant": {**OF_BOB, "capabilities": ["a:b"]},
+    "CapsRevoke": {**OF_BOB, "capabilities": ["a:b"]},
+    "CapsUngrant": {**OF_BOB, "capabilities": ["x:y"]},
+    "CapsUnrevoke": {**OF_BOB, "capabilities": ["x:z"]},
+}
+"""A request of each method, about an agent `bob` and a group `team`."""
 
 
 class Trail:

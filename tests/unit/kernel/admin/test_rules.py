@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
 
 import pytest
 
 from astrid_core.domain.admin_request import ADMIN_METHODS, parse_admin_request
 from astrid_core.domain.kernel_request import KernelRequest
 from astrid_hookspecs.values import Principal
-from tests.support.management import Managed
-
-OF_BOB: Final = {"principal": "bob"}
-EXAMPLES: Final[dict[str, dict[str, Any]]] = {
-    "AgentCreate": {"name": "eve"},
-    "AgentDelete": OF_BOB,
-    "AgentEnable": OF_BOB,
-    "AgentDisable": OF_BOB,
-    "AgentModify": {**OF_BOB, "add_groups": ["restricted"]},
-    "AgentList": {},
-    "QuotaSet": {**OF_BOB, "quotas": {"max_timeout_secs": 5}},
-    "QuotaGet": OF_BOB,
-    "GroupCreate": {"name": "g", "capabilities": ["a:b"]},
-    "GroupDelete": {"name": "team"},
-    "GroupModify": {"name": "team", "capabilities": ["a:c"]},
-    "GroupList": {},
-    "CapsGrant": {**OF_BOB, "capabilities": ["a:b"]},
-    "CapsRevoke": {**OF_BOB, "capabilities": ["a:b"]},
-    "CapsUngrant": {**OF_BOB, "capabilities": ["x:y"]},
-    "CapsUnrevoke": {**OF_BOB, "capabilities": ["x:z"]},
-}
-"""A request of each method that an administrator can make on the home below."""
+from tests.support.management import EXAMPLES, Managed
 
 
 @pytest.fixture
