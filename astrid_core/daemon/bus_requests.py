@@ -149,5 +149,5 @@ class BusRequests:
             return await self._answering.manage(principal, envelope.kind, envelope.payload)
         request = parse_request(envelope.kind, envelope.payload, methods=BUS_METHODS)
         return await self._answering.answer(
-            principal, request, lambda: self._requests.handle(request)
+            principal, request, lambda: self._requests.handle(principal, request)
         )

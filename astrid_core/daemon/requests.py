@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from astrid_core.domain.error_fields import error_fields
 from astrid_core.domain.kernel_request import KernelRequest, Reply, RequestError, text_param
+from astrid_core.kernel.install.installer import Staged
 from astrid_core.kernel.install.sources import find_source
 from astrid_core.kernel.kernel import Kernel
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.errors import CapsuleError
+from astrid_hookspecs.values import Principal
 
+INSTALL_RIGHT: Final = "capsule:install"
 Handler = Callable[[Mapping[str, Any]], Awaitable[Reply]]
 
 
@@ -52,10 +55,15 @@ class Requests:
             "Shutdown": self._shutdown,
         }
 
-    async def handle(self, request: KernelRequest) -> Reply:
+    async def handle(self, principal: Principal, request: KernelRequest) -> Reply:
         """Do what an authorised request asks for.
 
+        Args:
+            principal: Who asks.
+            request: For what.
+
         Raises:
+            DeniedError: It takes more than the right to make the request.
             RequestError: `request.unknown-method`: it only makes sense on a connection; or
                 `request.params`.
             AstridError: It failed.
@@ -65,6 +73,10 @@ class Requests:
             raise RequestError(
                 f"{request.method} is for connections of clients", code="request.unknown-method"
             )
+        if request.method == "InstallCapsule":
+            # It is installed for everybody, and the owner's run loops run it: no agent's business.
+            check = self._kernel.clients.check_right
+            await asyncio.to_thread(check, principal, request.method, INSTALL_RIGHT)
         return await handler(request.params)
 
     async def _approve(self, _params: Mapping[str, Any]) -> Reply:
@@ -142,21 +154,14 @@ class Requests:
 
     async def _install(self, params: Mapping[str, Any]) -> Reply:
         source = find_source(text_param(params, "source"), cwd=Path("/"))
-        in_workspace, agreed = params.get("workspace", False), params.get("agreed", False)
-        answers = params.get("answers", {})
-        if not isinstance(in_workspace, bool) or not isinstance(agreed, bool):
-            raise RequestError("workspace and agreed are true or false", code="request.params")
+        in_workspace, answers = params.get("workspace", False), params.get("answers", {})
+        if not isinstance(in_workspace, bool):
+            raise RequestError("workspace is true or false", code="request.params")
         if not isinstance(answers, dict) or not all(isinstance(a, str) for a in answers.values()):
             raise RequestError("answers are texts by key", code="request.params")
         staged = await asyncio.to_thread(self._kernel.stage, source, in_workspace=in_workspace)
         with staged:
-            if staged.consent.added and not agreed:
-                asked = "; ".join(request.sentence for request in staged.consent.added)
-                raise CapsuleError(
-                    f"{staged.name} asks to {asked}",
-                    code="capsule.consent",
-                    hint='send "agreed":true to agree to that',
-                )
+            _check_agreed(staged, params.get("agreed", False))
             result = await self._kernel.install(staged, answers=answers)
         return Reply(
             "Success",
@@ -176,6 +181,33 @@ class Requests:
 
     def _ready(self) -> list[Loaded]:
         return [capsule for capsule in self._kernel.capsules() if capsule.state == "ready"]
+
+
+def _check_agreed(staged: Staged, agreed: object) -> None:
+    """Refuse what somebody has not agreed to.
+
+    Args:
+        staged: What is about to be installed, as it was read now.
+        agreed: True for whatever it asks for; or the sentences that were shown, so that it cannot
+            ask for more than at the time when they were.
+
+    Raises:
+        CapsuleError: `capsule.consent`.
+        RequestError: `request.params`.
+    """
+    if isinstance(agreed, bool):
+        agreed_to = {request.sentence for request in staged.consent.added} if agreed else set()
+    elif isinstance(agreed, list) and all(isinstance(sentence, str) for sentence in agreed):
+        agreed_to = {*agreed}
+    else:
+        raise RequestError("agreed is true, false or a list of texts", code="request.params")
+    missing = [r.sentence for r in staged.consent.added if r.sentence not in agreed_to]
+    if missing:
+        raise CapsuleError(
+            f"{staged.name} asks to {'; '.join(missing)}",
+            code="capsule.consent",
+            hint='send the list of these texts as "agreed", or true for everything',
+        )
 
 
 def _capsule_row(capsule: Loaded) -> dict[str, object]:

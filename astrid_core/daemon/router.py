@@ -239,7 +239,7 @@ class Router:
             if end is not None:
                 end()
             return Reply("Success", {"unsubscribed": pattern, "was_subscribed": end is not None})
-        return await self._requests.handle(request)
+        return await self._requests.handle(principal, request)
 
     async def _subscribe(self, connection: Connection, principal: Principal, pattern: str) -> Reply:
         if connection.at_end_count(_Subscription) >= MAX_SUBSCRIPTIONS:

@@ -91,6 +91,15 @@ class ClientAccess:
         """
         self._requests.admit(principal, method, METHODS[method])
 
+    def check_right(self, principal: Principal, method: str, right: str) -> None:
+        """Refuse a request that was authorised, and needs another right for what it is about.
+
+        Raises:
+            DeniedError: The principal does not hold it.
+            ConfigError: The principal's profile cannot be read.
+        """
+        self._requests.check(principal, method, right)
+
     def record_failure(self, principal: Principal, method: str, error: AstridError) -> None:
         """Record that an authorised request failed; it has happened, so this never raises."""
         self._requests.record_failure(principal, method, METHODS[method], error)

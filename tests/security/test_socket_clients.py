@@ -12,6 +12,7 @@ import pytest
 from astrid_core.daemon.server import MAX_CONNECTIONS, MAX_OF_ONE
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, Row, entries
+from tests.support.capsules import answering, manifest, write_capsule
 from tests.support.daemon import Client, Daemon, daemon_home, install_tools, prepare
 
 EVENT = {"type": "custom", "data": {"text": "x"}}
@@ -126,11 +127,37 @@ def test_65_a_member_of_agent_lists_what_there_is(daemon: Daemon) -> None:
 def test_70_an_install_of_an_agent_is_recorded_as_allowed_and_as_failed(daemon: Daemon) -> None:
     write_profile(daemon, "heidi", 'groups = ["agent"]\n')
     with daemon.connect(principal="heidi") as agent:
-        answer = agent.ask("InstallCapsule", params={"source": "/nowhere"})
-    assert answer["status"] == "Error"
+        answers = [
+            agent.ask("InstallCapsule", params={"source": source})
+            for source in ("/nowhere", "/etc")
+        ]
+    # It is for everybody, and agents do not even learn what there is.
+    assert [answer["rule"] for answer in answers] == ["capsule:install"] * 2
     log = AuditPlaces(daemon.home / "var/audit")
     rows = [*entries(log, Query(principal="heidi", action="admin_request"))]
-    assert [row["outcome"] for row in rows] == ["allowed", "failed"]
+    assert [row["outcome"] for row in rows] == ["allowed", "failed"] * 2
+
+
+def test_what_is_installed_asks_for_no_more_than_was_agreed_to(
+    daemon: Daemon, honest: Client
+) -> None:
+    body = '[publish]\n"a.v1.b" = { wit = "opaque" }\n'
+    source = write_capsule(daemon.directory / "s", answering("continue"), manifest("s", body=body))
+    params: dict[str, object] = {"source": str(source.path)}
+    refused = honest.ask("InstallCapsule", params=params)
+    assert refused["code"] == "capsule.consent"
+    sentence = refused["data"].removeprefix("s asks to ")
+    more = body + '"c.v1.d" = { wit = "opaque" }\n'  # as if it was swapped since it was shown
+    write_capsule(source.path, answering("continue"), manifest("s", body=more))
+    params["agreed"] = [sentence]
+    refused = honest.ask("InstallCapsule", params=params)
+    assert refused["code"] == "capsule.consent"
+    assert sentence not in refused["data"]
+    write_capsule(source.path, answering("continue"), manifest("s", body=body))
+    assert honest.ask("InstallCapsule", params=params)["data"]["outcome"] == "installed"
+    assert "s" in honest.ask("ListCapsules")["data"]
+    params["agreed"] = "yes"
+    assert honest.ask("InstallCapsule", params=params)["code"] == "request.params"
 
 
 def test_a_disabled_principal_can_do_nothing(daemon: Daemon) -> None:
