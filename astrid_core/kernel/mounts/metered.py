@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
-from astrid_core.kernel.mounts.metering import ENTRY_BYTES, StorageMeter
+from astrid_core.kernel.mounts.metering import StorageMeter
 from astrid_core.kernel.mounts.open_nodes import OpenNode
+from astrid_core.kernel.mounts.tree_size import ENTRY_BYTES
 from astrid_hookspecs.errors import VfsError, VfsNotFoundError
 from astrid_hookspecs.vfs import ContentCheck, NodeStat, OpenMode, VfsDirectory, VfsFile
 

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from typing import Final
 
 from astrid_core.kernel.mounts.open_nodes import OpenNodes
+from astrid_core.kernel.mounts.tree_size import TreeSize
 from astrid_hookspecs.errors import QuotaExceededError
 
-ENTRY_BYTES: Final = 512
-"""What a name costs besides its content, so that empty files are not free."""
 _RECOUNT_S: Final = 1.0
 
 
@@ -25,8 +24,9 @@ class StorageMeter:
 
     Args:
         limit: The principal's limit in bytes, asked at each charge.
-        count: Counts the bytes of its home anew. What is charged there drifts when a person
-            changes files by hand, so nobody is refused before it was counted again.
+        count: Measures its home anew. What is charged there drifts when a person changes files
+            by hand, so nobody is refused before it was measured again, as far as it can be seen
+            whole.
 
     Attributes:
         changes: Held around looking at a file of the home, changing it and charging that, so that
@@ -34,11 +34,11 @@ class StorageMeter:
         opened: Files of the home that are open; `changes` is held around its use.
     """
 
-    def __init__(self, *, limit: Callable[[], int], count: Callable[[], int]) -> None:
+    def __init__(self, *, limit: Callable[[], int], count: Callable[[], TreeSize]) -> None:
         self._limit = limit
         self._count = count
         self._lock = threading.Lock()
-        self._home = count()
+        self._home = count().size_bytes
         self._counted = time.monotonic()
         self._accounts: list[MeterAccount] = []
         self.changes = threading.RLock()
@@ -82,7 +82,9 @@ class StorageMeter:
         if self._used() + growth_bytes <= limit:
             return
         if time.monotonic() - self._counted >= _RECOUNT_S:
-            self._home = self._count() + self.opened.nameless_bytes
+            found = self._count()
+            if found.is_whole:
+                self._home = found.size_bytes + self.opened.nameless_bytes
             self._counted = time.monotonic()
             if self._used() + growth_bytes <= limit:
                 return

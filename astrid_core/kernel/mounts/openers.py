@@ -20,8 +20,9 @@ from astrid_core.host.mount import Mount
 from astrid_core.kernel.home import Home, create_exclusive
 from astrid_core.kernel.mounts.configured import ConfiguredMount
 from astrid_core.kernel.mounts.metered import MeteredDirectory
-from astrid_core.kernel.mounts.metering import ENTRY_BYTES, StorageMeter
+from astrid_core.kernel.mounts.metering import StorageMeter
 from astrid_core.kernel.mounts.table import MountKey, Opener, OpenMount
+from astrid_core.kernel.mounts.tree_size import TreeSize, tree_size
 from astrid_core.kernel.mounts.views import RestrictedDirectory
 from astrid_hookspecs.errors import CapabilityDeniedError, ConfigError
 from astrid_hookspecs.values import Principal
@@ -181,13 +182,13 @@ class MountOpeners:
             found = self._meters.setdefault(principal, made)
         return found
 
-    def _count(self, principal: Principal) -> int:
+    def _count(self, principal: Principal) -> TreeSize:
         """Bytes that guests put into a principal's home, and into overlays of other projects."""
         home = self._home.principal(principal)
-        total = tree_bytes(home.path, leave_out=_RESERVED_IN_HOME) + tree_bytes(home.tmp)
+        guests = tree_size(home.path, leave_out=_RESERVED_IN_HOME).plus(tree_size(home.tmp))
         stores = self._home.var / "overlays" / principal
         own = None if self._workspace is None else workspace_key(self._workspace)
-        return total + tree_bytes(stores, leave_out=frozenset({own} if own else ()))
+        return guests.plus(tree_size(stores, leave_out=frozenset({own} if own else ())))
 
 
 def workspace_key(workspace: Path) -> str:
@@ -208,32 +209,6 @@ def overlay_store(home: Home, principal: Principal, workspace: Path) -> Path:
     if not note.exists():
         create_exclusive(note, os.fsencode(workspace) + b"\n")
     return store
-
-
-def tree_bytes(root: Path, *, leave_out: frozenset[str] = frozenset()) -> int:
-    """Bytes of the files below a directory and of their names; 0 for one that is not there.
-
-    Args:
-        root: Links in it are not followed.
-        leave_out: Names directly below it that do not count.
-    """
-    total = 0
-    waiting = [os.fspath(root)]
-    while waiting:
-        directory = waiting.pop()
-        try:
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    if entry.name in leave_out and directory == os.fspath(root):
-                        continue
-                    total += ENTRY_BYTES
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:  # gone since it was listed
-            continue
-    return total
 
 
 def _opened(key: MountKey, root: VfsDirectory, physical: Path | None) -> OpenMount:

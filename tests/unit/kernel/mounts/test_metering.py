@@ -15,8 +15,8 @@ import pytest
 from astrid_conformance.fakes import DictDirectory
 from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_core.kernel.mounts.metered import MeteredDirectory
-from astrid_core.kernel.mounts.metering import ENTRY_BYTES, StorageMeter
-from astrid_core.kernel.mounts.openers import tree_bytes
+from astrid_core.kernel.mounts.metering import StorageMeter
+from astrid_core.kernel.mounts.tree_size import ENTRY_BYTES, TreeSize, tree_size
 from astrid_hookspecs.errors import QuotaExceededError, VfsError
 
 LIMIT = 10 * ENTRY_BYTES
@@ -26,10 +26,11 @@ class Counted:
     def __init__(self) -> None:
         self.bytes = 0
         self.times = 0
+        self.is_whole = True
 
-    def __call__(self) -> int:
+    def __call__(self) -> TreeSize:
         self.times += 1
-        return self.bytes
+        return TreeSize(self.bytes, self.is_whole)
 
 
 @pytest.fixture
@@ -135,6 +136,19 @@ def test_the_home_is_counted_again_before_anybody_is_refused(
     now = 2.0
     meter.charge(1)
     assert (counted.times, meter.used_bytes()) == (2, 1)
+
+
+def test_what_cannot_be_seen_whole_stays_as_it_was_charged(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", iter(range(0, 1000, 10)).__next__)
+    meter = StorageMeter(limit=lambda: LIMIT, count=counted)
+    meter.charge(LIMIT)
+    counted.is_whole = False
+    with pytest.raises(QuotaExceededError):
+        meter.charge(1)
+    counted.is_whole = True
+    meter.charge(1)
 
 
 def test_accounts_share_the_limit_and_end_with_their_store(meter: StorageMeter) -> None:
@@ -271,5 +285,5 @@ def test_threads_leave_a_home_that_adds_up(tmp_path: Path, counted: Counted) -> 
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(guest, range(4)))
-    assert meter.used_bytes() == tree_bytes(tmp_path)
+    assert meter.used_bytes() == tree_size(tmp_path).size_bytes
     root.close()
