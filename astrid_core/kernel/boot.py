@@ -132,7 +132,8 @@ def _load_group(installed: Sequence[InstalledCapsule], *, table: CapsuleTable) -
         except AstridError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - no capsule and no engine ends the kernel
-            failure = CapsuleError(f"loading it ended by a defect: {failure_text(error)}")
+            logger.error("loading {} ended by a defect: {}", name, failure_text(error))
+            failure = CapsuleError(f"loading it ended by a defect: {type(error).__name__}")
         logger.error("capsule {} did not load: {}", name, failure)
         problems.append(BootProblem(name, failure))
         return None

@@ -200,7 +200,7 @@ class CapsuleTable:
 
         Args:
             capsule: As it was found; one that was replaced meanwhile is none of this.
-            reason: For people.
+            reason: For everybody.
 
         Returns:
             Whether it was the one that served.
@@ -208,7 +208,7 @@ class CapsuleTable:
         with self._lock:
             if self._capsules.get(capsule.id) is not capsule or capsule.state != "ready":
                 return False
-            self._stop_failed(capsule, reason, grace_s=UNLOAD_GRACE_S)
+            self._stop_failed(capsule, reason, told=reason, grace_s=UNLOAD_GRACE_S)
             return True
 
     def unload(self, capsule_id: CapsuleId) -> None:
@@ -268,15 +268,16 @@ class CapsuleTable:
             self._index_tools()
             self._catalog.unregister(capsule.id)
             self._unbind(capsule)
-        self._stop_failed(capsule, str(error), grace_s=0)
+        self._stop_failed(capsule, str(error), told=load_failure(error), grace_s=0)
 
-    def _stop_failed(self, capsule: Loaded, reason: str, *, grace_s: float) -> None:
+    def _stop_failed(self, capsule: Loaded, reason: str, *, told: str, grace_s: float) -> None:
         self._sources.discard(capsule)
         try:
             capsule.unload(grace_s=grace_s)
         except AstridError as stuck:
             logger.error("capsule {} cannot be unloaded: {}", capsule.id, stuck)
-        capsule.state, capsule.problem = "failed", reason
+        capsule.problem, capsule.told = reason, told
+        capsule.state = "failed"
         self._tell(capsule, "failed", reason)
 
     def _bind(self, capsule: Loaded) -> None:
@@ -304,6 +305,15 @@ class CapsuleTable:
 
     def _tell(self, capsule: Loaded, state: str, detail: str = "") -> None:
         self._changed(CapsuleEvent(state, capsule.id, capsule.spec.version, detail))
+
+
+def load_failure(error: BaseException) -> str:
+    """Why a capsule was not loaded, without what messages may say about the host."""
+    if not isinstance(error, AstridError):
+        return "it could not be loaded (internal)"
+    return (
+        str(error) if error.code == "capsule.crashed" else f"it could not be loaded ({error.code})"
+    )
 
 
 def _schemas(capsule: Loaded) -> list[TopicSchema]:

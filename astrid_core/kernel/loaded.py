@@ -62,6 +62,7 @@ class Loaded:
         audit: Has every tool call.
         state: Where it is in its life.
         problem: Why it failed, for people.
+        told: The same for everybody who listens: nothing of the host is in it.
         owner: For whom it was loaded; calls without a principal run for it.
     """
 
@@ -78,6 +79,7 @@ class Loaded:
     audit: AuditTrail
     state: State = "loading"
     problem: str = ""
+    told: str = ""
     owner: Principal = DEFAULT_PRINCIPAL
     _tools: Mapping[tuple[str, str], str] = field(init=False)
     _running: int = 0

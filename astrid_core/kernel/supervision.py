@@ -10,6 +10,7 @@ Spec: kernel-and-security 12.3, 12.4, 16 D-04, D-85; capsules-and-bus 3.6.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
@@ -18,11 +19,12 @@ from loguru import logger
 from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.restart import Down, Failing, RestartPolicy, Waiting
 from astrid_core.host.pulse import Beat
-from astrid_core.kernel.capsules import CapsuleTable
+from astrid_core.kernel.capsules import CapsuleTable, load_failure
 from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.notices import publish_notice
 from astrid_core.ports.clock import Clock
-from astrid_hookspecs.buses import Bus
+from astrid_hookspecs.buses import Bus, Envelope
+from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.values import CapsuleId
@@ -31,8 +33,11 @@ FAILED_TOPIC: Final = "astrid.v1.health.failed"
 RESTARTED_TOPIC: Final = "astrid.v1.health.restarted"
 DOWN_TOPIC: Final = "astrid.v1.health.down"
 WATCHDOG_TOPIC: Final = "astrid.v1.watchdog.tick"
+RESTART_ACTION: Final = "handle_lifecycle_restart"
+"""Interceptor action that a capsule is asked for after it was started again."""
 PROBE_S: Final = 10.0
 TICK_S: Final = 5.0
+GREETING_S: Final = 5.0
 
 
 class _Record(NamedTuple):
@@ -141,7 +146,7 @@ class Supervisor:
                 if reason is not None and self._capsules.fail(capsule, reason):
                     self._note_failure(capsule, reason, now)
             elif capsule.state == "failed" and capsule.id not in self._records:
-                self._note_failure(capsule, capsule.problem, now)
+                self._note_failure(capsule, capsule.told, now)
         present = {capsule.id for capsule in capsules}
         self._records = {key: record for key, record in self._records.items() if key in present}
         loads = {capsule.source_id for capsule in capsules}
@@ -161,7 +166,8 @@ class Supervisor:
         try:
             health = capsule.health()
         except Exception as error:  # noqa: BLE001 - an engine that cannot say is no reason to end
-            return f"its engine cannot say how it is: {failure_text(error)}"
+            logger.error("the health of {} is unknown: {}", capsule.id, failure_text(error))
+            return "its engine cannot say how it is"
         return self._hang(capsule, now) if health.ok else health.reason
 
     def _hang(self, capsule: Loaded, now: float) -> str | None:
@@ -214,7 +220,9 @@ class Supervisor:
         try:
             fresh = await self._restart(failed)
         except Exception as error:  # noqa: BLE001 - whatever a load raises is one more failure
-            reason = str(error) if isinstance(error, AstridError) else failure_text(error)
+            said = str(error) if isinstance(error, AstridError) else failure_text(error)
+            logger.error("capsule {} could not be started again: {}", capsule_id, said)
+            reason = load_failure(error)
             now_there = self._capsules.find(capsule_id) or failed
             self._records[capsule_id] = _Record(now_there.source_id, tried)
             await asyncio.to_thread(self._note_failure, now_there, reason, self._clock.monotonic())
@@ -227,3 +235,19 @@ class Supervisor:
         publish_notice(
             self._bus, RESTARTED_TOPIC, {"capsule_id": capsule_id, "restarts": tried.tries}
         )
+        await asyncio.to_thread(_greet, fresh)
+
+
+def _greet(capsule: Loaded) -> None:
+    """Tell a capsule that it was started again; what it makes of that is its own business."""
+    if not capsule.answers_hooks():
+        return
+    cancel = CancelToken()
+    patience = threading.Timer(GREETING_S, cancel.fire)
+    patience.start()
+    try:
+        capsule.invoke(RESTART_ACTION, b"", Envelope(RESTARTED_TOPIC, b""), cancel=cancel)
+    except AstridError as error:
+        logger.debug("capsule {} does not care for {}: {}", capsule.id, RESTART_ACTION, error)
+    finally:
+        patience.cancel()

@@ -5,7 +5,7 @@ Spec: capsules-and-bus 12.6, host-abi 21.8.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,7 @@ import wasmtime
 
 from astrid_core import Kernel
 from astrid_core.kernel.loaded import Loaded
-from astrid_hookspecs import hookimpl
 from astrid_hookspecs.buses import Attribution, Envelope
-from astrid_hookspecs.engines import (
-    Call,
-    CapsuleSpec,
-    ComponentReport,
-    Engine,
-    EngineEnvironment,
-    EngineRecord,
-    GuestResult,
-    Health,
-    HostApi,
-    LoadedCapsule,
-    Progress,
-    Readiness,
-)
 from astrid_hookspecs.errors import (
     CapabilityDeniedError,
     CapsuleNotFoundError,
@@ -41,6 +26,7 @@ from astrid_hookspecs.errors import (
 )
 from astrid_hookspecs.values import Principal
 from tests.support.capsules import answering, eventually, install, manifest, tool, write_capsule
+from tests.support.engines import SiblingEngine
 from tests.support.guests import engine_guest, writing_state
 
 Run = Callable[..., Any]
@@ -58,67 +44,6 @@ def event(topic: str) -> Envelope:
 def only(kernel: Kernel) -> Loaded:
     (capsule,) = kernel.capsules()
     return capsule
-
-
-class SiblingEngine:
-    """Serves `mcp_server` entries the way an engine of processes would; one object is all of it."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.stopped = 0
-
-    @hookimpl
-    def astrid_register_engines(self) -> Iterable[EngineRecord]:
-        return [EngineRecord("sibling", frozenset({"mcp_server"}), self._made)]
-
-    def _made(self, _environment: EngineEnvironment) -> Engine:
-        return self
-
-    def inspect(self, component: Path) -> ComponentReport:
-        raise ComponentError(f"{component.name} is not for this engine")
-
-    def prepare(self, component: Path, *, progress: Progress | None = None) -> None:
-        del progress
-        self.inspect(component)
-
-    def forget(self, component_hash: str) -> None:
-        del component_hash
-
-    def load(self, _spec: CapsuleSpec, _host: HostApi) -> LoadedCapsule:
-        return self
-
-    def close(self) -> None:
-        pass
-
-    def start(self, _call: Call) -> None:
-        pass
-
-    def is_run_loop(self) -> bool:
-        return False
-
-    def wait_ready(self, *, timeout_s: float) -> Readiness:
-        del timeout_s
-        return Readiness.READY
-
-    def invoke(self, action: str, _payload: bytes, _call: Call) -> GuestResult:
-        self.asked.append(action)
-        return GuestResult("deny", "says the sibling")
-
-    def lifecycle(self, _phase: str, _call: Call) -> bool:
-        return False
-
-    def health(self) -> Health:
-        return Health(ok=True)
-
-    def evict(self, _principal: Principal) -> None:
-        pass
-
-    def stats(self) -> dict[str, int]:
-        return {}
-
-    def unload(self, *, grace_s: float) -> None:
-        del grace_s
-        self.stopped += 1
 
 
 def test_117_the_sibling_of_a_run_loop_answers_interceptor_calls(run: Run, tmp_path: Path) -> None:

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from astrid_core import Kernel
+from astrid_core.kernel import supervision
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL
-from tests.support.capsules import eventually, install, manifest, write_capsule
+from tests.support.capsules import answering, eventually, install, manifest, write_capsule
+from tests.support.engines import SiblingEngine
 from tests.support.guests import engine_guest
 
 ORDERS = '[subscribe]\n"orders.*" = { wit = "opaque" }\n'
@@ -88,15 +91,15 @@ class World:
         await eventually(lambda: not capsule.health().ok)
 
 
-Run = Callable[[Callable[[World], Awaitable[object]]], None]
+Run = Callable[..., None]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def runner(work: Callable[[World], Awaitable[object]]) -> None:
+    def runner(work: Callable[[World], Awaitable[object]], *, plugins: Any = ()) -> None:
         async def main() -> None:
             clock = HandClock()
-            async with Kernel.open(home=tmp_path / "home", clock=clock) as kernel:
+            async with Kernel.open(home=tmp_path / "home", clock=clock, plugins=plugins) as kernel:
                 await work(World(kernel, clock, tmp_path))
 
         asyncio.run(main())
@@ -243,6 +246,192 @@ def test_events_during_the_wait_for_a_restart_are_not_lost(run: Run) -> None:
         await eventually(lambda: not capsule.health().ok)  # the successor received it
 
     run(work)
+
+
+def test_130_175_a_loop_that_returns_has_failed_at_the_next_probe_and_is_restarted(
+    run: Run,
+) -> None:
+    """The first restart is due 2 s after the failure was seen; upstream had to wait for a probe."""
+    returns = engine_guest("run_spin.wat", ("(loop $l (br $l))", ""))
+
+    async def work(world: World) -> None:
+        await world.install(returns)
+        await eventually(lambda: not world.capsule().health().ok)
+        assert world.said() == []
+        await world.passes(10)
+        assert world.said() == [("failed", {"capsule_id": "loop", "reason": "run loop exited"})]
+        await world.passes(1.9)
+        assert world.said() == []
+        await world.passes(0.1)
+        assert world.said() == [("restarted", {"capsule_id": "loop", "restarts": 1})]
+        await eventually(lambda: not world.capsule().health().ok)
+        await world.passes(8)  # the next probe
+        assert [topic for topic, _ in world.said()] == ["failed"]
+
+    run(work)
+
+
+def test_176_a_restart_that_fails_is_not_the_last(run: Run, tmp_path: Path) -> None:
+    async def work(world: World) -> None:
+        await world.install(engine_guest("run_recv.wat", POISON))
+        directory = world.capsule().spec.directory
+        manifest_text = (directory / "Capsule.toml").read_text()
+        await world.crash()
+        await world.passes(10)
+        (directory / "Capsule.toml").write_text("damaged")
+        await world.passes(2)
+        assert world.capsule().state == "failed"
+        (directory / "Capsule.toml").write_text(manifest_text)
+        await world.passes(3.9)
+        assert world.capsule().state == "failed"
+        await world.passes(0.1)
+        assert world.capsule().state == "ready"
+        said = world.said()
+        assert [topic for topic, _ in said] == ["failed", "failed", "restarted"]
+        assert said[1][1]["reason"] == "it could not be loaded (integrity.tree)"  # and no path
+        assert said[2][1]["restarts"] == 2
+
+    run(work)
+    said = recorded(tmp_path / "home", action="capsule.ready")
+    assert said == [("ready", "allowed")] * 2
+
+
+def sibling_capsule(folder: Path) -> Any:
+    server = '[[mcp_server]]\nid = "s"\ntype = "stdio"\ncommand = "unused"\n'
+    body = server + '[capabilities]\nhost_process = ["unused"]\n'
+    text = f'[package]\nname = "sibling"\nversion = "1.0.0"\n{body}'
+    return write_capsule(folder, b"", text)
+
+
+def test_an_unwell_part_is_replaced_and_told_so(run: Run, tmp_path: Path) -> None:
+    engine = SiblingEngine()
+
+    async def work(world: World) -> None:
+        await install(world.kernel, sibling_capsule(tmp_path / "s"))
+        engine.is_well = False
+        await world.passes(10)
+        assert world.said() == [
+            ("failed", {"capsule_id": "sibling", "reason": "its process is gone"})
+        ]
+        assert engine.stopped == 1
+        engine.is_well = True
+        await world.passes(2)
+        assert world.capsule().state == "ready"
+        assert engine.asked == ["handle_lifecycle_restart"]
+
+    run(work, plugins={"sibling": engine})
+
+
+@pytest.mark.parametrize("method", ["health", "load"])
+def test_an_engine_with_a_defect_takes_nothing_else_down(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    engine = SiblingEngine()
+
+    def defect() -> None:
+        raise RuntimeError("a secret")
+
+    async def work(world: World) -> None:
+        await install(world.kernel, sibling_capsule(tmp_path / "s"))
+        await world.install(engine_guest("run_recv.wat"))
+        if method == "health":
+            monkeypatch.setattr(engine, "health", defect)
+        else:
+            engine.is_well, engine.load_error = False, RuntimeError("a secret")
+        for _ in range(12):
+            await world.passes(60)
+        (loop, sibling) = world.kernel.capsules()
+        assert (loop.id, loop.state) == ("loop", "ready")
+        assert sibling.state == "failed"
+        said = world.said()
+        assert {data["capsule_id"] for _, data in said} == {"sibling"}
+        assert said[-1][0] == "down"
+        assert "a secret" not in str(said)
+
+    run(work, plugins={"sibling": engine})
+
+
+def test_a_boot_survives_an_engine_with_a_defect(run: Run, tmp_path: Path) -> None:
+    engine = SiblingEngine()
+
+    async def set_up(world: World) -> None:
+        await install(world.kernel, sibling_capsule(tmp_path / "s"))
+        await world.install(engine_guest("run_recv.wat"))
+
+    run(set_up, plugins={"sibling": engine})
+    engine.load_error = RuntimeError("a secret")
+
+    async def work(world: World) -> None:
+        assert [capsule.id for capsule in world.kernel.capsules()] == ["loop"]
+        ((name, error),) = [(p.capsule, p.error) for p in world.kernel.problems]
+        assert name == "sibling"
+        assert "a secret" not in error.message
+
+    run(work, plugins={"sibling": engine})
+
+
+def test_run_loops_of_a_boot_become_ready_side_by_side(run: Run, tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+
+    async def set_up(world: World) -> None:
+        for name in names:
+            text = manifest(name, body=ORDERS)
+            component = engine_guest("run_recv.wat")
+            await install(world.kernel, write_capsule(tmp_path / name, component, text))
+
+    run(set_up)
+    before = len(recorded(tmp_path / "home"))
+
+    async def work(world: World) -> None:
+        assert [capsule.state for capsule in world.kernel.capsules()] == ["ready"] * 3
+
+    run(work)
+    said = [action for action, _ in recorded(tmp_path / "home")[before:]]
+    assert said[:6] == ["load"] * 3 + ["ready"] * 3
+
+
+def test_a_cycle_of_imports_is_named_and_stops_nobody(run: Run, tmp_path: Path) -> None:
+    async def set_up(world: World) -> None:
+        for name, other in (("a", "b"), ("b", "a")):
+            body = f'[imports.acme]\n{other} = "^1"\n[exports.acme]\n{name} = "1.0.0"\n'
+            text = manifest(name, body=body)
+            await install(world.kernel, write_capsule(tmp_path / name, answering("continue"), text))
+
+    run(set_up)
+    lines: list[str] = []
+    sink = logger.add(lambda line: lines.append(str(line)), level="ERROR")
+    try:
+
+        async def work(world: World) -> None:
+            assert [capsule.state for capsule in world.kernel.capsules()] == ["ready"] * 2
+
+        run(work)
+    finally:
+        logger.remove(sink)
+    assert any("dependency cycle detected (involved nodes): a, b" in line for line in lines)
+
+
+def test_a_kernel_looks_after_its_capsules_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "PROBE_S", 0.02)
+    monkeypatch.setattr(supervision, "TICK_S", 0.02)
+
+    async def main() -> None:
+        async with Kernel.open(home=tmp_path / "home") as kernel:
+            ticks = kernel.subscribe("astrid.v1.watchdog.tick")
+            world = World(kernel, HandClock(), tmp_path)
+            await world.install(engine_guest("run_recv.wat", POISON))
+            crashed = world.capsule()
+            world.poison()
+            await eventually(lambda: world.capsule() is not crashed)  # 2 s later
+            assert "failed" in dict(world.said())
+            (tick, *_) = ticks.take(max_bytes=1 << 20).messages
+            assert tick.payload == b"{}"
+            assert tick.principal is None
+        assert not [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+
+    asyncio.run(main())
 
 
 def test_a_failing_capsule_stops_nobody_else(run: Run) -> None:

@@ -141,6 +141,20 @@ class AnswersAnything(TableEngine):
             return GuestResult("continue", None)
 
 
+class ForgetsForGood(TableEngine):
+    def __init__(self, environment: EngineEnvironment) -> None:
+        super().__init__(environment)
+        self._gone: set[str] = set()
+
+    def forget(self, component_hash: str) -> None:
+        self._gone.add(component_hash)
+
+    def load(self, spec: CapsuleSpec, host: HostApi) -> Any:
+        if spec.component_hash in self._gone:
+            raise ComponentError("it was forgotten")
+        return super().load(spec, host)
+
+
 class OneAtATime(TableEngine):
     def __init__(self, environment: EngineEnvironment) -> None:
         super().__init__(environment)
@@ -163,6 +177,7 @@ BROKEN: dict[str, Callable[[EngineEnvironment], Engine]] = {
     "preparing-reports-progress-and-can-be-repeated": StrangeProgress,
     "a-changed-component-is-not-loaded": IgnoresHashes,
     "a-capsule-without-hooks-answers-nothing": AnswersAnything,
+    "what-is-forgotten-can-be-loaded-again": ForgetsForGood,
     "threads-may-share-it": OneAtATime,
 }
 

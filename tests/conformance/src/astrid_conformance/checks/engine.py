@@ -190,6 +190,20 @@ def a_capsule_without_hooks_answers_nothing(subject: EngineSubject) -> None:
 
 
 @ENGINE.required
+def what_is_forgotten_can_be_loaded_again(subject: EngineSubject) -> None:
+    """`forget` disturbs no loaded capsule, takes any text, and loses nothing for good."""
+    path = subject.component(EMPTY_COMPONENT)
+    report = subject.engine.inspect(path)
+    spec = subject.spec(path, digest=report.digest)
+    capsule = subject.engine.load(spec, RecordingHostApi())
+    for text in (report.digest, report.digest, "0" * 64, "", "*", "../other"):
+        subject.engine.forget(text)
+    require_equal(capsule.health().ok, True, "health of a loaded capsule afterwards")
+    capsule.unload(grace_s=1.0)
+    subject.engine.load(spec, RecordingHostApi()).unload(grace_s=1.0)
+
+
+@ENGINE.required
 def threads_may_share_it(subject: EngineSubject) -> None:
     """Inspecting and loading from several threads at once gives the same results."""
     path = subject.component(EMPTY_COMPONENT)
