@@ -1,13 +1,15 @@
 """A directory that shows or allows less than the one it wraps.
 
 Trusted with two promises: a read-only view passes no change on, and what is hidden can neither be
-named nor listed. Paths are canonical (docs/adr/0006), so comparing names is enough.
+named nor listed. Paths are canonical (docs/adr/0006), so comparing names is enough, in the form in
+which file systems that do not tell upper from lower case apart see them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from astrid_core.domain.archive_rules import fold_name
 from astrid_hookspecs.errors import CapabilityDeniedError, ReadOnlyError
 from astrid_hookspecs.vfs import ContentCheck, NodeStat, OpenMode, VfsDirectory, VfsFile
 
@@ -26,7 +28,7 @@ class RestrictedDirectory:
     ) -> None:
         self._inner = inner
         self._writable = writable
-        self._hidden = tuple(hidden)
+        self._hidden = tuple(fold_name(path) for path in hidden)
 
     def open(self, path: str, mode: OpenMode) -> VfsFile:
         """As `VfsDirectory.open`."""
@@ -36,10 +38,8 @@ class RestrictedDirectory:
     def open_directory(self, path: str) -> VfsDirectory:
         """As `VfsDirectory.open_directory`, with the same restrictions."""
         self._check(path)
-        below = f"{path}/" if path else ""
-        hidden = [name.removeprefix(below) for name in self._hidden if name.startswith(below)]
         inner = self._inner.open_directory(path)
-        return RestrictedDirectory(inner, writable=self._writable, hidden=hidden)
+        return RestrictedDirectory(inner, writable=self._writable, hidden=self._hidden_in(path))
 
     def stat(self, path: str) -> NodeStat:
         """As `VfsDirectory.stat`."""
@@ -49,10 +49,18 @@ class RestrictedDirectory:
     def names(self, path: str, *, after: str | None, limit: int) -> list[str]:
         """As `VfsDirectory.names`."""
         self._check(path)
-        below = f"{path}/" if path else ""
-        concealed = {name.removeprefix(below) for name in self._hidden if name.startswith(below)}
-        found = self._inner.names(path, after=after, limit=limit + len(concealed))
-        return [name for name in found if name not in concealed][:limit]
+        concealed = self._hidden_in(path)
+        if not concealed:
+            return self._inner.names(path, after=after, limit=limit)
+        shown: list[str] = []
+        while limit > len(shown):
+            wanted = limit - len(shown) + len(concealed)
+            page = self._inner.names(path, after=after, limit=wanted)
+            shown += [name for name in page if fold_name(name) not in concealed]
+            if len(page) < wanted:
+                break
+            after = page[-1]
+        return shown[: max(0, limit)]
 
     def mkdir(self, path: str) -> None:
         """As `VfsDirectory.mkdir`."""
@@ -75,9 +83,8 @@ class RestrictedDirectory:
         """As `VfsDirectory.rename`; a directory that holds something hidden stays where it is."""
         self._check(source, changes=True)
         self._check(target, changes=True)
-        for path in self._hidden:
-            if path.startswith((f"{source}/", f"{target}/")):
-                raise self._refusal()
+        if self._hidden_in(source) or self._hidden_in(target):
+            raise self._refusal()
         self._inner.rename(source, target)
 
     def replace(
@@ -114,11 +121,17 @@ class RestrictedDirectory:
         self._inner.close()
 
     def _check(self, path: str, *, changes: bool = False) -> None:
-        for hidden in self._hidden:
-            if path == hidden or path.startswith(f"{hidden}/"):
+        if self._hidden:
+            folded = fold_name(path)
+            if any(folded == hidden or folded.startswith(f"{hidden}/") for hidden in self._hidden):
                 raise self._refusal()
         if changes and not self._writable:
             raise ReadOnlyError("this mount accepts no changes")
+
+    def _hidden_in(self, path: str) -> set[str]:
+        """What is hidden below a path, relative to it, folded."""
+        below = f"{fold_name(path)}/" if path else ""
+        return {name.removeprefix(below) for name in self._hidden if name.startswith(below)}
 
     @staticmethod
     def _refusal() -> CapabilityDeniedError:

@@ -61,7 +61,7 @@ def test_a_directory_handle_of_a_read_only_view_is_read_only(inner: DictDirector
     assert below.names("src", after=None, limit=9) == ["a.txt"]
 
 
-@pytest.mark.parametrize("path", ["vault", "vault/keys", "vault/keys/k"])
+@pytest.mark.parametrize("path", ["vault", "vault/keys", "vault/keys/k", "VAULT", "Vault/keys"])
 @pytest.mark.parametrize("name", [*READS, *CHANGES])
 def test_hidden_path_denied_when_named(inner: DictDirectory, name: str, path: str) -> None:
     before = dict(inner.nodes)
@@ -87,3 +87,14 @@ def test_a_directory_that_holds_something_hidden_stays_where_it_is(inner: DictDi
     with pytest.raises(CapabilityDeniedError):
         root.open_directory("vault").stat("keys")
     assert "vault/keys/k" in inner.nodes
+
+
+def test_other_spellings_of_what_is_hidden_are_not_listed_either(inner: DictDirectory) -> None:
+    """As on a disk that keeps both apart, where more is hidden than need be."""
+    for name in ("VAULT", "Vault", "stra\u00dfe", "STRASSE", "z"):
+        inner.mkdir(name)
+    root = RestrictedDirectory(inner, writable=True, hidden=["vault", "stra\u00dfe"])
+    assert root.names("", after=None, limit=99) == ["project", "vaulted", "z"]
+    assert root.names("", after=None, limit=2) == ["project", "vaulted"]
+    assert root.names("", after="project", limit=2) == ["vaulted", "z"]
+    assert root.names("", after=None, limit=0) == []
