@@ -77,11 +77,11 @@ def context_path() -> Path:
 
 
 def _switched() -> Principal:
-    from astrid_core.config import read_document  # noqa: PLC0415 - loads a TOML reader
-
     path = context_path()
     if not os.path.lexists(path):
         return DEFAULT_PRINCIPAL
+    from astrid_core.config import read_document  # noqa: PLC0415 - loads a TOML reader
+
     document = read_document(path)
     name = None if document is None else document.text("active_agent", default=None)
     if name is None:

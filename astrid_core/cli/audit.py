@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from astrid_core.cli.capsule_session import open_home
-from astrid_core.cli.moments import parse_moment, utc_text
+from astrid_core.cli.moments import parse_moment
 from astrid_core.cli.output import current, describe
+from astrid_core.kernel.log_reader import utc_text
 from astrid_hookspecs.errors import ChainBrokenError, ConfigError
 
 if TYPE_CHECKING:

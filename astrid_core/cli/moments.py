@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from typing import Final
 
+from astrid_core.kernel.log_reader import utc_text
 from astrid_hookspecs.errors import ConfigError
 
 _AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
@@ -36,9 +37,3 @@ def parse_moment(text: str | None, *, code: str = "audit.query") -> str | None:
     if moment.tzinfo is None:
         moment = moment.astimezone()
     return utc_text(moment)
-
-
-def utc_text(moment: dt.datetime) -> str:
-    """RFC 3339 in UTC, milliseconds: texts of equal form sort as their times do."""
-    utc = moment.astimezone(dt.UTC)
-    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")

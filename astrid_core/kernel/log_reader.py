@@ -167,7 +167,7 @@ def _daemon_line(text: str) -> LogLine:
             message = f"{message}\n{fields['error']}"
         principal = fields.get("principal")
         return LogLine(
-            _utc(moment),
+            utc_text(moment),
             _level(str(fields["level"])),
             message,
             principal if isinstance(principal, str) else None,
@@ -185,7 +185,7 @@ def _capsule_line(text: str, principal: Principal) -> LogLine:
         moment = dt.datetime.fromtimestamp(float(found[1]), tz=dt.UTC)
     except (ValueError, OverflowError, OSError):
         return LogLine("", "info", text, principal, found[3])
-    return LogLine(_utc(moment), _level(found[2].lower()), found[4], principal, found[3])
+    return LogLine(utc_text(moment), _level(found[2].lower()), found[4], principal, found[3])
 
 
 def _level(text: str) -> str:
@@ -193,7 +193,8 @@ def _level(text: str) -> str:
     return level if level in LEVELS else "info"
 
 
-def _utc(moment: dt.datetime) -> str:
+def utc_text(moment: dt.datetime) -> str:
+    """RFC 3339 in UTC, milliseconds: texts of this form sort as their times do."""
     utc = moment.astimezone(dt.UTC)
     return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
