@@ -304,7 +304,7 @@ def test_silent_connections_keep_nobody_out(daemon: Daemon, honest: Client) -> N
         for _ in range(150):
             silent = stack.enter_context(Client(daemon.socket))
             silent.send_bytes(b"\x00\x00")
-        with daemon.connect() as late:
+        with daemon.connect_in_a_crowd() as late:
             assert late.ask("ListCapsules")["status"] == "Success"
         assert honest.ask("ListCapsules")["status"] == "Success"
     while daemon.open_files() > files:

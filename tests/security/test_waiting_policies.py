@@ -11,18 +11,12 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from astrid_core import Kernel
-from astrid_core.daemon.daemon import Daemon
-from astrid_core.daemon.idle import IdlePolicy
-from astrid_core.daemon.run_files import RunFiles
 from astrid_core.pluginhost.dispatch import VoteCaller
 from astrid_hookspecs import hookimpl
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
-from astrid_hookspecs.values import NIL_SOURCE
-from tests.support.capsules import eventually
 from tests.support.daemon import Client, install_tools, short_directory
+from tests.support.daemon_here import serving
 
-NEVER = IdlePolicy(grace_s=0.0, period_s=1.0, timeout_s=None)
 EVENT = {"type": "custom", "data": 1}
 CALL = {
     "type": "raw_json",
@@ -50,41 +44,21 @@ class Slow:
 @pytest.fixture
 def run() -> Iterator[Callable[..., None]]:
     with short_directory() as directory:
-        files = RunFiles(directory / "h/run")
-
-        def connect(principal: str) -> Client:
-            client = Client(files.socket, timeout_s=10)
-            answer = client.hello(files.token.read_text(), principal=principal)
-            assert answer is not None
-            assert answer["status"] == "ok"
-            return client
+        home = directory / "h"
 
         def runner(work: Callable[[Client, Client], Awaitable[None]], policy: Slow) -> None:
             async def main() -> None:
-                async with Kernel.open(home=directory / "h", plugins=[policy]) as kernel:
-                    await install_tools(kernel)
-                    profile = directory / "h/etc/profiles/mallory.toml"
+                async with serving(home, plugins=[policy], before=install_tools) as here:
+                    profile = home / "etc/profiles/mallory.toml"
                     profile.write_text('groups = ["agent"]\ngrants = ["self:agent:list"]\n')
-                    daemon = Daemon(
-                        kernel,
-                        files,
-                        version="1",
-                        session=NIL_SOURCE,
-                        ephemeral=False,
-                        workspace=None,
-                    )
-                    ended = asyncio.create_task(daemon.run(NEVER))
-                    await eventually(files.ready.exists)
                     try:
                         with (
-                            await asyncio.to_thread(connect, "mallory") as slow,
-                            await asyncio.to_thread(connect, "alice") as other,
+                            await here.client("mallory") as slow,
+                            await here.client("alice") as other,
                         ):
                             await work(slow, other)
                     finally:
                         policy.let_go.set()
-                        daemon.stop("signal")
-                        await asyncio.wait_for(ended, 20)
 
             asyncio.run(main())
 

@@ -167,6 +167,13 @@ class Daemon:
             raise RuntimeError(f"the handshake failed: {answer}")
         return client
 
+    def connect_in_a_crowd(self, **more: Any) -> Client:
+        """As `connect`, tried again where others were quicker."""
+        for _ in range(50):
+            with contextlib.suppress(RuntimeError, BrokenPipeError, ConnectionResetError):
+                return self.connect(**more)
+        raise RuntimeError("an honest client never got in")
+
     def log(self) -> list[dict[str, Any]]:
         """Lines of the daemon's log."""
         text = (self.home / "log/daemon.log").read_text()

@@ -1,0 +1,87 @@
+"""Under whose name a client's message appears: its connection's, or another one, as a claim."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
+from tests.support.capsules import eventually
+from tests.support.daemon import Client, install_tools, short_directory
+from tests.support.daemon_here import serving
+
+EVENT = {"type": "custom", "data": {"text": "hi"}}
+FOREIGN = "12345678-1234-1234-1234-123456789abc"
+CALL = {
+    "type": "raw_json",
+    "method": "CallTool",
+    "params": {"name": "echo", "arguments": {"text": "x"}},
+}
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory / "h"
+
+
+async def next_of(heard: BusSubscription) -> Envelope:
+    await eventually(heard.is_ready)
+    (envelope,) = heard.take(max_bytes=1).messages
+    return envelope
+
+
+@pytest.mark.parametrize(
+    ("connection", "named", "expected", "attribution"),
+    [
+        (None, None, "default", Attribution.VERIFIED),
+        (None, "default", "default", Attribution.VERIFIED),
+        ("alice", None, "alice", Attribution.VERIFIED),
+        ("alice", "alice", "alice", Attribution.VERIFIED),
+        (None, "bob", "bob", Attribution.CLAIMED),
+    ],
+)
+def test_a_name_of_somebody_else_is_a_claim(
+    home: Path,
+    connection: str | None,
+    named: str | None,
+    expected: str,
+    attribution: Attribution,
+) -> None:
+    more = {} if named is None else {"principal": named}
+
+    async def main() -> None:
+        async with serving(home, before=install_tools) as here:
+            events = here.kernel.subscribe("user.v1.*")
+            calls = here.kernel.subscribe("tool.v1.execute.echo")
+            with await here.client(connection) as client:
+                # What a frame says about its source, its time and its number is not believed.
+                client.send(
+                    "user.v1.prompt",
+                    EVENT,
+                    **more,
+                    source_id=FOREIGN,
+                    seq=7,
+                    timestamp="2001-01-01T00:00:00Z",
+                )
+                event = await next_of(events)
+                client.send("astrid.v1.request.x", CALL, **more)
+                call = await next_of(calls)
+                assert await asyncio.to_thread(answered, client)
+            for envelope in (event, call):
+                assert (envelope.principal, envelope.attribution) == (expected, attribution)
+                assert envelope.source_id != FOREIGN
+                assert not envelope.timestamp.startswith("2001")
+            assert event.seq != 7
+            events.close()
+            calls.close()
+
+    asyncio.run(main())
+
+
+def answered(client: Client) -> bool:
+    message = client.receive()
+    return message is not None and message["payload"]["status"] == "ToolResult"
