@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, NamedTuple
 
 from astrid_core.host.handlers import HostPackage, handles
@@ -83,9 +84,8 @@ class KvHost(HostPackage):
     @handles("kv-set")
     def set(self, key: str, value: bytes) -> None:
         """Create or replace."""
-        self._store.set(
-            self._namespace, check_key(key), _check_value(value), quota_bytes=self._quota
-        )
+        with self._writing(check_key(key), _check_value(value)) as quota:
+            self._store.set(self._namespace, key, value, quota_bytes=quota)
 
     @handles("kv-delete")
     def delete(self, key: str) -> None:
@@ -118,9 +118,10 @@ class KvHost(HostPackage):
     @handles("kv-cas")
     def compare_and_swap(self, key: str, expected: bytes | None, new: bytes) -> None:
         """Replace the value if it is the expected one; None expects absence."""
-        swapped = self._store.compare_and_swap(
-            self._namespace, check_key(key), expected, _check_value(new), quota_bytes=self._quota
-        )
+        with self._writing(check_key(key), _check_value(new)) as quota:
+            swapped = self._store.compare_and_swap(
+                self._namespace, key, expected, new, quota_bytes=quota
+            )
         if not swapped:
             raise WitError("cas-mismatch")
 
@@ -132,9 +133,12 @@ class KvHost(HostPackage):
     def _namespace(self) -> str:
         return kv_namespace(self.instance.principal, self.instance.context.id)
 
-    @property
-    def _quota(self) -> int:
-        return self.instance.services.profiles.quotas(self.instance.principal).max_storage_bytes
+    def _writing(self, key: str, value: bytes) -> AbstractContextManager[int]:
+        services, principal = self.instance.services, self.instance.principal
+        if services.state is None:
+            return nullcontext(services.profiles.quotas(principal).max_storage_bytes)
+        growth = len(key.encode()) + len(value)
+        return services.state.writing(principal, self._namespace, growth_bytes=growth)
 
 
 def _check_value(value: bytes) -> bytes:

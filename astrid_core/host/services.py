@@ -66,7 +66,23 @@ class Quotas(Protocol):
 
     @property
     def max_storage_bytes(self) -> int:
-        """Bytes that one key-value namespace may hold."""
+        """Bytes that the store and the files may hold together."""
+        ...
+
+
+class StateMeter(Protocol):
+    """What principals keep in the store, on one account with their files."""
+
+    def writing(
+        self, principal: Principal, namespace: str, *, growth_bytes: int
+    ) -> AbstractContextManager[int]:
+        """Held around a write; gives the most that the namespace may hold.
+
+        Args:
+            principal: Whose account.
+            namespace: Where the write goes.
+            growth_bytes: By how much it grows the namespace at most.
+        """
         ...
 
 
@@ -148,6 +164,8 @@ class HostServices:
             thread; leaving it must not wait long.
         capsules: For `check-capsule-capability`; None while there is no registry.
         rate: The publish budget.
+        state: Charges what is written to the store; None: a namespace alone may hold as much as
+            the principal's limit says.
         secrets: For secret-typed configuration; None while there is no secret store.
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
@@ -163,6 +181,7 @@ class HostServices:
     blocked: Callable[[], AbstractContextManager[object]]
     capsules: CapsuleDirectory | None = None
     rate: PublishBudget = field(default_factory=PublishBudget)
+    state: StateMeter | None = None
     secrets: SecretLookup | None = field(default=None, repr=False)
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)

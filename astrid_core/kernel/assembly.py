@@ -42,6 +42,7 @@ from astrid_core.kernel.mounts.table import MountTable, environment_limit
 from astrid_core.kernel.principals.assembly import Principals, make_principals
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.schema_catalog import SchemaCatalog
+from astrid_core.kernel.state_meter import StateMeter
 from astrid_core.kernel.tools import ToolCalls
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
@@ -192,6 +193,7 @@ def _wire(
         blocked=pool.blocked,
         capsules=sources,
         files=mounts,
+        state=StateMeter(kv, meter_of=openers.meter),
         audit=audit,
     )
     engines = EnginePool(

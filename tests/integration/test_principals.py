@@ -10,7 +10,10 @@ import pytest
 
 from astrid_core import Kernel
 from astrid_core.kernel.principals.identity import IdentityStore
+from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import ConfigError
+from astrid_hookspecs.values import Principal
+from tests.support.capsules import eventually, install_example
 
 Run = Callable[..., Any]
 
@@ -69,3 +72,39 @@ def test_the_owner_and_configured_links_are_there_after_every_boot(
         return owner.id, ann.id
 
     assert run(look) == run(look)
+
+
+def test_state_denied_when_files_have_used_up_the_storage_limit(run: Run, tmp_path: Path) -> None:
+    limited = "[quotas]\nmax_storage_bytes = {}\n"
+
+    async def work(kernel: Kernel) -> None:
+        def count() -> None:
+            kernel.publish(
+                Envelope(
+                    "notes.v1.ingested",
+                    b"{}",
+                    principal=Principal("alice"),
+                    attribution=Attribution.VERIFIED,
+                )
+            )
+
+        def calls() -> int:
+            (tally,) = kernel.capsules()
+            return tally.stats()["calls"]
+
+        await install_example(kernel, "tally")
+        profile = write(tmp_path, "profiles/alice.toml", limited.format(4000))
+        home = tmp_path / "home" / "home" / "alice"
+        home.mkdir()
+        (home / "notes").write_bytes(b"x" * 4000)
+        count()
+        count()
+        await eventually(lambda: calls() == 2)  # so the first one has ended
+        assert kernel.read_state("tally", "count", principal="alice") is None
+        profile.write_text(limited.format(40_000))
+        count()
+        await eventually(
+            lambda: kernel.read_state("tally", "count", principal="alice") in {b"1", b"2"}
+        )
+
+    run(work)

@@ -20,7 +20,7 @@ class Meter:
 
     def charge(self, growth_bytes: int) -> None:
         if self.limit is not None and growth_bytes > 0 and self.used + growth_bytes > self.limit:
-            raise QuotaExceededError("that is too much", rule="quotas.max_storage_bytes")
+            raise QuotaExceededError("that is too much", rule="max_storage_bytes")
         self.used += growth_bytes
 
 

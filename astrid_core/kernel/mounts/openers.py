@@ -140,7 +140,7 @@ class MountOpeners:
             raise CapabilityDeniedError("there is no overlay", rule="mount.no-overlay")
         with ExitStack() as release:
             release.callback(lower.close)
-            account = self._meter(principal).account()
+            account = self.meter(principal).account()
             release.callback(account.close)
             store = overlay_store(self._home, principal, self._workspace)
             overlay = self._overlay.factory(OverlaySpec(lower=lower, store=store, meter=account))
@@ -163,7 +163,7 @@ class MountOpeners:
         # A link into a home is made by nobody but the machine's own user, and leads out of it.
         inner = open_host_directory(path, foreign=False, multi_linked=False)
         at = "" if key.scheme == HOME else home.tmp.relative_to(home.path).as_posix()
-        return _opened(key, MeteredDirectory(inner, self._meter(key.principal), at=at), path)
+        return _opened(key, MeteredDirectory(inner, self.meter(key.principal), at=at), path)
 
     def _open_configured(self, key: MountKey) -> OpenMount:
         configured = self._mounts[key.scheme]
@@ -172,7 +172,8 @@ class MountOpeners:
             root = RestrictedDirectory(root, writable=False)
         return _opened(key, root, None)
 
-    def _meter(self, principal: Principal) -> StorageMeter:
+    def meter(self, principal: Principal) -> StorageMeter:
+        """What a principal keeps; counted when it is first asked for."""
         found = self._meters.get(principal)
         if found is None:
             made = StorageMeter(

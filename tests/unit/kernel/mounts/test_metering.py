@@ -99,7 +99,7 @@ def test_growth_refused_when_over_the_limit(
     ):
         with pytest.raises(QuotaExceededError) as caught:
             grow()
-        assert caught.value.rule == "quotas.max_storage_bytes"
+        assert caught.value.rule == "max_storage_bytes"
         assert meter.used_bytes() == used
     assert list(inner.nodes) == ["", "a"]
     assert file.stat().size == LIMIT - ENTRY_BYTES
