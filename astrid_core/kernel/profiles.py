@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from astrid_core.domain.profile import DEFAULT_PROFILE, Profile, Quotas, parse_profile
+from astrid_core.kernel.stamp import Stamp, stamp_of
 from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 MAX_PROFILE_BYTES: Final = 1024 * 1024
 OWNER_PROFILE: Final = Profile(groups=("admin",))
 """Of the principal `default` without a file."""
-
-_Stamp = tuple[int, int, int]
 
 
 class ProfileStore:
@@ -27,7 +26,7 @@ class ProfileStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = os.fspath(directory)
-        self._cache: dict[Principal, tuple[_Stamp, Profile]] = {}
+        self._cache: dict[Principal, tuple[Stamp, Profile]] = {}
 
     def quotas(self, principal: Principal) -> Quotas:
         """The principal's limits; raises as `profile`."""
@@ -46,14 +45,11 @@ class ProfileStore:
         """
         path = f"{self._directory}/{principal}.toml"
         try:
-            status = os.stat(path)  # noqa: PTH116 - on the path of every call
-        except FileNotFoundError as error:
-            if os.path.lexists(path):  # a link to nothing is no permission
-                raise _unreadable(principal, error) from error
-            return OWNER_PROFILE if principal == DEFAULT_PRINCIPAL else DEFAULT_PROFILE
+            stamp = stamp_of(path)
         except OSError as error:
             raise _unreadable(principal, error) from error
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp is None:
+            return OWNER_PROFILE if principal == DEFAULT_PRINCIPAL else DEFAULT_PROFILE
         cached = self._cache.get(principal)
         if cached is not None and cached[0] == stamp:
             return cached[1]

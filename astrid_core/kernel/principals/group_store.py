@@ -9,11 +9,11 @@ from typing import Final
 
 from astrid_core.domain.capability import BUILTIN_GROUPS, Group
 from astrid_core.domain.profile import parse_groups
+from astrid_core.kernel.stamp import Stamp, stamp_of
 from astrid_hookspecs.errors import ConfigError
 
 FILE_NAME: Final = "groups.toml"
 _SHOWN: Final = "etc/groups.toml"
-_Stamp = tuple[int, int, int]
 
 
 class GroupStore:
@@ -25,7 +25,7 @@ class GroupStore:
 
     def __init__(self, etc: Path) -> None:
         self._path = os.fspath(etc / FILE_NAME)
-        self._cached: tuple[_Stamp, Mapping[str, Group]] | None = None
+        self._cached: tuple[Stamp, Mapping[str, Group]] | None = None
 
     def groups(self) -> Mapping[str, Group]:
         """Every group there is, the built-in ones first.
@@ -36,14 +36,11 @@ class GroupStore:
         Spec: kernel-and-security 5.4.
         """
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - on the path of every request
-        except FileNotFoundError as error:
-            if os.path.lexists(self._path):
-                raise _unreadable(error) from error
-            return BUILTIN_GROUPS
+            stamp = stamp_of(self._path)
         except OSError as error:
             raise _unreadable(error) from error
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp is None:
+            return BUILTIN_GROUPS
         cached = self._cached
         if cached is not None and cached[0] == stamp:
             return cached[1]
