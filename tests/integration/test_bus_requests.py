@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from astrid_core import Kernel
-from astrid_core.kernel.audit.places import AuditPlaces
-from astrid_core.kernel.audit.reader import Query, Row, entries
+from astrid_core.kernel.audit.reader import Row
 from tests.support.capsules import install, manifest, write_capsule
 from tests.support.daemon import Client, Daemon, daemon_home, prepare
 from tests.support.guests import publishing
@@ -71,10 +70,6 @@ def go(client: Client, name: str) -> dict[str, Any]:
     return payload
 
 
-def recorded(daemon: Daemon, **query: str) -> list[Row]:
-    return [*entries(AuditPlaces(daemon.home / "var/audit"), Query(**query))]
-
-
 def test_the_owners_capsule_asks_with_the_owners_rights(daemon: Daemon) -> None:
     with daemon.connect() as owner:
         answer = go(owner, "status")
@@ -87,17 +82,17 @@ def test_an_agents_capsule_asks_with_the_agents_rights(daemon: Daemon) -> None:
     with daemon.connect(principal="alice") as alice:
         answer = go(alice, "status")
     assert (answer["status"], answer["rule"]) == ("Error", "system:status")
-    row = recorded(daemon, action="kernel.request", principal="alice")[-1]
+    row = daemon.records(action="kernel.request", principal="alice")[-1]
     assert (row["outcome"], row["action"]["resource"]) == ("denied", "GetStatus")
 
 
 def test_what_makes_no_sense_on_the_bus_is_answered_and_not_recorded(daemon: Daemon) -> None:
-    before = len(recorded(daemon, action="admin_request"))
+    before = len(daemon.records(action="admin_request"))
     with daemon.connect() as owner:
         for name in ("nothing", "calls"):
             assert go(owner, name)["code"] == "request.unknown-method"
         asked = 2  # the subscriptions of this test
-    assert len(recorded(daemon, action="admin_request")) == before + asked
+    assert len(daemon.records(action="admin_request")) == before + asked
 
 
 def test_management_is_for_uplinks(daemon: Daemon) -> None:
@@ -123,7 +118,7 @@ def refused_before_it_is_published(daemon: Daemon, name: str, rule: str, **more:
 
 
 def denied(daemon: Daemon, capsule: str) -> list[Row]:
-    rows = recorded(daemon, action="bus.*") + recorded(daemon, action="kernel.*")
+    rows = daemon.records(action="bus.*") + daemon.records(action="kernel.*")
     return [
         row
         for row in rows

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from astrid_core.kernel.audit.places import AuditPlaces
-from astrid_core.kernel.audit.reader import Query, Row, entries
 from tests.support.daemon import STATUS, Client, Daemon, daemon_home, install_tools, prepare
 
 WRONG = "ab" * 32
@@ -37,10 +35,6 @@ def stranger(daemon: Daemon) -> Iterator[Client]:
     """A client that has not said anything yet."""
     with Client(daemon.socket) as connected:
         yield connected
-
-
-def audited(daemon: Daemon, **query: str) -> list[Row]:
-    return [*entries(AuditPlaces(daemon.home / "var/audit"), Query(**query))]
 
 
 def token_of(daemon: Daemon) -> str:
@@ -175,13 +169,13 @@ def test_the_other_lists(client: Client) -> None:
 def test_what_is_no_request_is_answered_and_not_recorded(
     daemon: Daemon, client: Client, payload: object, code: str
 ) -> None:
-    before = len(audited(daemon, action="admin_request"))
+    before = len(daemon.records(action="admin_request"))
     client.send("astrid.v1.request.x", payload)
     message = client.receive()
     assert message is not None
     assert message["topic"] == "astrid.v1.response.x"
     assert (message["payload"]["status"], message["payload"]["code"]) == ("Error", code)
-    assert len(audited(daemon, action="admin_request")) == before
+    assert len(daemon.records(action="admin_request")) == before
 
 
 @pytest.mark.parametrize(
@@ -207,13 +201,13 @@ def test_frames_arrive_whole_whatever_the_pieces_are(client: Client) -> None:
 
 
 def test_a_tool_is_called_and_that_is_recorded(daemon: Daemon, client: Client) -> None:
-    before = len(audited(daemon, action="capsule_tool_call"))
+    before = len(daemon.records(action="capsule_tool_call"))
     answer = client.call("echo", {"text": "hello"})
     assert answer["status"] == "ToolResult"
     assert answer["data"]["content"] == "hello"
     assert answer["data"]["is_error"] is False
     assert answer["data"]["capsule"] == "echo"
-    assert len(audited(daemon, action="capsule_tool_call")) == before + 1
+    assert len(daemon.records(action="capsule_tool_call")) == before + 1
 
 
 def test_calls_of_one_client_overlap(client: Client) -> None:
@@ -312,18 +306,18 @@ def test_messages_that_nobody_may_send(client: Client, topic: str) -> None:
 def test_68_reloads_are_counted_and_refused_on_the_response_topic(
     daemon: Daemon, client: Client
 ) -> None:
-    before = len(audited(daemon, action="admin_request"))
+    before = len(daemon.records(action="admin_request"))
     answers = [client.ask("ReloadCapsules") for _ in range(6)]
     assert [answer["status"] for answer in answers] == ["Success"] * 5 + ["Error"]
     assert answers[0]["data"]["status"] == "reloaded"
     assert answers[5]["rule"] == "requests-per-minute"
-    assert len(audited(daemon, action="admin_request")) == before + 5
+    assert len(daemon.records(action="admin_request")) == before + 5
 
 
 def test_a_failed_request_is_recorded_twice(daemon: Daemon, client: Client) -> None:
     answer = client.ask("InstallCapsule", params={"source": "/nowhere/at/all"})
     assert answer["status"] == "Error"
-    rows = audited(daemon, action="admin_request")[-2:]
+    rows = daemon.records(action="admin_request")[-2:]
     assert [(row["action"]["method"], row["outcome"]) for row in rows] == [
         ("InstallCapsule", "allowed"),
         ("InstallCapsule", "failed"),

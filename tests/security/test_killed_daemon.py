@@ -19,7 +19,7 @@ from blake3 import blake3
 from astrid_core import Kernel
 from astrid_core.domain.audit_commit import LogKey
 from astrid_core.kernel.audit.places import AuditPlaces
-from astrid_core.kernel.audit.reader import Query, entries, verify_log
+from astrid_core.kernel.audit.reader import verify_log
 from tests.support.capsules import install, write_capsule
 from tests.support.daemon import ECHO_MANIFEST, Client, Daemon, daemon_home, prepare
 from tests.support.guests import keeper
@@ -113,7 +113,7 @@ def check_log(daemon: Daemon, kept: dict[str, set[str]]) -> None:
     assert {verdict.condition for verdict in verdicts} <= {"intact", "torn"}
     recorded = {
         (row["principal"], row["action"]["args_hash"])
-        for row in entries(log, Query(action="capsule_tool_call"))
+        for row in daemon.records(action="capsule_tool_call")
     }
     for principal, keys in kept.items():
         for key in keys:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from astrid_core.daemon.server import MAX_CONNECTIONS, MAX_OF_ONE
-from astrid_core.kernel.audit.places import AuditPlaces
-from astrid_core.kernel.audit.reader import Query, Row, entries
+from astrid_core.kernel.audit.reader import Row
 from tests.support.capsules import answering, manifest, write_capsule
 from tests.support.daemon import Client, Daemon, daemon_home, install_tools, prepare
 
@@ -47,8 +46,7 @@ def write_profile(daemon: Daemon, principal: str, text: str) -> None:
 
 
 def denials(daemon: Daemon, **query: str) -> list[Row]:
-    log = AuditPlaces(daemon.home / "var/audit")
-    return [row for row in entries(log, Query(**query)) if row["outcome"] == "denied"]
+    return [row for row in daemon.records(**query) if row["outcome"] == "denied"]
 
 
 def message(client: Client) -> dict[str, Any]:
@@ -133,8 +131,7 @@ def test_70_an_install_of_an_agent_is_recorded_as_allowed_and_as_failed(daemon: 
         ]
     # It is for everybody, and agents do not even learn what there is.
     assert [answer["rule"] for answer in answers] == ["capsule:install"] * 2
-    log = AuditPlaces(daemon.home / "var/audit")
-    rows = [*entries(log, Query(principal="heidi", action="admin_request"))]
+    rows = daemon.records(principal="heidi", action="admin_request")
     assert [row["outcome"] for row in rows] == ["allowed", "failed"] * 2
 
 

@@ -21,6 +21,8 @@ from typing import Any, Self
 import wasmtime
 
 from astrid_core import Kernel
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.reader import Query, Row, entries
 from astrid_hookspecs.values import NIL_SOURCE
 from tests.support.capsules import install, install_example, write_capsule
 
@@ -166,6 +168,10 @@ class Daemon:
             client.close()
             raise RuntimeError(f"the handshake failed: {answer}")
         return client
+
+    def records(self, **query: str) -> list[Row]:
+        """Entries of its audit log; the arguments are those of `Query`."""
+        return [*entries(AuditPlaces(self.home / "var/audit"), Query(**query))]
 
     def connect_in_a_crowd(self, **more: Any) -> Client:
         """As `connect`, tried again where others were quicker."""
