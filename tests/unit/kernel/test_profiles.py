@@ -53,6 +53,19 @@ def test_what_stands_in_the_place_of_a_profile_is_refused(directory: Path) -> No
     assert str(directory) not in str(caught.value)
 
 
+def test_a_link_is_followed_and_one_to_nothing_is_refused(directory: Path, tmp_path: Path) -> None:
+    profiles = ProfileStore(directory)
+    target = tmp_path / "elsewhere.toml"
+    (directory / "bob.toml").symlink_to(target)
+    with pytest.raises(ConfigError) as caught:
+        profiles.profile(BOB)
+    assert caught.value.code == "profile.unreadable"
+    target.write_text("enabled = false")
+    assert not profiles.profile(BOB).enabled
+    target.write_text("enabled = true\n")
+    assert profiles.profile(BOB).enabled, "an edit of what it leads to applies to the next call"
+
+
 def test_52_a_profile_written_or_removed_by_hand_applies_to_the_next_call(directory: Path) -> None:
     profiles = ProfileStore(directory)
     assert profiles.profile(BOB) is DEFAULT_PROFILE
