@@ -43,10 +43,11 @@ _TOPIC: Final = re.compile(
 TOOL_PREFIX: Final = "tool.v1.execute."
 LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 """Says how many events somebody did not receive."""
+_ELICITED_PREFIX: Final = "astrid.v1.elicit.response."
 _RESERVED_PREFIXES: Final = (
     ADMIN_PREFIX,
     "astrid.v1.approval.response.",
-    "astrid.v1.elicit.response.",
+    _ELICITED_PREFIX,
     "client.v1.",
 )
 _SHOWN_CHARACTERS: Final = 80
@@ -180,6 +181,11 @@ def is_reserved(topic: str, *, method: str | None = None) -> bool:
     if topic.startswith(REQUEST_PREFIX):
         return method not in READ_ONLY_METHODS
     return topic.startswith(_RESERVED_PREFIXES)
+
+
+def is_private(topic: str) -> bool:
+    """Whether clients hear it in no subscription: what a person typed, which may be a secret."""
+    return topic.startswith(_ELICITED_PREFIX)
 
 
 def is_admin_request(topic: str) -> bool:

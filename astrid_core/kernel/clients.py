@@ -19,7 +19,7 @@ from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.profile import Profile
 from astrid_core.domain.rate import RateLimiter
-from astrid_core.domain.topic import check_publish_topic, check_subscribe_pattern
+from astrid_core.domain.topic import check_publish_topic, check_subscribe_pattern, is_private
 from astrid_core.kernel.admin.api import AdminApi
 from astrid_core.kernel.assembly import Parts
 from astrid_core.kernel.request_guard import RequestGuard
@@ -219,7 +219,7 @@ class ClientAccess:
 
         def hear(envelope: Envelope) -> None:
             nonlocal seen
-            if not may_hear(principal, envelope.principal):
+            if not may_hear(principal, envelope.principal) or is_private(envelope.topic):
                 return
             try:
                 profile, groups = self._standing(principal)

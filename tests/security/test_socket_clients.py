@@ -11,6 +11,7 @@ import pytest
 
 from astrid_core.daemon.server import MAX_CONNECTIONS, MAX_OF_ONE
 from astrid_core.kernel.audit.reader import Row
+from astrid_hookspecs.values import NIL_SOURCE
 from tests.support.capsules import answering, manifest, write_capsule
 from tests.support.daemon import Client, Daemon, daemon_home, install_tools, prepare
 
@@ -209,6 +210,17 @@ def test_nobody_hears_what_concerns_others(daemon: Daemon, honest: Client) -> No
         assert message(bob)["payload"] == "bob's"
         honest.send("user.v1.prompt", {"type": "custom", "data": "own"})
         assert message(honest)["payload"] == "own"
+
+
+def test_what_a_person_typed_is_heard_by_no_other_client(daemon: Daemon, honest: Client) -> None:
+    with daemon.connect() as other:
+        for pattern in ("user.v1.*", "astrid.v1.*", "astrid.v1.elicit.response.e1"):
+            assert other.ask("Subscribe", params={"pattern": pattern})["status"] == "Success"
+        answer = {"type": "elicit_response", "request_id": NIL_SOURCE, "value": "hunter2"}
+        honest.send("astrid.v1.elicit.response.e1", answer)
+        honest.send("user.v1.prompt", EVENT)
+        assert message(other)["topic"] == "user.v1.prompt"
+    assert honest.ask("ListCapsules", suffix="next")["status"] == "Success"
 
 
 @pytest.mark.parametrize(

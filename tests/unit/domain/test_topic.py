@@ -13,6 +13,7 @@ from astrid_core.domain.topic import (
     check_publish_topic,
     check_subscribe_pattern,
     check_topic_length,
+    is_private,
     is_reserved,
     matches_acl,
     matches_receiver,
@@ -210,3 +211,9 @@ def test_each_accepted_topic_matches_itself_under_both_matchers(topic: str):
         return
     assert matches_acl(topic, topic)
     assert matches_receiver(topic, topic)
+
+
+def test_what_a_person_typed_is_private():
+    assert is_private("astrid.v1.elicit.response.e1")
+    assert not is_private("astrid.v1.elicit")
+    assert not is_private("astrid.v1.approval.response.r1")
