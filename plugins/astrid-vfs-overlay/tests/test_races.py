@@ -30,7 +30,7 @@ class Racing:
             looks: list[None] = []
 
             def look(file: Any) -> bool:
-                answer = bool(only_if(file))
+                answer = only_if is None or bool(only_if(file))
                 if not looks:
                     looks.append(None)
                     self._act()
@@ -68,6 +68,19 @@ def test_an_edit_in_the_middle_of_a_removal_is_put_back(ws: Workspace) -> None:
     assert report == ([], ["a"], [])
     assert ws.tree() == {"a": b"theirs"}
     assert ws.changed() == {"a": "deleted!"}
+
+
+def test_a_file_in_place_of_a_link_is_not_taken_for_the_link(ws: Workspace) -> None:
+    (ws.lower / "l").symlink_to("nowhere")
+    ws.view.unlink("l")
+
+    def replace() -> None:
+        (ws.lower / "l").unlink()
+        ws.edit("l", b"theirs")
+
+    report = racing(ws, "unlink", replace)
+    assert report == ([], ["l"], [])
+    assert ws.tree() == {"l": b"theirs"}
 
 
 def test_a_file_that_goes_in_the_middle_of_a_commit_is_not_made_again(ws: Workspace) -> None:
