@@ -22,8 +22,8 @@ def ps() -> None:
     """List the capsules of the running daemon: their state, and what they have done so far."""
     _list(
         _capsules,
-        headers=("CAPSULE", "VERSION", "STATE", "TOOLS", "CALLS", "FAULTS", "INSTANCES"),
-        keys=("capsule", "version", "state", "tools", "calls", "faults", "instances"),
+        headers=("CAPSULE", "STATE", "TOOLS", "CALLS", "FAULTS", "P50 MS", "P95 MS", "UPTIME"),
+        keys=("capsule", "state", "tools", "calls", "faults", "p50_ms", "p95_ms", "uptime"),
         nothing="no capsules are loaded",
     )
 
@@ -68,11 +68,23 @@ def _list(
 def _capsules(status: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Loaded capsules, then those that could not be loaded."""
     rows = [
-        {**row, "faults": sum(row.get(fault, 0) for fault in _FAULTS)} for row in status["capsules"]
+        {
+            **row,
+            "faults": sum(row.get(fault, 0) for fault in _FAULTS),
+            "uptime": uptime(row["uptime_secs"]),
+        }
+        for row in status["capsules"]
     ]
     known = {row["capsule"] for row in rows}
     rows += [
-        {"capsule": problem["capsule"], "state": "failed", "problem": problem["error"], "calls": 0}
+        {
+            "capsule": problem["capsule"],
+            "state": "failed",
+            "problem": problem["error"],
+            "calls": 0,
+            "p50_ms": 0.0,
+            "p95_ms": 0.0,
+        }
         for problem in status["problems"]
         if problem["capsule"] not in known
     ]

@@ -7,6 +7,7 @@ Spec: kernel-and-security 4.1; cli-and-ux 6.3.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -218,5 +219,7 @@ def _capsule_row(capsule: Loaded) -> dict[str, object]:
         "state": capsule.state,
         "problem": capsule.problem,
         "tools": len(capsule.manifest.tool_names),
+        "uptime_secs": int(time.monotonic() - capsule.since),
+        **capsule.latencies.percentiles()._asdict(),
         **stats,
     }

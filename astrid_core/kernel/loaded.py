@@ -19,6 +19,7 @@ from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.pulse import Beat
 from astrid_core.kernel.audit.tool_calls import record_tool_call
 from astrid_core.kernel.cpu_meter import CpuMeter
+from astrid_core.kernel.latency import Latencies
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.security.gate import Gate
@@ -64,6 +65,8 @@ class Loaded:
         problem: Why it failed, for people.
         told: The same for everybody who listens: nothing of the host is in it.
         owner: For whom it was loaded; calls without a principal run for it.
+        latencies: How long its latest calls took.
+        since: When it was loaded, on the monotonic clock.
     """
 
     spec: CapsuleSpec
@@ -81,6 +84,8 @@ class Loaded:
     problem: str = ""
     told: str = ""
     owner: Principal = DEFAULT_PRINCIPAL
+    latencies: Latencies = field(default_factory=Latencies)
+    since: float = field(default_factory=time.monotonic)
     _tools: Mapping[tuple[str, str], str] = field(init=False)
     _running: int = 0
     _is_draining: bool = False
@@ -145,10 +150,11 @@ class Loaded:
         call = Call(principal, self._limits(profile.limits()), caller, cancel)
         with self._idle:
             self._running += 1
-        began_s = time.thread_time()
+        began_s, entered_s = time.thread_time(), time.perf_counter()
         try:
             return self._ask_parts(action, payload, call)
         finally:
+            self.latencies.add(time.perf_counter() - entered_s)
             self.cpu.charge(principal, time.thread_time() - began_s, per_minute=per_minute)
             with self._idle:
                 self._running -= 1

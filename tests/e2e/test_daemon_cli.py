@@ -345,11 +345,32 @@ def test_what_is_loaded_and_who_is_connected(running: Place) -> None:
     rows = {row["capsule"]: row for row in running.json("ps")}
     assert rows["echo"]["state"] == "ready"
     assert rows["echo"]["calls"] >= 1
+    assert rows["echo"]["p95_ms"] >= rows["echo"]["p50_ms"] > 0
+    assert all(row["calls"] >= 0 and row["p95_ms"] is not None for row in rows.values())
     assert "echo" in running.ask("ps").stdout
     (client,) = running.json("who")
     assert client["principal"] == "default"
     assert client["pid"] > 0
     assert client["pid"] != running.pid()
+
+
+def test_t33_a_capsule_that_cannot_be_loaded_is_listed_with_the_reason(fresh: Place) -> None:
+    prepare(fresh.home, install_tools)
+    directory = fresh.home / "home/default/.local/capsules/echo"
+    manifest = directory / "Capsule.toml"
+    manifest.write_text(manifest.read_text() + "# changed after it was installed\n")
+    started = fresh.ask(*START)
+    assert "echo is left out: " in started.stderr
+    rows = {row["capsule"]: row for row in fresh.json("ps")}
+    assert (rows["echo"]["state"], rows["spinner"]["state"]) == ("failed", "ready")
+    assert rows["echo"]["problem"]
+    shown = fresh.ask("doctor", status=None).stdout
+    assert "[WARN] daemon: echo is left out" in shown
+    asked = fresh.json(*ECHO, status=None)
+    fresh.ask("stop")
+    alone = fresh.json(*ECHO, status=None)
+    assert asked == alone
+    assert asked["error"]["code"] != "tool.not-found"
 
 
 def test_nobody_and_nothing_without_a_daemon(idle: Place) -> None:
