@@ -75,7 +75,8 @@ class Reader:
             if command.startswith("cd "):
                 self.directory = (self.directory / command[3:]).resolve()
                 continue
-            must_fail = bool(re.search(r'^(✗|E  )|"ok": false', expected, re.MULTILINE))
+            failure = r'^(✗|E  )|"ok": false|: refused by rule '
+            must_fail = bool(re.search(failure, expected, re.MULTILINE))
             argv = plain_astrid(command) or ["bash", "-c", command]
             self._run(argv, command, expected, place, must_fail=must_fail)
         return len(commands)

@@ -37,6 +37,10 @@ def test_the_examples_of_a_page_work(graduate: Reader, page: str, at_least: int)
     assert graduate.follow(DOCS / page) >= at_least
 
 
+def test_the_examples_about_principals_need_no_capsule(newcomer: Reader) -> None:
+    assert newcomer.follow(DOCS / "principals.md") == 3
+
+
 @pytest.mark.parametrize("page", pages(), ids=page_id)
 def test_code_in_pages_is_at_least_well_formed(page: Path) -> None:
     for block in blocks(page):

@@ -13,8 +13,9 @@ from astrid_core.domain.capability import Decision, Outcome, parse_capability
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.guest_path import HOME, PARENT, TMP, WORKSPACE, parse_guest_path
 from astrid_core.domain.kernel_request import METHODS
-from astrid_core.domain.profile import Profile
+from astrid_core.domain.profile import DEFAULT_PROFILE, Profile
 from astrid_core.kernel.principals.authority import Authority
+from astrid_core.kernel.profiles import OWNER_PROFILE
 from astrid_core.security.checked import FileAccess
 from astrid_core.security.gate import Gate, Grant
 from astrid_core.security.grants import CapsuleGrants
@@ -208,9 +209,12 @@ def _decision(decide: Callable[[], Grant]) -> tuple[bool, str, str, str | None]:
 
 
 def _profile_step(principal: Principal, profile: Profile) -> Step:
+    source = f"etc/profiles/{principal}.toml"
+    if profile is DEFAULT_PROFILE or profile is OWNER_PROFILE:
+        return Step(source, "silent", "not there, the defaults apply")
     if profile.enabled:
-        return Step(f"etc/profiles/{principal}.toml", "silent", "enabled")
-    return Step(f"etc/profiles/{principal}.toml", "refuses", "enabled = false")
+        return Step(source, "silent", "enabled")
+    return Step(source, "refuses", "enabled = false")
 
 
 def _right_steps(
