@@ -34,54 +34,47 @@ async def next_of(heard: BusSubscription) -> Envelope:
     return envelope
 
 
-@pytest.mark.parametrize(
-    ("connection", "named", "expected", "attribution"),
-    [
-        (None, None, "default", Attribution.VERIFIED),
-        (None, "default", "default", Attribution.VERIFIED),
-        ("alice", None, "alice", Attribution.VERIFIED),
-        ("alice", "alice", "alice", Attribution.VERIFIED),
-        (None, "bob", "bob", Attribution.CLAIMED),
-    ],
-)
-def test_a_name_of_somebody_else_is_a_claim(
-    home: Path,
-    connection: str | None,
-    named: str | None,
-    expected: str,
-    attribution: Attribution,
-) -> None:
-    more = {} if named is None else {"principal": named}
+CASES = [
+    # principal of the connection and of the frame; what others hear
+    (None, None, "default", Attribution.VERIFIED),
+    (None, "default", "default", Attribution.VERIFIED),
+    ("alice", None, "alice", Attribution.VERIFIED),
+    ("alice", "alice", "alice", Attribution.VERIFIED),
+    (None, "bob", "bob", Attribution.CLAIMED),
+]
 
+
+def test_a_name_of_somebody_else_is_a_claim(home: Path) -> None:
     async def main() -> None:
         async with serving(home, before=install_tools) as here:
             events = here.kernel.subscribe("user.v1.*")
             calls = here.kernel.subscribe("tool.v1.execute.echo")
-            with await here.client(connection) as client:
-                # What a frame says about its source, its time and its number is not believed.
-                client.send(
-                    "user.v1.prompt",
-                    EVENT,
-                    **more,
-                    source_id=FOREIGN,
-                    seq=7,
-                    timestamp="2001-01-01T00:00:00Z",
-                )
-                event = await next_of(events)
-                client.send("astrid.v1.request.x", CALL, **more)
-                call = await next_of(calls)
-                assert await asyncio.to_thread(answered, client)
-            for envelope in (event, call):
-                assert (envelope.principal, envelope.attribution) == (expected, attribution)
-                assert envelope.source_id != FOREIGN
-                assert not envelope.timestamp.startswith("2001")
-            assert event.seq != 7
+            for connection, named, expected, attribution in CASES:
+                with await here.client(connection) as client:
+                    said = await say(client, {} if named is None else {"principal": named})
+                    assert said == "ToolResult"
+                heard = [await next_of(events), await next_of(calls)]
+                for envelope in heard:
+                    assert (envelope.principal, envelope.attribution) == (expected, attribution)
+                    assert envelope.source_id != FOREIGN
+                    assert not envelope.timestamp.startswith("2001")
+                assert heard[0].seq != 7
             events.close()
             calls.close()
 
     asyncio.run(main())
 
 
-def answered(client: Client) -> bool:
-    message = client.receive()
-    return message is not None and message["payload"]["status"] == "ToolResult"
+async def say(client: Client, more: dict[str, object]) -> str:
+    """Publish an event and call a tool; returns the status of the answer.
+
+    What a frame says about its source, its time and its number is not believed.
+    """
+    client.send(
+        "user.v1.prompt",
+        EVENT,
+        **{**more, "source_id": FOREIGN, "seq": 7, "timestamp": "2001-01-01T00:00:00Z"},
+    )
+    client.send("astrid.v1.request.x", CALL, **more)
+    message = await asyncio.to_thread(client.receive)
+    return "" if message is None else str(message["payload"]["status"])
