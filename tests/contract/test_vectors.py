@@ -31,7 +31,7 @@ REQUIRED = {
         *range(7, 12),
         13,
         *range(15, 97),
-        *range(127, 138),
+        *range(111, 138),
         *range(148, 152),
         *range(153, 160),
         161,
