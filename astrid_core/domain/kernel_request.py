@@ -106,7 +106,11 @@ def request_id_of(kind: str, payload: bytes) -> str | None:
     if kind != RAW_JSON:
         return None
     value = parse_json(payload)
-    found = value.get("request_id") if isinstance(value, dict) else None
+    return _id_in(value) if isinstance(value, dict) else None
+
+
+def _id_in(request: Mapping[str, Any]) -> str | None:
+    found = request.get("request_id")
     return found if isinstance(found, str) and len(found) <= MAX_REQUEST_ID else None
 
 
@@ -140,7 +144,7 @@ def parse_request(
         )
     if params is not None and not isinstance(params, dict):
         raise RequestError("params has to be an object")
-    return KernelRequest(method, params or {}, request_id_of(kind, payload))
+    return KernelRequest(method, params or {}, _id_in(value))
 
 
 def text_param(params: Mapping[str, Any], name: str) -> str:
