@@ -80,10 +80,12 @@ def _switched() -> Principal:
     path = context_path()
     if not os.path.lexists(path):
         return DEFAULT_PRINCIPAL
-    from astrid_core.config import read_document  # noqa: PLC0415 - loads a TOML reader
+    # Imported here because they load a TOML reader.
+    from astrid_core.config import read_document  # noqa: PLC0415
+    from astrid_core.domain.toml_table import Table  # noqa: PLC0415
 
     document = read_document(path)
-    name = None if document is None else document.text("active_agent", default=None)
+    name = None if document is None else Table.root(document).text("active_agent")
     if name is None:
         raise ConfigError(
             f"{path} names no active_agent",

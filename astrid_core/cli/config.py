@@ -193,6 +193,6 @@ def _edit(key: str, value: TomlValue | None) -> None:
 def _unknown(name: str, *, kind: str, known: Mapping[str, object] | list[str]) -> ConfigError:
     return ConfigError(
         f"there is no {kind} {name[:80]!r}",
-        code="config.unknown-key",
+        code="config.unknown",
         hint=did_you_mean(name, known) or "'astrid config show' lists them",
     )

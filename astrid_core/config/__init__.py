@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astrid_core.config.document import MAX_BYTES, Document, parse_document, read_document
+from astrid_core.config.document import SettingsError, parse_document, read_document
 from astrid_core.config.layers import Candidate, Layered, candidates, load_layers
 from astrid_core.config.settings import (
     EngineSettings,
@@ -12,13 +12,12 @@ from astrid_core.config.settings import (
 )
 
 __all__ = [
-    "MAX_BYTES",
     "Candidate",
-    "Document",
     "EngineSettings",
     "Layered",
     "LimitSettings",
     "Settings",
+    "SettingsError",
     "candidates",
     "load_layers",
     "parse_document",

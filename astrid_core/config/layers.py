@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from astrid_core.config.document import Document, read_document
+from astrid_core.config.document import parse_document, read_document
 from astrid_core.config.settings import SECTIONS, TABLES, Settings, parse_settings, settings_values
 from astrid_core.config.substitute import of_workspace, substitute
 from astrid_core.config.trust import weigh
+from astrid_core.domain.toml_document import Document
 
 Origin = Literal["default", "user file", "workspace file", "environment", "flag"]
 
@@ -106,7 +107,7 @@ def load_layers(
             building.add_user(document)
     building.add_environment()
     building.add_flags(flags or {})
-    settings = parse_settings(Document("the settings", building.data, {}))
+    settings = parse_settings(_made_of(building.data))
     return Layered(
         settings,
         {**settings_values(settings), **building.tables()},
@@ -133,7 +134,7 @@ class _Building:
 
     def add_workspace(self, document: Document) -> None:
         checked = _checked(document, of_workspace(self._environ))
-        values = settings_values(parse_settings(Document("", self.data, {})))
+        values = settings_values(parse_settings(_made_of(self.data)))
         for section, table in checked.data.items():
             for key, wished in table.items():
                 name = f"{section}.{key}"
@@ -141,14 +142,14 @@ class _Building:
                 if note is None:
                     self._set(name, value, "workspace file")
                 else:
-                    self.notes.append(f"{document.name}: {note}")
+                    self.notes.append(f"{document.path}: {note}")
 
     def add_environment(self) -> None:
         for variable, key in VARIABLES.items():
             wished = self._environ.get(variable)
             if wished and key not in self._origins:
                 section, _, name = key.partition(".")
-                _checked(Document(f"the variable {variable}", {section: {name: wished}}, {}), {})
+                parse_settings(_made_of({section: {name: wished}}, name=f"the variable {variable}"))
                 self._set(key, wished, "environment")
 
     def add_flags(self, flags: Mapping[str, Any]) -> None:
@@ -173,9 +174,13 @@ class _Building:
 
 def _checked(document: Document, environ: Mapping[str, str]) -> Document:
     """The file with its references resolved, after it was found to be right as a whole."""
-    resolved = replace(document, data=substitute(document.data, environ))
+    resolved = document.replaced(substitute(document.data, environ))
     parse_settings(resolved)
     return resolved
+
+
+def _made_of(data: dict[str, Any], *, name: str = "the settings") -> Document:
+    return parse_document(b"", name=name).replaced(data)
 
 
 def _keys(more: Mapping[str, Origin]) -> Iterator[str]:

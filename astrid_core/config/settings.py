@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from astrid_core.config.document import Document
+from astrid_core.domain.toml_document import Document
+from astrid_core.domain.toml_table import Table
 
 LOG_LEVELS: Final = ("trace", "debug", "info", "warn", "error")
 
@@ -38,8 +39,11 @@ TAKEN_SCHEMES: Final = frozenset({"workspace", "cwd", "home", "tmp", "file"})
 """Names that no mount can have: guests know them as something else."""
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://.*", re.DOTALL)
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
-_MAX_WORKERS: Final = 256
-_MAX_INSTANCES: Final = 100_000
+_WORKERS: Final = range(1, 257)
+_INSTANCES: Final = range(1, 100_001)
+_AUDIT_MIB: Final = range(4, 1_000_001)
+_AUDIT_DAYS: Final = range(1, 36_501)
+_MAX_SHOWN: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,38 +174,30 @@ def parse_settings(document: Document) -> Settings:
 
     Spec: kernel-and-security 14.
     """
-    document.refuse_unknown("", allowed=(*SECTIONS, "mounts"))
-    for section, keys in SECTIONS.items():
-        document.refuse_unknown(section, allowed=keys)
+    root = Table.root(document)
+    root.only((*SECTIONS, "mounts"))
+    sections = {name: root.section(name) for name in SECTIONS}
+    for name, keys in SECTIONS.items():
+        sections[name].only(keys)
     default = Settings()
+    files, mounts = sections["files"], root.section("mounts")
     return Settings(
-        bus=_name(document, "kernel.bus") or default.bus,
-        storage=_name(document, "storage.backend") or default.storage,
-        secrets=_name(document, "secrets.backend"),
+        bus=_name(sections["kernel"], "bus") or default.bus,
+        storage=_name(sections["storage"], "backend") or default.storage,
+        secrets=_name(sections["secrets"], "backend"),
         engines=EngineSettings(
-            component=_name(document, "engines.component"),
-            mcp_server=_name(document, "engines.mcp_server"),
+            component=_name(sections["engines"], "component"),
+            mcp_server=_name(sections["engines"], "mcp_server"),
         ),
-        limits=LimitSettings(
-            workers=document.integer(
-                "limits.workers", default=default.limits.workers, minimum=1, maximum=_MAX_WORKERS
-            ),
-            instances=document.integer(
-                "limits.instances",
-                default=default.limits.instances,
-                minimum=1,
-                maximum=_MAX_INSTANCES,
-            ),
-        ),
-        log_level=document.text("logging.level", default=default.log_level, choices=LOG_LEVELS),
+        limits=_limits(sections["limits"], default.limits),
+        log_level=sections["logging"].choice("level", LOG_LEVELS) or default.log_level,
         files=FileSettings(
-            overlay=_name(document, "files.overlay"),
-            reads_hard_links=document.text("files.hard_links", default="refuse", choices=HARD_LINKS)
-            == "read",
+            overlay=_name(files, "overlay"),
+            reads_hard_links=files.choice("hard_links", HARD_LINKS) == "read",
         ),
-        mounts={name: _mount(document, name) for name in document.table("mounts")},
-        audit=_audit(document, default.audit),
-        links=tuple(_link(entry) for entry in document.entries("identity.links")),
+        mounts={name: _mount(mounts, name) for name in mounts},
+        audit=_audit(sections["audit"], default.audit),
+        links=tuple(_link(entry) for entry in sections["identity"].tables("links")),
     )
 
 
@@ -227,49 +223,61 @@ def settings_values(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _link(entry: Document) -> LinkSettings:
-    entry.refuse_unknown("", allowed=_LINK_KEYS)
-    method = entry.text("method", default=None) if entry.value("method") != "" else None
+def _limits(table: Table, default: LimitSettings) -> LimitSettings:
+    return LimitSettings(
+        workers=table.bounded("workers", _WORKERS, rule="E-VALUE") or default.workers,
+        instances=table.bounded("instances", _INSTANCES, rule="E-VALUE") or default.instances,
+    )
+
+
+def _link(entry: Table) -> LinkSettings:
+    entry.only(_LINK_KEYS)
     return LinkSettings(
-        entry.needed_text("platform"),
-        entry.needed_text("platform_user_id"),
-        entry.needed_text("astrid_user"),
-        method or _LINK_METHOD,
+        _filled(entry, "platform"),
+        _filled(entry, "platform_user_id"),
+        _filled(entry, "astrid_user"),
+        entry.text("method") or _LINK_METHOD,
     )
 
 
-def _audit(document: Document, default: AuditSettings) -> AuditSettings:
+def _filled(table: Table, key: str) -> str:
+    text = table.need_text(key)
+    if not text:
+        raise table.error("E-VALUE", "is empty", key)
+    return text
+
+
+def _audit(table: Table, default: AuditSettings) -> AuditSettings:
+    strict = table.flag("strict")
     return AuditSettings(
-        strict=document.flag("audit.strict", default=default.strict),
-        max_mib=document.integer(
-            "audit.max_mib", default=default.max_mib, minimum=4, maximum=1_000_000
-        ),
-        max_age_days=document.integer(
-            "audit.max_age_days", default=default.max_age_days, minimum=1, maximum=36_500
-        ),
+        strict=default.strict if strict is None else strict,
+        max_mib=table.bounded("max_mib", _AUDIT_MIB, rule="E-VALUE") or default.max_mib,
+        max_age_days=table.bounded("max_age_days", _AUDIT_DAYS, rule="E-VALUE")
+        or default.max_age_days,
     )
 
 
-def _mount(document: Document, name: str) -> MountSettings:
-    key = f"mounts.{name}"
+def _mount(mounts: Table, name: str) -> MountSettings:
     if name in TAKEN_SCHEMES or _NAME.fullmatch(name) is None:
-        raise document.refusal(
-            key,
-            "is no name for a mount",
+        raise mounts.error(
+            "E-VALUE",
+            f"{name[:_MAX_SHOWN]!r} is no name for a mount",
+            name,
             hint="use lower-case words joined by hyphens; not workspace, cwd, home, tmp or file",
         )
-    document.refuse_unknown(key, allowed=_MOUNT_KEYS)
-    url = document.text(f"{key}.url", default="")
+    table = mounts.need_table(name)
+    table.only(_MOUNT_KEYS)
+    url = table.need_text("url")
     found = _URL.fullmatch(url)
     if found is None:
-        raise document.refusal(
-            f"{key}.url", "has to be a URL", hint='for example url = "memory://notes"'
-        )
-    access = document.text(f"{key}.access", default="read", choices=ACCESS)
-    root = url.partition("://")[2]
-    return MountSettings(found.group(1), root, writable=access == "write")
+        hint = 'for example url = "memory://notes"'
+        raise table.error("E-VALUE", "has to be a URL", "url", hint=hint)
+    access = table.choice("access", ACCESS)
+    return MountSettings(found.group(1), url.partition("://")[2], writable=access == "write")
 
 
-def _name(document: Document, key: str) -> str | None:
-    found = document.text(key, default=None)
-    return document.checked(key, found, by=lambda text: _NAME.fullmatch(text) is not None)
+def _name(table: Table, key: str) -> str | None:
+    found = table.text(key)
+    if found is not None and _NAME.fullmatch(found) is None:
+        raise table.error("E-VALUE", f"{found[:_MAX_SHOWN]!r} is not a name", key)
+    return found

@@ -14,7 +14,7 @@ from typing import Final, Literal, get_args
 
 from astrid_core.domain.capability import BUILTIN_GROUPS, Group, is_universal, parse_capability
 from astrid_core.domain.toml_document import Document
-from astrid_core.domain.toml_table import Table
+from astrid_core.domain.toml_table import I64_END, Table
 from astrid_hookspecs.engines import MIB, Limits
 from astrid_hookspecs.errors import ConfigError, DocumentError
 
@@ -23,7 +23,6 @@ MAX_TIMEOUT_S: Final = 86_400
 MAX_PROCESSES: Final = 256
 MAX_CPU_SECS: Final = 61_440
 """Of a machine with 1024 processors, all of them."""
-_I64_END: Final = 2**63
 _GROUP_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_SHOWN: Final = 80
 
@@ -99,11 +98,11 @@ DEFAULT_PROFILE: Final = Profile()
 
 _QUOTA_BOUNDS: Final[Mapping[str, range]] = MappingProxyType(
     {
-        "max_memory_bytes": range(1, _I64_END),
+        "max_memory_bytes": range(1, I64_END),
         "max_timeout_secs": range(1, MAX_TIMEOUT_S + 1),
-        "max_ipc_throughput_bytes": range(1, _I64_END),
+        "max_ipc_throughput_bytes": range(1, I64_END),
         "max_background_processes": range(MAX_PROCESSES + 1),
-        "max_storage_bytes": range(1, _I64_END),
+        "max_storage_bytes": range(1, I64_END),
         "max_cpu_secs_per_minute": range(1, MAX_CPU_SECS + 1),
     }
 )
@@ -132,7 +131,7 @@ def parse_profile(text: str | bytes, *, path: str | None = None) -> Profile:
         hint = "update the runtime, or write the profile for this one"
         raise root.error("E-VALUE", message, "profile_version", hint=hint)
     enabled = root.flag("enabled")
-    auth, network, process = (_section(root, name) for name in ("auth", "network", "process"))
+    auth, network, process = (root.section(name) for name in ("auth", "network", "process"))
     auth.only(("methods", "public_keys"))
     network.only(("egress",))
     process.only(("allow",))
@@ -146,7 +145,7 @@ def parse_profile(text: str | bytes, *, path: str | None = None) -> Profile:
         auth_public_keys=_checked(auth, "public_keys", _check_not_blank),
         network_egress=_checked(network, "egress", _check_not_blank),
         process_allow=_checked(process, "allow", _check_not_blank),
-        quotas=_read_quotas(_section(root, "quotas")),
+        quotas=_read_quotas(root.section("quotas")),
     )
 
 
@@ -165,7 +164,7 @@ def parse_groups(text: str | bytes, *, path: str | None = None) -> Mapping[str, 
     root = Table.root(Document(text, path=path, error=ProfileError))
     root.only(("groups",))
     groups = dict(BUILTIN_GROUPS)
-    section = _section(root, "groups")
+    section = root.section("groups")
     for name in section:
         if name in BUILTIN_GROUPS:
             message = f"group {name!r} is built in and cannot be redefined"
@@ -193,23 +192,11 @@ def _read_group(table: Table) -> Group:
 
 def _read_quotas(table: Table) -> Quotas:
     table.only(_QUOTA_BOUNDS)
-    given: dict[str, int] = {}
-    for key, bounds in _QUOTA_BOUNDS.items():
-        value = table.integer(key)
-        if value is None:
-            continue
-        if value not in bounds:
-            limit = f"from {bounds.start}"
-            limit += f" to {bounds.stop - 1}" if bounds.stop < _I64_END else ""
-            raise table.error("E-VALUE", f"{value} is out of bounds: {limit}", key)
-        given[key] = value
+    found = {
+        key: table.bounded(key, bounds, rule="E-VALUE") for key, bounds in _QUOTA_BOUNDS.items()
+    }
+    given = {key: value for key, value in found.items() if value is not None}
     return Quotas(**given)
-
-
-def _section(root: Table, name: str) -> Table:
-    """A table, empty when it is missing."""
-    found = root.table(name)
-    return Table(root.document, {}, at=root.place(name)) if found is None else found
 
 
 def _checked(table: Table, key: str, fault_of: Callable[[str], str | None]) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ not what the tables of a manifest or a profile mean.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import re
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 import tomli
 
@@ -93,6 +94,20 @@ class Document:
         self._source = self._decode(text)
         self.data = self._load(self._source)
         self._check_values(self.data)
+
+    def replaced(self, data: dict[str, Any]) -> Self:
+        """The same document with other values in it: lines and names are still those of the text.
+
+        Args:
+            data: Checked like what was read.
+
+        Raises:
+            ConfigError: As for the text.
+        """
+        other = copy.copy(self)
+        other.data = data
+        self._check_values(data)
+        return other
 
     @functools.cached_property
     def _lines(self) -> dict[KeyPath, int]:

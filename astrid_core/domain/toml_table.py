@@ -16,8 +16,10 @@ from astrid_core.domain.toml_document import Document
 from astrid_hookspecs.errors import ConfigError
 
 U32_MAX: Final = 2**32 - 1
+I64_END: Final = 2**63
 
 _MAX_SHOWN: Final = 80
+_MAX_LISTED: Final = 16
 _TYPE_NAMES: Final[dict[type, str]] = {
     str: "a string",
     bool: "a boolean",
@@ -84,7 +86,7 @@ class Table:
                     "E-UNKNOWN",
                     f"unknown {kind} {key[:_MAX_SHOWN]!r}",
                     key,
-                    hint=did_you_mean(key, known),
+                    hint=did_you_mean(key, known) or _all_known(known),
                 )
 
     def raw(self, key: str) -> object:
@@ -106,6 +108,21 @@ class Table:
     def integer(self, key: str) -> int | None:
         """An integer of 64 bits."""
         return self._typed(key, int)
+
+    def bounded(self, key: str, bounds: range, *, rule: str) -> int | None:
+        """An integer within bounds.
+
+        Args:
+            key: Of it.
+            bounds: Named in the refusal, an end of 64 bits excepted.
+            rule: That refuses others.
+        """
+        value = self.integer(key)
+        if value is not None and value not in bounds:
+            limit = f"from {bounds.start}"
+            limit += f" to {bounds.stop - 1}" if bounds.stop < I64_END else ""
+            raise self.error(rule, f"{value} is out of bounds: {limit}", key)
+        return value
 
     def u32(self, key: str) -> int | None:
         """An integer from 0 to 2**32-1."""
@@ -141,6 +158,11 @@ class Table:
         """A table."""
         value = self._typed(key, dict, hint=f"write [{dotted(self.place(key))}]")
         return None if value is None else Table(self.document, value, at=self.place(key))
+
+    def section(self, key: str) -> Table:
+        """A table, empty when it is missing."""
+        found = self.table(key)
+        return Table(self.document, {}, at=self.place(key)) if found is None else found
 
     def need_table(self, key: str) -> Table:
         """A table that must be there."""
@@ -186,6 +208,11 @@ class Table:
             return value
         message = f"expected {_TYPE_NAMES[wanted]}, found {type_name(value)}"
         raise self.error("E-TOML", message, key, hint=hint)
+
+
+def _all_known(known: Collection[str]) -> str | None:
+    """The words there are, where they are few enough to be read."""
+    return f"known here: {', '.join(sorted(known))}" if 0 < len(known) <= _MAX_LISTED else None
 
 
 def type_name(value: object) -> str:

@@ -18,7 +18,7 @@ from astrid_hookspecs.errors import ConfigError
 if TYPE_CHECKING:
     from tomlkit.items import Array, Table
 
-    from astrid_core.config.document import Document
+    from astrid_core.domain.toml_table import Table as SettingsTable
 
 FILE_NAME: Final = "plugins.toml"
 _MODES: Final = ("all", "listed")
@@ -60,20 +60,25 @@ def load_allow_list(path: Path) -> AllowList:
     """
     if not os.path.lexists(path):
         return AllowList()
-    from astrid_core.config.document import read_document  # noqa: PLC0415 - loads a TOML reader
+    # Imported here because they load a TOML reader.
+    from astrid_core.config.document import read_document  # noqa: PLC0415
+    from astrid_core.domain.toml_table import Table as SettingsTable  # noqa: PLC0415
 
     document = read_document(path)
     if document is None:
         return AllowList()
-    document.refuse_unknown("", allowed=("plugins",))
-    document.refuse_unknown("plugins", allowed=("mode", "enabled", "disabled"))
-    mode = document.text("plugins.mode", default="all", choices=_MODES)
-    enabled = _names(document, "plugins.enabled")
-    disabled = _names(document, "plugins.disabled")
+    root = SettingsTable.root(document)
+    root.only(("plugins",))
+    table = root.section("plugins")
+    table.only(("mode", "enabled", "disabled"))
+    mode = table.choice("mode", _MODES)
+    enabled = _names(table, "enabled")
+    disabled = _names(table, "disabled")
     if CORE_PLUGIN in disabled:
-        raise document.refusal(
-            "plugins.disabled",
+        raise table.error(
+            "E-VALUE",
             f"{CORE_PLUGIN!r} cannot be disabled",
+            "disabled",
             hint="choose another store or bus in etc/config.toml instead",
         )
     return AllowList(listed_only=mode == "listed", enabled=enabled, disabled=disabled)
@@ -117,11 +122,11 @@ def _changed(before: AllowList, name: str, *, enabled: bool) -> AllowList:
     return replace(before, enabled=listed, disabled=before.disabled - {name})
 
 
-def _names(document: Document, key: str) -> frozenset[str]:
-    names = document.texts(key)
-    for name in names:
+def _names(table: SettingsTable, key: str) -> frozenset[str]:
+    names = table.texts(key) or ()
+    for index, name in enumerate(names):
         if not is_kebab(name):
-            raise document.refusal(key, f"{name[:80]!r} is not a plugin name")
+            raise table.error("E-VALUE", f"{name[:80]!r} is not a plugin name", key, index)
     return frozenset(names)
 
 

@@ -98,7 +98,7 @@ def test_a_wrong_file_is_named_with_the_line(astrid: Astrid, file: Path, tmp_pat
     other.write_text("[limits]\nworkers = 0\n")
     ended = astrid("config", "validate", str(other))
     assert ended.status == 1
-    assert "draft.toml:2: limits.workers" in ended.stderr
+    assert "draft.toml:2 [limits.workers]" in ended.stderr
     other.write_text("[limits]\nworkers = 1\n")
     assert astrid("config", "validate", str(other)).status == 0
     assert astrid("config", "validate", str(tmp_path / "none.toml")).status == 1

@@ -117,7 +117,7 @@ def test_a_malformed_allow_list_stops_every_plugin_command(astrid: Astrid, home:
     for arguments in (("list",), ("show", "core"), ("disable", "sdk")):
         ended = astrid("plugins", *arguments)
         assert ended.status == 1
-        assert "plugins.toml:2: plugins.mood" in ended.stderr
+        assert "plugins.toml:2 [plugins.mood]" in ended.stderr
 
 
 def test_a_wrong_home_is_refused(astrid: Astrid, monkeypatch: pytest.MonkeyPatch) -> None:
