@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from astrid_core.cli import caps_rights
+from astrid_core.cli import caps_rights, caps_token
 from astrid_core.cli.capsule_session import open_home, workspace
 from astrid_core.cli.context import allow_list, settings
+from astrid_core.cli.management import manage
 from astrid_core.cli.output import current, describe
 from astrid_hookspecs.exits import EXIT_RUNTIME
-from astrid_hookspecs.values import CapsuleId, parse_principal
+from astrid_hookspecs.values import CapsuleId, Principal, parse_principal
 
 if TYPE_CHECKING:
     from astrid_core.kernel.principals.explain import Explainer, Explanation
@@ -27,6 +28,7 @@ app.command("ungrant")(caps_rights.ungrant)
 app.command("revoke")(caps_rights.revoke)
 app.command("unrevoke")(caps_rights.unrevoke)
 app.command("check")(caps_rights.check)
+app.add_typer(caps_token.app, name="token")
 
 _SIGNS: Final = {"allows": "✓", "refuses": "✗", "silent": "·"}
 
@@ -94,4 +96,20 @@ def _explainer() -> Explainer:
         votes=PluginHost.open(allow_list(), boot=False).votes,
         grants_of=grants_of,
         schemes=settings().mounts,
+        token_for=_token_for,
     )
+
+
+def _token_for(principal: Principal, right: str) -> str | None:
+    """A token that gives the right, as the kernel would find it."""
+    from astrid_core.domain.resource_pattern import ResourcePattern  # noqa: PLC0415 - seldom
+    from astrid_core.kernel.tokens import right_resource  # noqa: PLC0415 - loads the kernel
+
+    for row in manage("TokenList", principal=principal):
+        patterns = [ResourcePattern(text) for text in row["resources"]]
+        if "invoke" in row["permissions"] and all(
+            pattern.matches(right_resource(right)) for pattern in patterns
+        ):
+            found: str = row["id"]
+            return found
+    return None

@@ -1,18 +1,20 @@
 """Management requests: their methods, parameters, and the right that each needs.
 
 Pure. Trusted with the table: a method that is not in it does not exist, each names the right that
-it needs, and its parameters are the fields of a type, none of which can hold a secret, so that all
-of them may be recorded. Spec: kernel-and-security 4.3, 4.4, 16 D-14, D-20, D-26, D-27.
+it needs, and its parameters are the fields of a type, which names those that no record may hold.
+Spec: kernel-and-security 4.3, 4.4, 16 D-14, D-20, D-26, D-27.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from astrid_core.domain.capability_token import MAX_TEXT, Permission
 from astrid_core.domain.kernel_request import KernelRequest, RequestError
 
 MAX_ITEMS: Final = 256
@@ -27,11 +29,19 @@ Names = Annotated[tuple[Name, ...], Meta(max_length=MAX_ITEMS)]
 Capabilities = Annotated[
     tuple[Annotated[str, Meta(max_length=_MAX_CAPABILITY)], ...], Meta(max_length=MAX_ITEMS)
 ]
+Resource = Annotated[str, Meta(max_length=MAX_TEXT)]
+Permissions = Annotated[tuple[Permission, ...], Meta(min_length=1, max_length=16)]
 Description = Annotated[str, Meta(max_length=_MAX_DESCRIPTION)]
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of a request; keys that nobody knows are ignored, as in the reference."""
+    """Parameters of a request; keys that nobody knows are ignored, as in the reference.
+
+    Attributes:
+        secrets: Names of those that no record may hold.
+    """
+
+    secrets: ClassVar[frozenset[str]] = frozenset()
 
 
 class NoParams(Params, frozen=True, kw_only=True):
@@ -122,6 +132,30 @@ class CapsGrant(CapsRevoke, frozen=True, kw_only=True):
     unsafe_admin: bool = False
 
 
+class TokenMint(ForPrincipal, frozen=True, kw_only=True):
+    """A token for a principal; with `keep`, it is put into its store instead of handed out."""
+
+    resource: Resource
+    permissions: Permissions = ("invoke",)
+    life_secs: int | None = None
+    single_use: bool = False
+    keep: bool = False
+
+
+class TokenRevoke(Params, frozen=True, kw_only=True):
+    """A token by its id, with all that were derived from it."""
+
+    id: UUID
+    reason: Description = ""
+
+
+class TokenAdd(Params, frozen=True, kw_only=True):
+    """A token that the caller was handed."""
+
+    secrets: ClassVar[frozenset[str]] = frozenset({"token"})
+    token: Resource
+
+
 class AdminMethod(NamedTuple):
     """What there is to know about a method.
 
@@ -177,6 +211,18 @@ ADMIN_METHODS: Final[Mapping[str, AdminMethod]] = {
     "CapsRevoke": AdminMethod("caps.revoke", "caps:revoke", CapsRevoke),
     "CapsUngrant": AdminMethod("caps.ungrant", "caps:revoke", CapsRevoke, is_ours=True),
     "CapsUnrevoke": AdminMethod("caps.unrevoke", "caps:grant", CapsRevoke, is_ours=True),
+    "TokenMint": AdminMethod("token.mint", "token:mint", TokenMint, is_ours=True),
+    "TokenAdd": AdminMethod("token.add", "self:token:add", TokenAdd, is_ours=True),
+    "TokenRevoke": AdminMethod("token.revoke", "token:revoke", TokenRevoke, is_ours=True),
+    "TokenList": AdminMethod(
+        "token.list",
+        "token:list",
+        ForPrincipal,
+        own_right="self:token:list",
+        changes=False,
+        per_minute=None,
+        is_ours=True,
+    ),
 }
 """Taking a grant back lowers what somebody may do, so it needs the right to revoke; taking a revoke
 back raises it, so it needs the right to grant."""
@@ -204,7 +250,9 @@ class AdminRequest(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """What the audit log keeps of it, every default filled in."""
-        return {"method": self.method, "params": msgspec.to_builtins(self.params)}
+        params = msgspec.to_builtins(self.params)
+        hidden = dict.fromkeys(self.params.secrets, "[secret]")
+        return {"method": self.method, "params": {**params, **hidden}}
 
     def right_of(self, caller: str) -> str:
         """The capability that a caller needs for it."""

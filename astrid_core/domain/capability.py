@@ -135,10 +135,12 @@ class Holder(Protocol):
 
 
 class Outcome(enum.Enum):
-    """Which list decided. Only GRANTED and GROUP allow."""
+    """Which list decided. Only GRANTED, GROUP and TOKEN allow."""
 
     GRANTED = "granted"
     GROUP = "group"
+    TOKEN = "token"  # noqa: S105 - an outcome
+    """No list has it, but a capability token of the principal does."""
     DISABLED = "disabled"
     REVOKED = "revoked"
     MISSING = "missing"
@@ -149,7 +151,7 @@ class Decision(NamedTuple):
 
     Attributes:
         outcome: Which list decided.
-        pattern: The pattern that matched; empty for DISABLED and MISSING.
+        pattern: The pattern that matched, or the id of the token; empty for DISABLED and MISSING.
         group: The group that has the pattern; empty unless GROUP.
         unknown_groups: Groups of the principal that do not exist, met on the way: worth a warning.
     """
@@ -162,7 +164,7 @@ class Decision(NamedTuple):
     @property
     def is_allowed(self) -> bool:
         """Whether the capability is held."""
-        return self.outcome in (Outcome.GRANTED, Outcome.GROUP)
+        return self.outcome in (Outcome.GRANTED, Outcome.GROUP, Outcome.TOKEN)
 
 
 def decide(

@@ -173,7 +173,7 @@ def _wire(
     decisions = DecisionLog(plugins.observe, denied=denials.record)
     gate = Gate(votes=plugins.votes, decided=decisions.record)
     profiles = ProfileStore(home.etc / "profiles")
-    principals = make_principals(home, profiles=profiles, kv=kv)
+    principals = make_principals(home, profiles=profiles, kv=kv, audit=audit)
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
     openers = _mount_openers(home, settings, plugins.registry, profiles, workspace=workspace)

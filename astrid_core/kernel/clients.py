@@ -50,7 +50,7 @@ class ClientAccess:
         self._parts = parts
         self.admin = AdminApi(parts.principals, parts.gate, parts.audit)
         self._lock = threading.Lock()
-        self._requests = RequestGuard(parts.principals.authority, parts.gate, parts.audit)
+        self._requests = RequestGuard(parts.principals, parts.gate, parts.audit)
         self._bytes = RateLimiter()
 
     @property

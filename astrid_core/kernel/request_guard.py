@@ -14,10 +14,13 @@ from typing import Protocol
 
 from loguru import logger
 
+from astrid_core.domain.capability import Decision, Outcome
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.request_rate import RequestRate
-from astrid_core.kernel.principals.authority import Authority
+from astrid_core.kernel.principals.assembly import Principals
+from astrid_core.kernel.tokens import right_resource
 from astrid_core.ports.audit import AuditTrail
+from astrid_core.security.clients import OPEN_RIGHTS
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.audit import AuditEntry, AuditValue
 from astrid_hookspecs.errors import AstridError, AuditError, QuotaExceededError
@@ -42,13 +45,14 @@ class RequestGuard:
     """Decides about requests, counts them and records them.
 
     Args:
-        authority: Who holds what.
+        principals: Who holds what, by profile, group or token.
         gate: Says yes or no.
         audit: Where requests are recorded.
     """
 
-    def __init__(self, authority: Authority, gate: Gate, audit: AuditTrail) -> None:
-        self._authority = authority
+    def __init__(self, principals: Principals, gate: Gate, audit: AuditTrail) -> None:
+        self._authority = principals.authority
+        self._tokens = principals.tokens
         self._gate = gate
         self._audit = audit
         self._lock = threading.Lock()
@@ -59,6 +63,9 @@ class RequestGuard:
     ) -> None:
         """Decide about a request; nothing is counted, only a refusal is recorded.
 
+        A right that no list gives may come from a capability token; one for a single use is used
+        up when everything else has agreed.
+
         Args:
             principal: Who asks.
             method: As policies and the audit log name it.
@@ -67,12 +74,20 @@ class RequestGuard:
 
         Raises:
             DeniedError: The gate refused.
+            TokenError: Somebody was faster with a token for a single use.
             ConfigError: The principal's profile cannot be read.
         """
         decision = self._authority.decide(principal, right)
+        held = None
+        if decision.outcome is Outcome.MISSING and right not in OPEN_RIGHTS:
+            held = self._tokens.find(principal, right_resource(right), "invoke")
+        if held is not None:
+            decision = Decision(Outcome.TOKEN, str(held.signed.token.id))
         self._gate.check_client_request(
             principal, method, right=right, decision=decision, target=target
         )
+        if held is not None:
+            self._tokens.use(held)
 
     def admit(
         self,

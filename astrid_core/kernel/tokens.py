@@ -7,6 +7,7 @@ nothing is answered before it is durable. Spec: kernel-and-security 7.2, 16 D-40
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
@@ -26,7 +27,7 @@ from astrid_core.domain.capability_token import (
     to_record,
 )
 from astrid_core.domain.payload_message import format_timestamp
-from astrid_core.domain.resource_pattern import ResourcePattern
+from astrid_core.domain.resource_pattern import PatternError, ResourcePattern
 from astrid_core.ports.audit import AuditTrail
 from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.stores import KvStore, KvWrite
@@ -39,12 +40,13 @@ USED: Final = "caps:used"
 MAX_LIFE_S: Final = 366 * 86_400
 _MARK: Final = b"\x01"
 _PAGE: Final = 500
-_RIGHT: Final = "right://"
+RIGHT_SCHEME: Final = "right://"
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 def right_resource(right: str) -> str:
     """The resource that stands for a management capability; a token for it allows `invoke`."""
-    return _RIGHT + right
+    return RIGHT_SCHEME + right
 
 
 class Held(NamedTuple):
@@ -105,11 +107,16 @@ class TokenStore:
             approval: The approval it comes from.
 
         Raises:
-            PatternError: The resource is no pattern.
+            PatternError: The resource is no pattern, or does not begin with a scheme.
             TokenError: No permission, or a life that is over already or too long.
             AuditError: It could not be recorded; it was not made.
         """
         ResourcePattern(resource)
+        if _SCHEME.match(resource) is None:  # else `*` would cover what nobody thought of
+            raise PatternError(
+                f"the resource {resource[:80]!r} does not begin with a scheme",
+                hint="for example file:///srv/data/** or right://system:status",
+            )
         if not permissions:
             raise TokenError("a token needs at least one permission", code="token.permissions")
         if life_s is not None and not 0 < life_s <= MAX_LIFE_S:

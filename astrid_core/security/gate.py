@@ -33,6 +33,8 @@ def rule_of(decision: Decision, right: str) -> str:
     """The name of what allowed a request: the grant, the group, or that everybody may."""
     if decision.outcome is Outcome.GRANTED:
         return f"grants:{decision.pattern}"
+    if decision.outcome is Outcome.TOKEN:
+        return f"token:{decision.pattern}"
     if decision.outcome is Outcome.GROUP:
         return f"group:{decision.group}:{decision.pattern}"
     return f"open:{right}"

@@ -41,3 +41,21 @@ def test_a_decision_is_explained_with_its_rule(home: Path) -> None:
 def test_a_question_without_sense_is_refused(home: Path) -> None:
     astrid(home, "explain", "a b", "GetStatus", status=1)
     astrid(home, "explain", "alice", "fs.read", "workspace://a", "--capsule", "none", status=1)
+
+
+def test_a_token_is_made_narrowed_offline_and_kept(home: Path) -> None:
+    token = astrid(home, "token", "mint", "alice", "right://system:status", "--life", "2h").strip()
+    nowhere = home.parent / "nobodys-home"
+    narrow = astrid(nowhere, "token", "attenuate", token, "--life", "15m", "--once").strip()
+    said = json.loads(astrid(nowhere, "token", "show", narrow, "--json"))
+    assert (said["single_use"], said["caveats"]) == (True, 1)
+    assert not nowhere.exists()
+    astrid(home, "token", "add", narrow, status=1)  # the owner is not alice
+    astrid(home, "token", "attenuate", token, "--allow", "write", status=1)
+    kept = json.loads(
+        astrid(home, "token", "mint", "alice", "right://system:status", "--keep", "--json")
+    )
+    found = json.loads(astrid(home, "explain", "alice", "GetStatus", "--json"))
+    assert (found["allowed"], found["rule"]) == (True, f"token:{kept['id']}")
+    astrid(home, "token", "revoke", kept["id"], "--yes")
+    astrid(home, "explain", "alice", "GetStatus", status=1)

@@ -38,6 +38,10 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "CapsRevoke": {**OF_BOB, "capabilities": ["a:b"]},
     "CapsUngrant": {**OF_BOB, "capabilities": ["x:y"]},
     "CapsUnrevoke": {**OF_BOB, "capabilities": ["x:z"]},
+    "TokenMint": {**OF_BOB, "resource": "file:///srv/**", "permissions": ["read"]},
+    "TokenAdd": {"token": "astrid-token-1.x"},
+    "TokenRevoke": {"id": "11111111-2222-4333-8444-555555555555"},
+    "TokenList": OF_BOB,
 }
 """A request of each method, about an agent `bob` and a group `team`."""
 
@@ -68,6 +72,16 @@ class Managed:
     trail: Trail
     denials: list[DecisionEvent]
 
+    def example(self, method: str, caller: str = DEFAULT_PRINCIPAL) -> dict[str, Any]:
+        """Parameters with which a request of the caller succeeds."""
+        if method != "TokenAdd":
+            return EXAMPLES[method]
+        made = self.principals.tokens.mint(
+            Principal(caller), "file:///a", ["read"], by=DEFAULT_PRINCIPAL, life_s=60
+        )
+        self.trail.entries.clear()
+        return {"token": made.to_text()}
+
     def ask(self, method: str, *, caller: str = DEFAULT_PRINCIPAL, **params: Any) -> dict[str, Any]:
         """The answer to a request."""
         request = {"method": method, "params": params, "request_id": "r1"}
@@ -97,7 +111,7 @@ def managed_home(path: Path) -> Iterator[Managed]:
     denials: list[DecisionEvent] = []
     trail = Trail()
     profiles = ProfileStore(home.etc / "profiles")
-    principals = make_principals(home, profiles=profiles, kv=kv)
+    principals = make_principals(home, profiles=profiles, kv=kv, audit=trail)
     api = AdminApi(principals, Gate(votes=None, decided=denials.append), trail)
     try:
         yield Managed(api, principals, home, trail, denials)

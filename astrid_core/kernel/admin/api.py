@@ -40,7 +40,7 @@ class AdminApi:
 
     def __init__(self, principals: Principals, gate: Gate, audit: AuditTrail) -> None:
         self._principals = principals
-        self._guard = RequestGuard(principals.authority, gate, audit)
+        self._guard = RequestGuard(principals, gate, audit)
 
     def answer(self, caller: Principal, kind: str, payload: bytes) -> bytes:
         """Act on a request as it arrived.

@@ -14,6 +14,7 @@ from astrid_core.domain import admin_request as api
 from astrid_core.domain.capability import BUILTIN_GROUPS
 from astrid_core.domain.kernel_request import Reply
 from astrid_core.domain.profile import Profile, Quotas
+from astrid_core.kernel.admin import tokens
 from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.principals.errors import PrincipalError
 from astrid_hookspecs.values import Principal, is_principal
@@ -183,6 +184,24 @@ def _caps_unrevoke(principals: Principals, params: api.CapsRevoke, _who: Powers)
     return _capabilities(params)
 
 
+def _token_mint(principals: Principals, params: api.TokenMint, who: Powers) -> Reply:
+    principal = _principal(params)
+    principals.directory.profile(principal)
+    return tokens.mint(principals.tokens, params, principal, caller=who.caller, need=who.need)
+
+
+def _token_add(principals: Principals, params: api.TokenAdd, who: Powers) -> Reply:
+    return tokens.add(principals.tokens, params, caller=who.caller)
+
+
+def _token_revoke(principals: Principals, params: api.TokenRevoke, who: Powers) -> Reply:
+    return tokens.revoke(principals.tokens, params, caller=who.caller)
+
+
+def _token_list(principals: Principals, params: api.ForPrincipal, _who: Powers) -> Reply:
+    return tokens.listed(principals.tokens, _principal(params))
+
+
 def _capabilities(params: api.CapsRevoke) -> Reply:
     return Reply(
         "Success", {"principal": params.principal, "capabilities": list(params.capabilities)}
@@ -233,4 +252,8 @@ _HANDLERS: Final[Mapping[str, Handler]] = {
     "CapsRevoke": _caps_revoke,
     "CapsUngrant": _caps_ungrant,
     "CapsUnrevoke": _caps_unrevoke,
+    "TokenAdd": _token_add,
+    "TokenList": _token_list,
+    "TokenMint": _token_mint,
+    "TokenRevoke": _token_revoke,
 }

@@ -12,6 +12,8 @@ from astrid_core.kernel.principals.group_editor import GroupEditor
 from astrid_core.kernel.principals.group_store import GroupStore
 from astrid_core.kernel.principals.identity import IdentityStore
 from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.kernel.tokens import TokenStore
+from astrid_core.ports.audit import AuditTrail
 from astrid_hookspecs.stores import KvStore
 
 
@@ -22,9 +24,12 @@ class Principals(NamedTuple):
     directory: PrincipalDirectory
     groups: GroupEditor
     identities: IdentityStore
+    tokens: TokenStore
 
 
-def make_principals(home: Home, *, profiles: ProfileStore, kv: KvStore) -> Principals:
+def make_principals(
+    home: Home, *, profiles: ProfileStore, kv: KvStore, audit: AuditTrail
+) -> Principals:
     """Make the services on the files and the store of a home.
 
     Raises:
@@ -42,4 +47,10 @@ def make_principals(home: Home, *, profiles: ProfileStore, kv: KvStore) -> Princ
         identities=identities,
         create_home=home.create_principal,
     )
-    return Principals(authority, directory, GroupEditor(files, authority=authority), identities)
+    return Principals(
+        authority,
+        directory,
+        GroupEditor(files, authority=authority),
+        identities,
+        TokenStore(kv, seed=home.runtime_key(), audit=audit),
+    )

@@ -17,6 +17,7 @@ from astrid_core.domain.profile import DEFAULT_PROFILE, Profile
 from astrid_core.kernel.principals.authority import Authority
 from astrid_core.kernel.profiles import OWNER_PROFILE
 from astrid_core.security.checked import FileAccess
+from astrid_core.security.clients import OPEN_RIGHTS
 from astrid_core.security.gate import Gate, Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import Ballot, VoteCollector
@@ -98,6 +99,7 @@ class Explainer:
         votes: Collects the votes of policies; None when there are none.
         grants_of: What the manifest of an installed capsule grants it.
         schemes: Of the mounts that are configured, besides the three there always are.
+        token_for: The id of a token with which a principal has a right, or None.
     """
 
     def __init__(
@@ -107,10 +109,12 @@ class Explainer:
         votes: VoteCollector | None,
         grants_of: Callable[[CapsuleId], CapsuleGrants],
         schemes: Collection[str] = (),
+        token_for: Callable[[Principal, str], str | None] = lambda _principal, _right: None,
     ) -> None:
         self._authority = authority
         self._votes = votes
         self._grants_of = grants_of
+        self._token_for = token_for
         self._schemes = frozenset({HOME, TMP, WORKSPACE, *schemes})
 
     def explain(
@@ -158,7 +162,19 @@ class Explainer:
         profile = self._authority.profiles.profile(principal)
         trace.steps += [_profile_step(principal, profile)]
         trace.steps += _right_steps(principal, profile, decision, right=right)
+        if decision.outcome is Outcome.MISSING and right not in OPEN_RIGHTS:
+            decision = self._with_token(principal, right, trace, decision)
         return lambda: gate.check_client_request(principal, action, right=right, decision=decision)
+
+    def _with_token(
+        self, principal: Principal, right: str, trace: _Trace, decision: Decision
+    ) -> Decision:
+        found = self._token_for(principal, right)
+        if found is None:
+            trace.steps.append(Step("capability tokens", "silent", "none gives it"))
+            return decision
+        trace.steps.append(Step("capability tokens", "allows", f"token {found} gives it"))
+        return Decision(Outcome.TOKEN, found)
 
     def _action(
         self, question: _Question, action: str, resource: str, acting: CapsuleGrants | None

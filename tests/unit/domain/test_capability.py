@@ -161,8 +161,10 @@ def test_precedence(holder: dict[str, Any], capability: str, expected: Decision)
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_only_grants_and_groups_allow(outcome: Outcome):
-    assert Decision(outcome).is_allowed is (outcome in (Outcome.GRANTED, Outcome.GROUP))
+def test_only_grants_groups_and_tokens_allow(outcome: Outcome):
+    assert Decision(outcome).is_allowed is (
+        outcome in (Outcome.GRANTED, Outcome.GROUP, Outcome.TOKEN)
+    )
 
 
 def test_groups_are_asked_in_order():

@@ -198,7 +198,7 @@ def test_a_session_is_forgotten_by_principal(world: World) -> None:
 
 
 def test_tokens_of_another_key_or_hand_are_worth_nothing(world: World) -> None:
-    made = world.store.mint(ALICE, "*", ["read"], by=DEFAULT_PRINCIPAL, life_s=None)
+    made = world.store.mint(ALICE, "file://*", ["read"], by=DEFAULT_PRINCIPAL, life_s=None)
     world.store = world.make(seed=bytes(range(32)))
     refused("signature", lambda: world.store.add(made))
     assert bytes(SigningKey(bytes(32)).verify_key) == made.token.issuer
@@ -242,10 +242,11 @@ def test_a_token_has_a_life_and_a_purpose(world: World, life_s: int) -> None:
     refused("life", lambda: world.minted(life_s=life_s))
     refused(
         "permissions",
-        lambda: world.store.mint(ALICE, "*", [], by=DEFAULT_PRINCIPAL, life_s=None),
+        lambda: world.store.mint(ALICE, "file://*", [], by=DEFAULT_PRINCIPAL, life_s=None),
     )
-    with pytest.raises(PatternError):
-        world.store.mint(ALICE, "[", ["read"], by=DEFAULT_PRINCIPAL, life_s=None)
+    for resource in ("[", "file://[", "*", "*://x", "[r]ight://*", "{right,x}://*", "x"):
+        with pytest.raises(PatternError):
+            world.store.mint(ALICE, resource, ["read"], by=DEFAULT_PRINCIPAL, life_s=None)
 
 
 def test_rights_are_resources() -> None:

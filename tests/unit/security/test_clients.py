@@ -81,6 +81,7 @@ def test_a_client_frame_denied_when_it_names_somebody_else() -> None:
     [
         (Decision(Outcome.GRANTED, "system:*"), "system:status", "grants:system:*"),
         (Decision(Outcome.GROUP, "*", "admin"), "system:status", "group:admin:*"),
+        (Decision(Outcome.TOKEN, "1-2"), "system:status", "token:1-2"),
         (Decision(Outcome.MISSING), "self:tool:call", "open:self:tool:call"),
     ],
 )

@@ -11,6 +11,7 @@ from astrid_core.builtin.sqlite_kv import SqliteKvStore
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.principals.assembly import Principals, make_principals
 from astrid_core.kernel.profiles import ProfileStore
+from tests.support.management import Trail
 
 
 @pytest.fixture
@@ -22,6 +23,8 @@ def home(tmp_path: Path) -> Home:
 def principals(home: Home) -> Iterator[Principals]:
     kv = SqliteKvStore(home.var)
     try:
-        yield make_principals(home, profiles=ProfileStore(home.etc / "profiles"), kv=kv)
+        yield make_principals(
+            home, profiles=ProfileStore(home.etc / "profiles"), kv=kv, audit=Trail()
+        )
     finally:
         kv.close()

@@ -55,6 +55,21 @@ def test_the_steps_to_a_right_end_where_it_was_decided(principals: Principals) -
     )
 
 
+def test_a_token_gives_what_no_list_has(principals: Principals) -> None:
+    principals.directory.create("alice")
+
+    def token_for(principal: Principal, right: str) -> str | None:
+        return "1-2" if (principal, right) == (ALICE, "system:status") else None
+
+    ask = Explainer(
+        principals.authority, votes=None, grants_of=lambda _: NOTES, token_for=token_for
+    )
+    found = ask.explain(ALICE, "GetStatus")
+    assert (found.allowed, found.rule) == (True, "token:1-2")
+    assert effects(found)[-1] == "capability tokens allows"
+    assert effects(ask.explain(ALICE, "agent:create"))[-1] == "capability tokens silent"
+
+
 def test_a_disabled_principal_is_refused_before_anything_else(principals: Principals) -> None:
     principals.directory.create("alice", groups=["admin"])
     principals.directory.set_enabled(ALICE, enabled=False)
