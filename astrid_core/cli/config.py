@@ -8,6 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -92,6 +96,34 @@ def unset(key: KeyArgument) -> None:
     output.success(f"{key} has its default")
     output.info(_RESTART)
     output.result({"key": key, "value": None}, text="")
+
+
+@app.command("edit")
+@describe(example="astrid config edit", structured=False)
+def edit() -> None:
+    """Open the operator's file in $VISUAL, $EDITOR or vi; only what is right replaces it."""
+    file = open_home().etc / "config.toml"
+    text = file.read_bytes() if file.exists() else b""
+    with tempfile.TemporaryDirectory(prefix="astrid-config-") as directory:
+        draft = Path(directory) / "config.toml"
+        draft.write_bytes(text)
+        while True:
+            _run_editor(draft)
+            changed = draft.read_bytes()
+            try:
+                parse_settings(parse_document(changed, name=str(file)))
+                break
+            except ConfigError as error:
+                current().warning(str(error))
+                if not _again():
+                    raise
+    output = current()
+    if changed == text:
+        output.info("nothing changed")
+        return
+    write_atomic(file, changed, mode=0o600)
+    output.success(f"{file} is changed")
+    output.info(_RESTART)
 
 
 @app.command("validate")
@@ -188,6 +220,28 @@ def _edit(key: str, value: TomlValue | None) -> None:
     changed = set_keys(text, {name: value}, table=table)
     parse_settings(parse_document(changed.encode(), name=str(file)))
     write_atomic(file, changed.encode(), mode=0o600)
+
+
+def _run_editor(draft: Path) -> None:
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        ended = subprocess.run([*shlex.split(command), str(draft)], check=False)  # noqa: S603
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the editor {command!r} does not start: {error}",
+            code="cli.editor",
+            hint="set EDITOR to one that is installed",
+        ) from error
+    if ended.returncode != 0:
+        raise ConfigError(
+            f"the editor ended with status {ended.returncode}; nothing was changed",
+            code="cli.editor",
+        )
+
+
+def _again() -> bool:
+    """Whether somebody is there who wants to edit the same text again."""
+    return sys.stdin.isatty() and current().confirm("Edit it again")
 
 
 def _unknown(name: str, *, kind: str, known: Mapping[str, object] | list[str]) -> ConfigError:

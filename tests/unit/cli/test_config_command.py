@@ -108,3 +108,30 @@ def test_tables_are_shown_in_one_line(astrid: Astrid, file: Path) -> None:
     assert astrid("config", "set", "mounts.notes.url", "memory://a").status == 0
     assert 'notes = { url = "memory://a" }' in astrid("config", "show").stdout
     assert file.exists()
+
+
+def editor(tmp_path: Path, body: str) -> str:
+    """A program that edits its argument as `body` says."""
+    script = tmp_path / "editor.sh"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o700)
+    return str(script)
+
+
+def test_t43_an_edit_replaces_the_file_only_when_it_is_right(
+    astrid: Astrid, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    wanted = '[logging]\nlevel = "debug"\n'
+    (tmp_path / "wanted").write_text(wanted)
+    monkeypatch.setenv("EDITOR", editor(tmp_path, f'cp "{tmp_path}/wanted" "$1"'))
+    assert astrid("config", "edit").status == 0
+    assert file.read_text() == wanted
+    monkeypatch.setenv("EDITOR", editor(tmp_path, 'echo nonsense > "$1"'))
+    assert astrid("config", "edit").status == 1
+    monkeypatch.setenv("EDITOR", editor(tmp_path, 'echo > "$1"; exit 3'))
+    assert astrid("config", "edit").status == 1
+    monkeypatch.setenv("EDITOR", str(tmp_path / "missing"))
+    ended = astrid("config", "edit")
+    assert (ended.status, "does not start" in ended.stderr) == (1, True)
+    assert file.read_text() == wanted
