@@ -33,7 +33,7 @@ from astrid_core.daemon.handshake import (
 from astrid_core.daemon.outbox import Outbox
 from astrid_core.daemon.peer import peer_pid
 from astrid_core.domain.kernel_request import lag_frame
-from astrid_hookspecs.errors import RemoteProtocolError
+from astrid_hookspecs.errors import LocalProtocolError, RemoteProtocolError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
@@ -123,8 +123,18 @@ class Connection(asyncio.Protocol):
         )
 
     def send(self, body: bytes) -> bool:
-        """Send a frame; from any thread. False when it will not arrive."""
-        return self._outbox.send(encode_frame(body))
+        """Send a frame; from any thread. False when it will not arrive.
+
+        What is too long for a frame ends the connection: the client would wait for it for ever.
+        """
+        try:
+            frame = encode_frame(body)
+        except LocalProtocolError as error:
+            logger.error("connection {} is closed: {}", self.source_id, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is everything
+                self._loop.call_soon_threadsafe(self.drop, error.message)
+            return False
+        return self._outbox.send(frame)
 
     def deliver(self, body: bytes) -> None:
         """Send an event, unless the client is behind; from any thread.

@@ -303,6 +303,18 @@ def test_what_is_registered_for_the_end_happens_once(run: Callable[..., None]) -
     run(work)
 
 
+def test_an_answer_that_is_too_long_ends_the_connection(run: Callable[..., None]) -> None:
+    async def work(world: World) -> None:
+        client = await world.client()
+        client.send_body(b"x")
+        assert await asyncio.to_thread(client.receive_body) == b"x"
+        (connection,) = world.connections
+        assert not await asyncio.to_thread(connection.send, bytes(50 * 1024 * 1024 + 1))
+        assert await is_closed(client)
+
+    run(work)
+
+
 def test_who_is_told_to_listen_no_more_acts_on_nothing(run: Callable[..., None]) -> None:
     async def work(world: World) -> None:
         with await world.client() as client:
