@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from astrid_core import Kernel
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
+from astrid_core.kernel.install.installed import load_installed
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import AstridError, CapsuleError, PolicyDeniedError, ToolNotFoundError
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 from tests.support.capsules import (
     answering,
     eventually,
@@ -169,6 +171,53 @@ def test_upgrades_of_a_run_loop_lose_no_event_and_keep_its_state(run: Run, tmp_p
     run(work)
 
 
+def test_what_a_new_version_does_not_subscribe_to_is_given_up(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await install(kernel, loop(tmp_path, "1.0.0", counting_loop()))
+        bus = kernel._parts.bus
+        assert bus.stats()["subscriptions"] == 1  # type: ignore[attr-defined]
+        other = engine_guest("run_recv.wat", ('"orders.*"', '"others.*"'))
+        body = ORDERS.replace("orders", "others")
+        text = manifest("loop", version="2.0.0", body=body)
+        await install(kernel, write_capsule(tmp_path / "2", other, text))
+        assert bus.stats()["subscriptions"] == 1  # type: ignore[attr-defined]
+        kernel.publish(order())
+        assert bus.stats()["queued_messages"] == 0  # type: ignore[attr-defined]
+
+    run(work)
+
+
+def test_a_restart_that_comes_too_late_changes_nothing(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await install(kernel, loop(tmp_path, "1.0.0", counting_loop()))
+        (old,) = kernel.capsules()
+        await kernel.reload("loop")
+        (new,) = kernel.capsules()
+        assert await kernel._live.restart(old) is None
+        assert kernel.capsules() == [new]
+
+    run(work)
+
+
+def test_nothing_is_loaded_into_a_kernel_that_has_closed(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await install(kernel, loop(tmp_path, "1.0.0", counting_loop()))
+        parts = kernel._parts
+        installed = load_installed(parts.home, "loop")
+        await asyncio.to_thread(parts.capsules.close)
+        with pytest.raises(CapsuleError) as caught:
+            parts.capsules.load(installed, ready_timeout_s=1)
+        assert caught.value.code == "kernel.closed"
+        assert threads_of("loop") == []
+
+    run(work)
+
+
+def threads_of(capsule: str) -> list[str]:
+    name = f"astrid-run-{capsule}"
+    return [thread.name for thread in threading.enumerate() if thread.name == name]
+
+
 def test_events_for_handlers_find_a_version_at_every_instant_of_an_upgrade(
     run: Run, tmp_path: Path
 ) -> None:
@@ -212,8 +261,10 @@ def test_compiled_components_go_with_the_last_capsule_that_has_them(
                 kernel, write_capsule(tmp_path / name, answering("continue"), manifest(name))
             )
         (same,) = compiled(home)
+        kernel._parts.capsules.unload(CapsuleId("two"))  # installed, and not loaded for now
         await kernel.remove("one")
         assert compiled(home) == {same}
+        await kernel.reload("two")
         text = manifest("two", version="2.0.0")
         await install(kernel, write_capsule(tmp_path / "2", answering("deny", "x"), text))
         (new,) = compiled(home)

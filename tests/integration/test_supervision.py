@@ -176,6 +176,8 @@ def test_a_loop_that_crashes_each_minute_is_restarted_and_given_up_in_the_end(
         assert [topic for topic, _ in world.said()] == ["failed", "down"]
         await world.passes(1000)
         assert world.capsule().state == "failed"
+        bus = world.kernel._parts.bus
+        assert bus.stats()["subscriptions"] == 1  # type: ignore[attr-defined]  # the test's own
 
     run(work)
     said = recorded(tmp_path / "home")
