@@ -21,7 +21,7 @@ from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.tokens import right_resource
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.security.clients import OPEN_RIGHTS
-from astrid_core.security.gate import Gate
+from astrid_core.security.gate import Gate, Grant
 from astrid_hookspecs.audit import AuditEntry, AuditValue
 from astrid_hookspecs.errors import AstridError, AuditError, QuotaExceededError
 from astrid_hookspecs.values import Principal
@@ -60,7 +60,7 @@ class RequestGuard:
 
     def check(
         self, principal: Principal, method: str, right: str, *, target: Principal | None = None
-    ) -> None:
+    ) -> Grant:
         """Decide about a request; nothing is counted, only a refusal is recorded.
 
         A right that no list gives may come from a capability token; one for a single use is used
@@ -71,6 +71,9 @@ class RequestGuard:
             method: As policies and the audit log name it.
             right: The capability that it needs.
             target: The principal that it is about.
+
+        Returns:
+            The proof, with the rule that allowed it.
 
         Raises:
             DeniedError: The gate refused.
@@ -83,11 +86,12 @@ class RequestGuard:
             held = self._tokens.find(principal, right_resource(right), "invoke")
         if held is not None:
             decision = Decision(Outcome.TOKEN, str(held.signed.token.id))
-        self._gate.check_client_request(
+        grant = self._gate.check_client_request(
             principal, method, right=right, decision=decision, target=target
         )
         if held is not None:
             self._tokens.use(held)
+        return grant
 
     def admit(
         self,
@@ -118,11 +122,17 @@ class RequestGuard:
             AuditError: It could not be recorded; it must not be acted on.
         """
         right = right or needed.right
-        self.check(principal, method, right, target=target)
+        grant = self.check(principal, method, right, target=target)
         if needed.per_minute is not None:
             self._count(principal, method, needed.per_minute)
         entry = _entry(
-            principal, method, right, outcome="allowed", rule=right, target=target, params=params
+            principal,
+            method,
+            right,
+            outcome="allowed",
+            rule=grant.rule,
+            target=target,
+            params=params,
         )
         self._audit.append(entry, durable=durable)
 

@@ -31,7 +31,7 @@ class Powers(NamedTuple):
 
     caller: Principal
     holds: Callable[[str], bool]
-    need: Callable[[str], None]
+    need: Callable[[str], object]
 
 
 Handler = Callable[[Principals, Any, Powers], Reply]

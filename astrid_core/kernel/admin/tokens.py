@@ -13,7 +13,7 @@ from astrid_core.kernel.principals.errors import PrincipalError
 from astrid_core.kernel.tokens import RIGHT_SCHEME, TokenStore
 from astrid_hookspecs.values import Principal
 
-Need = Callable[[str], None]
+Need = Callable[[str], object]
 
 
 def mint(

@@ -14,6 +14,7 @@ from astrid_core.domain.kernel_request import (
     answer,
     client_frame,
     error_answer,
+    lag_frame,
     parse_request,
     request_id_of,
     response_topic,
@@ -120,6 +121,14 @@ def test_text_parameters() -> None:
         with pytest.raises(RequestError) as caught:
             text_param(params, "name")
         assert caught.value.code == "request.params"
+
+
+def test_a_client_that_missed_events_is_told_how_many() -> None:
+    assert json.loads(lag_frame(3)) == {
+        "topic": "astrid.v1.event_bus.lagged",
+        "payload": {"lagged_count": 3},
+        "source_id": "00000000-0000-0000-0000-000000000000",
+    }
 
 
 def test_clients_get_the_bare_payload() -> None:

@@ -39,6 +39,7 @@ max_timeout_secs = 3
             '# why\n\ngroups = ["a"]\n[quotas]\nx = 1\n',
             id="a-key-stands-above-the-first-table",
         ),
+        pytest.param("# why\n", {"x": 5}, (), "# why\nx = 5\n", id="the-first-key"),
         pytest.param("", {"x": 5}, ("quotas",), "[quotas]\nx = 5\n", id="a-missing-table-is-made"),
         pytest.param("", {"x": None}, ("a", "b"), "", id="nothing-is-made-to-remove-from"),
         pytest.param(

@@ -70,6 +70,7 @@ def test_every_request_is_allowed_with_exactly_its_right(peopled: Managed, metho
     peopled.done(method, caller="nobody", **example)
     asked, *after = [e for e in peopled.trail.entries if e.action.startswith("admin")]
     assert (asked.action, asked.outcome, asked.principal) == ("admin_request", "allowed", "nobody")
+    assert asked.rule == f"grants:{right_of(method, 'nobody')}"
     assert asked.detail["method"] == ADMIN_METHODS[method].name
     assert asked.detail["required_capability"] == right_of(method, "nobody")
     assert asked.detail.get("target_principal") == EXAMPLES[method].get("principal")
