@@ -66,10 +66,12 @@ def _agent_create(principals: Principals, params: api.AgentCreate, _who: Powers)
     )
 
 
-def _agent_delete(principals: Principals, params: api.ForPrincipal, _who: Powers) -> Reply:
+def _agent_delete(principals: Principals, params: api.ForPrincipal, who: Powers) -> Reply:
     principal = _principal(params)
     changed = principals.directory.delete(principal)
-    return Reply("Success", {"principal": principal, "changed": changed})
+    revoked = tokens.revoke_all(principals.tokens, principal, caller=who.caller)
+    data = {"principal": principal, "changed": changed, "revoked_tokens": revoked}
+    return Reply("Success", data)
 
 
 def _agent_switch(*, enabled: bool) -> Handler:

@@ -47,6 +47,18 @@ def revoke(store: TokenStore, params: api.TokenRevoke, *, caller: Principal) -> 
     return Reply("Success", {"id": str(params.id), "known": known})
 
 
+def revoke_all(store: TokenStore, principal: Principal, *, caller: Principal) -> int:
+    """Revoke what a deleted principal has, so that nobody who gets the name has it again [D-23].
+
+    Returns:
+        How many there were.
+    """
+    found = {signed.token.id for signed in store.usable(principal)}
+    for token in found:
+        store.revoke(token, by=caller, reason="the principal was deleted")
+    return len(found)
+
+
 def listed(store: TokenStore, principal: Principal) -> Reply:
     """The tokens of a principal that are worth something now; never their proofs."""
     return Reply("Tokens", [row(signed) for signed in store.usable(principal)])

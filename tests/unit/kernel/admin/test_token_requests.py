@@ -104,3 +104,13 @@ def test_an_agent_sees_its_own_tokens(peopled: Managed) -> None:
     assert peopled.refused("TokenList", caller="bob", principal="alice") == "denied.capability"
     assert "proof" not in str(peopled.done("TokenList", principal="alice"))
     assert peopled.principals.tokens.usable(Principal("bob")) == []
+
+
+def test_the_tokens_of_a_deleted_principal_are_nobodys(peopled: Managed) -> None:
+    made = mint(peopled, "right://group:*", keep=True)
+    assert peopled.done("AgentDelete", principal="alice")["revoked_tokens"] == 1
+    (peopled.home.etc / "profiles/alice.toml").unlink()  # the name is given to somebody new
+    peopled.done("AgentCreate", name="alice")
+    assert peopled.done("TokenList", principal="alice") == []
+    assert peopled.refused("GroupCreate", caller="alice", name="g", capabilities=["a:b"])
+    assert peopled.done("TokenRevoke", id=made["id"])["known"] is False

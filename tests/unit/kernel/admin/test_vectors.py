@@ -51,6 +51,7 @@ def test_77_deleting_nobody_succeeds_and_says_so(managed: Managed) -> None:
     assert managed.done("AgentDelete", principal="nobody") == {
         "principal": "nobody",
         "changed": False,
+        "revoked_tokens": 0,
     }
 
 
