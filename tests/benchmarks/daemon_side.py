@@ -43,7 +43,7 @@ def _wait_ready(home: Path, process: subprocess.Popen[bytes]) -> None:
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError("the daemon did not start")
-        time.sleep(0.001)
+        time.sleep(0.005)
     with DaemonClient.connect(home) as client:
         client.request("GetStatus")
 
