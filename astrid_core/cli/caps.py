@@ -40,12 +40,15 @@ def explain(
     action: Annotated[
         str,
         typer.Argument(
-            help="A capability (system:status), a request (GetStatus), or what capsules do: "
-            "capsule.invoke, bus.publish, bus.subscribe, fs.read, fs.write."
+            help="A capability (system:status), a request (GetStatus, QuotaSet), or what "
+            "capsules do: capsule.invoke, bus.publish, bus.subscribe, fs.read, fs.write."
         ),
     ],
     resource: Annotated[
-        str, typer.Argument(help="A topic, a path such as workspace://notes.txt, or a tool.")
+        str,
+        typer.Argument(
+            help="A topic, a path such as workspace://notes.txt, a tool, or whom it is about."
+        ),
     ] = "",
     *,
     capsule: Annotated[str | None, typer.Option("--capsule", help="Which capsule acts.")] = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from astrid_core.domain.admin_request import ADMIN_METHODS
 from astrid_core.domain.capability import Decision, Outcome, parse_capability
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.guest_path import HOME, PARENT, TMP, WORKSPACE, parse_guest_path
@@ -23,7 +24,7 @@ from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import Ballot, VoteCollector
 from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.errors import ConfigError, DeniedError
-from astrid_hookspecs.values import CapsuleId, Principal
+from astrid_hookspecs.values import CapsuleId, Principal, parse_principal
 
 ACTIONS: Final = ("capsule.invoke", "bus.publish", "bus.subscribe", "fs.read", "fs.write")
 """What capsules do that can be explained; anything else is a method or a capability."""
@@ -91,6 +92,33 @@ class _Question(NamedTuple):
     principal: Principal
 
 
+class _Asked(NamedTuple):
+    """A request as the gate is asked about it."""
+
+    name: str
+    right: str
+    target: Principal | None = None
+
+
+def _asked(principal: Principal, action: str, about: str) -> _Asked:
+    managing = ADMIN_METHODS.get(action)
+    if managing is not None:
+        target = parse_principal(about) if about else None
+        is_own = managing.own_right is not None and target == principal
+        right = managing.own_right if is_own and managing.own_right else managing.right
+        return _Asked(managing.name, right, target)
+    method = METHODS.get(action)
+    if method is not None:
+        return _Asked(action, method.right)
+    if "*" in parse_capability(action):
+        raise ConfigError(
+            f"{action!r} stands for many rights",
+            code="explain.pattern",
+            hint="name one right, such as system:status",
+        )
+    return _Asked(action, action)
+
+
 class Explainer:
     """Answers "may they, and why".
 
@@ -124,8 +152,9 @@ class Explainer:
 
         Args:
             principal: Who would do it.
-            action: One of `ACTIONS`, a method such as `GetStatus`, or a capability.
-            resource: A topic, a path with a scheme, a tool; nothing for methods and capabilities.
+            action: One of `ACTIONS`, a method such as `GetStatus` or `QuotaSet`, or a capability.
+            resource: A topic, a path with a scheme, a tool; for management methods the principal
+                that it is about; nothing for other methods and for capabilities.
             capsule: The capsule that would act; None for a client.
 
         Raises:
@@ -137,8 +166,8 @@ class Explainer:
         question = _Question(gate, trace, principal)
         acting = None if capsule is None else self._grants_of(CapsuleId(capsule))
         if action not in ACTIONS:
+            decide = self._request(question, _asked(principal, action, resource))
             resource = resource or action
-            decide = self._request(question, action)
         else:
             decide = self._action(question, action, resource, acting)
         allowed, rule, reason, hint = _decision(decide)
@@ -154,17 +183,18 @@ class Explainer:
             tuple(trace.steps),
         )
 
-    def _request(self, question: _Question, action: str) -> Callable[[], Grant]:
+    def _request(self, question: _Question, asked: _Asked) -> Callable[[], Grant]:
         gate, trace, principal = question
-        method = METHODS.get(action)
-        right = parse_capability(action) if method is None else method.right
+        right = asked.right
         decision = self._authority.decide(principal, right)
         profile = self._authority.profiles.profile(principal)
         trace.steps += [_profile_step(principal, profile)]
         trace.steps += _right_steps(principal, profile, decision, right=right)
         if decision.outcome is Outcome.MISSING and right not in OPEN_RIGHTS:
             decision = self._with_token(principal, right, trace, decision)
-        return lambda: gate.check_client_request(principal, action, right=right, decision=decision)
+        return lambda: gate.check_client_request(
+            principal, asked.name, right=right, decision=decision, target=asked.target
+        )
 
     def _with_token(
         self, principal: Principal, right: str, trace: _Trace, decision: Decision

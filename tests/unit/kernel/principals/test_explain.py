@@ -9,7 +9,7 @@ from astrid_core.kernel.home import Home
 from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.principals.explain import Explainer, Explanation
 from astrid_core.security.grants import CapsuleGrants
-from astrid_core.security.votes import VoteCollector
+from astrid_core.security.votes import Ballot, VoteCollector
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.errors import AstridError, ConfigError
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -53,6 +53,30 @@ def test_the_steps_to_a_right_end_where_it_was_decided(principals: Principals) -
         "revokes:system:*",
         "etc/profiles/alice.toml refuses",
     )
+
+
+def test_a_management_request_is_explained_with_whom_it_is_about(principals: Principals) -> None:
+    principals.directory.create("alice")
+    asked: list[AuthzRequest] = []
+
+    def votes(request: AuthzRequest) -> list[Ballot]:
+        asked.append(request)
+        return []
+
+    ask = explainer(principals, votes)
+    assert ask.explain(ALICE, "QuotaSet", "alice").rule == "group:agent:self:*"
+    assert ask.explain(ALICE, "QuotaSet", "bob").rule == "quota:set"
+    assert ask.explain(ALICE, "AgentCreate").rule == "agent:create"
+    assert [(one.resource, one.context) for one in asked] == [
+        ("admin.quota.set", {"right": "self:quota:set", "target": "alice"})
+    ]
+
+
+@pytest.mark.parametrize("action", ["system:*", "*", "a:*:b"])
+def test_a_pattern_is_no_question(principals: Principals, action: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        explainer(principals).explain(Principal("default"), action)
+    assert caught.value.code == "explain.pattern"
 
 
 def test_a_token_gives_what_no_list_has(principals: Principals) -> None:
