@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +14,7 @@ from astrid_sdk.testing import CapsuleHarness
 from tests.support import file_cases
 from tests.support.capsules import install
 from tests.support.file_cases import CASES, FILES, MANIFEST
-
-PYPROJECT = '[project]\nname = "file-cases"\nversion = "0.1.0"\n[tool.astrid]\n'
+from tests.support.probe import probe_home, probe_project
 
 
 def fake() -> dict[str, Any]:
@@ -31,20 +28,18 @@ def fake() -> dict[str, Any]:
     return found
 
 
-def in_kernel(base: Path) -> dict[str, Any]:
-    workspace, project = base / "workspace", base / "file-cases"
+def in_kernel(factory: pytest.TempPathFactory) -> dict[str, Any]:
+    base = factory.mktemp("files")
+    workspace, home = base / "workspace", probe_home(factory, base / "home")
+    project = probe_project(base / "file-cases", MANIFEST)
     (workspace / "d").mkdir(parents=True)
     for path, content in FILES.items():
         (workspace / path).parent.mkdir(parents=True, exist_ok=True)
         (workspace / path).write_bytes(content)
-    (project / "src").mkdir(parents=True)
-    (project / "Capsule.toml").write_text(MANIFEST)
-    (project / "pyproject.toml").write_text(PYPROJECT)
-    shutil.copyfile(file_cases.__file__, project / "src" / "file_cases.py")
     found: dict[str, Any] = {}
 
     async def main() -> None:
-        async with Kernel.open(home=base / "home", workspace=workspace) as kernel:
+        async with Kernel.open(home=home, workspace=workspace) as kernel:
             with kernel.build(project) as built:
                 await install(kernel, built.directory)
             for name in CASES:
@@ -61,7 +56,7 @@ def answers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What all cases came to; one build serves them all."""
-    return fake() if request.param == "fake" else in_kernel(tmp_path_factory.mktemp("files"))
+    return fake() if request.param == "fake" else in_kernel(tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

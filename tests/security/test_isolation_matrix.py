@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
-import shutil
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -31,10 +30,10 @@ from astrid_hookspecs.errors import DeniedError, ManifestError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 from tests.support import isolation_probe
 from tests.support.capsules import answering, install, manifest, write_capsule
+from tests.support.probe import probe_home, probe_project
 
 ALICE, BOB = Principal("alice"), Principal("bob")
 BOBS_WORD = "the-word-of-bob"
-PYPROJECT = '[project]\nname = "isolation-probe"\nversion = "0.1.0"\n[tool.astrid]\n'
 pytestmark = pytest.mark.slow
 
 
@@ -112,19 +111,17 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     base = tmp_path_factory.mktemp("matrix")
-    project, workspace = base / "isolation-probe", base / "workspace"
-    (project / "src").mkdir(parents=True)
+    workspace, home = base / "workspace", probe_home(tmp_path_factory, base / "home")
+    asked = isolation_probe.MANIFEST.format(home=home)
+    project = probe_project(base / "isolation-probe", asked)
     workspace.mkdir()
     (workspace / "shared.txt").write_text("from the disk")
-    (project / "Capsule.toml").write_text(isolation_probe.MANIFEST.format(home=base / "home"))
-    (project / "pyproject.toml").write_text(PYPROJECT)
-    shutil.copyfile(isolation_probe.__file__, project / "src" / "isolation_probe.py")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     patch = pytest.MonkeyPatch()
     patch.setattr(denials, "MAX_SINGLE", 1_000_000)  # each refusal is an entry of its own
-    opened = Kernel.open(home=base / "home", workspace=workspace)
+    opened = Kernel.open(home=home, workspace=workspace)
 
     async def enter() -> World:
         kernel = await opened.__aenter__()

@@ -17,7 +17,7 @@ from astrid_conformance.checks.vfs_subject import (
 )
 from astrid_hookspecs.vfs_paths import MAX_NAME_BYTES, temporary_name
 
-MANY: Final = 10_000
+MANY: Final = 4_000
 MANY_API: Final = 2_000
 """How many the API is asked to make one by one."""
 ODD_NAMES: Final = (
