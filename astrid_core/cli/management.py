@@ -69,11 +69,10 @@ def _in_process(who: Principal) -> Iterator[Manage]:
     # Imported here because they load the whole kernel.
     from astrid_core.domain.admin_request import parse_admin_request  # noqa: PLC0415
     from astrid_core.domain.kernel_request import KernelRequest  # noqa: PLC0415
-    from astrid_core.kernel.admin.api import AdminApi  # noqa: PLC0415
-    from astrid_core.kernel.assembly import assemble  # noqa: PLC0415
+    from astrid_core.kernel.assembly import admin_of, assemble  # noqa: PLC0415
 
     parts = assemble(home_path())
-    api = AdminApi(parts.principals, parts.gate, parts.audit)
+    api = admin_of(parts)
 
     def ask(method: str, **params: Any) -> Any:
         typed: Mapping[str, Any] = params

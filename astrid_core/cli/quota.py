@@ -67,7 +67,7 @@ def named_limits(
 @app.command("get")
 @describe(example="astrid quota get")
 def get(*, agent: AgentOption = None) -> None:
-    """Show the limits of an agent."""
+    """Show the limits of an agent, and how much it keeps."""
     who = agent or acting()
     limits = manage("QuotaGet", principal=who)
     current().result({"principal": who, **limits}, text=lambda: _as_text(limits))
@@ -132,5 +132,7 @@ def _as_text(limits: Mapping[str, Any]) -> str:
             shown = f"{shown_duration(value)} per minute"
         elif name == "max_timeout_secs":
             shown = shown_duration(value)
+        used = limits.get("usage", {}).get(f"{label}_bytes")
+        shown += "" if used is None else f" ({shown_size(used)} used)"
         rows.append(f"{label:<10}  {shown}")
     return "\n".join(rows)

@@ -20,6 +20,7 @@ from astrid_core.config import Settings, load_layers
 from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
 from astrid_core.host.services import HostServices
+from astrid_core.kernel.admin.api import AdminApi
 from astrid_core.kernel.audit.boots import record_refused_boot
 from astrid_core.kernel.audit.capsule_changes import record_change
 from astrid_core.kernel.audit.denials import DenialRecorder
@@ -86,6 +87,7 @@ class Parts:
     mounts: MountTable
     audit: AuditLog
     openers: MountOpeners
+    state: StateMeter
     changed: Callable[[CapsuleEvent], None]
     release: ExitStack
 
@@ -98,6 +100,11 @@ def lifecycle_of(parts: Parts) -> KernelLifecycle:
         gate=parts.gate,
         profiles=parts.profiles,
     )
+
+
+def admin_of(parts: Parts) -> AdminApi:
+    """What answers management requests on these parts."""
+    return AdminApi(parts.principals, parts.gate, parts.audit, stored_bytes=parts.state.used_bytes)
 
 
 def changes_of(parts: Parts, principal: Principal) -> WorkspaceChanges:
@@ -182,6 +189,7 @@ def _wire(
     )
     release.callback(mounts.close)
     sources = SourceIndex()
+    state = StateMeter(kv, meter_of=openers.meter)
     services = HostServices(
         kv=kv,
         bus=bus,
@@ -193,7 +201,7 @@ def _wire(
         blocked=pool.blocked,
         capsules=sources,
         files=mounts,
-        state=StateMeter(kv, meter_of=openers.meter),
+        state=state,
         audit=audit,
     )
     engines = EnginePool(
@@ -245,6 +253,7 @@ def _wire(
         mounts=mounts,
         audit=audit,
         openers=openers,
+        state=state,
         changed=changed,
         release=release.pop_all(),
     )

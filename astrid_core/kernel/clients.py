@@ -20,8 +20,7 @@ from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.profile import Profile
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.domain.topic import check_publish_topic, check_subscribe_pattern, is_private
-from astrid_core.kernel.admin.api import AdminApi
-from astrid_core.kernel.assembly import Parts
+from astrid_core.kernel.assembly import Parts, admin_of
 from astrid_core.kernel.request_guard import RequestGuard
 from astrid_core.kernel.tools import Outcome, StartedCall
 from astrid_core.security.clients import may_hear
@@ -48,7 +47,7 @@ class ClientAccess:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.admin = AdminApi(parts.principals, parts.gate, parts.audit)
+        self.admin = admin_of(parts)
         self._lock = threading.Lock()
         self._requests = RequestGuard(parts.principals, parts.gate, parts.audit)
         self._bytes = RateLimiter()

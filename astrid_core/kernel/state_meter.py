@@ -77,6 +77,10 @@ class StateMeter:
         finally:
             account.meter.give_back(reserved)
 
+    def used_bytes(self, principal: Principal) -> int:
+        """What a principal keeps now, in the store and in files together."""
+        return self._account(principal).meter.used_bytes()
+
     def _account(self, principal: Principal) -> _Namespaces:
         found = self._accounts.get(principal)
         if found is None:

@@ -164,6 +164,7 @@ def test_t21_limits(served: Cli) -> None:
         5_242_880,
         8,
     )
+    assert limits["usage"]["storage_bytes"] >= 0
     assert served.status("quota", "set", "-a", "dora", "--timeout", "25h") == 1
     assert served.status("quota", "set", "-a", "dora") == 1
     changes = [("--processes", str(number)) for number in range(1, 5)]

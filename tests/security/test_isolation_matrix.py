@@ -20,7 +20,6 @@ import pytest
 
 from astrid_core import Kernel
 from astrid_core.domain.admin_request import ADMIN_METHODS
-from astrid_core.kernel.admin.api import AdminApi
 from astrid_core.kernel.audit import denials
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
@@ -48,8 +47,7 @@ class World:
     def __init__(self, base: Path, kernel: Kernel, loop: asyncio.AbstractEventLoop) -> None:
         self.base, self.kernel, self.loop = base, kernel, loop
         self.home = base / "home"
-        parts = kernel._parts
-        self.admin = AdminApi(parts.principals, parts.gate, parts.audit)
+        self.admin = kernel.clients.admin
 
     def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.start(work).result(60)

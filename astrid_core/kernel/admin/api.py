@@ -7,6 +7,8 @@ Spec: kernel-and-security 4.2 to 4.4, 16 D-14, D-16, D-18, D-19.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from astrid_core.domain.admin_request import (
     ADMIN_METHODS,
     AdminMethod,
@@ -36,10 +38,19 @@ class AdminApi:
         principals: What is managed.
         gate: Says yes or no.
         audit: Where requests are recorded.
+        stored_bytes: What a principal keeps; None where nobody counts it.
     """
 
-    def __init__(self, principals: Principals, gate: Gate, audit: AuditTrail) -> None:
+    def __init__(
+        self,
+        principals: Principals,
+        gate: Gate,
+        audit: AuditTrail,
+        *,
+        stored_bytes: Callable[[Principal], int] | None = None,
+    ) -> None:
         self._principals = principals
+        self._stored_bytes = stored_bytes
         self._guard = RequestGuard(principals, gate, audit)
 
     def answer(self, caller: Principal, kind: str, payload: bytes) -> bytes:
@@ -97,6 +108,7 @@ class AdminApi:
     def _powers(self, caller: Principal, needed: AdminMethod, target: Principal | None) -> Powers:
         return Powers(
             caller,
+            stored_bytes=self._stored_bytes,
             holds=lambda right: self._principals.authority.decide(caller, right).is_allowed,
             need=lambda right: self._guard.check(caller, needed.name, right, target=target),
         )

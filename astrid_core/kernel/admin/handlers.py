@@ -25,11 +25,13 @@ class Powers(NamedTuple):
 
     Attributes:
         caller: Who asks.
+        stored_bytes: What a principal keeps; None where nobody counts it.
         holds: Whether the caller holds a capability.
         need: Refuses, on record, unless the caller holds a capability.
     """
 
     caller: Principal
+    stored_bytes: Callable[[Principal], int] | None
     holds: Callable[[str], bool]
     need: Callable[[str], object]
 
@@ -123,8 +125,12 @@ def _quota_set(principals: Principals, params: api.QuotaSet, who: Powers) -> Rep
     return Reply("Success", {"principal": principal, "quotas": asdict(quotas)})
 
 
-def _quota_get(principals: Principals, params: api.ForPrincipal, _who: Powers) -> Reply:
-    return Reply("Quotas", asdict(principals.directory.profile(_principal(params)).quotas))
+def _quota_get(principals: Principals, params: api.ForPrincipal, who: Powers) -> Reply:
+    principal = _principal(params)
+    data: dict[str, object] = asdict(principals.directory.profile(principal).quotas)
+    if who.stored_bytes is not None:
+        data["usage"] = {"storage_bytes": who.stored_bytes(principal)}
+    return Reply("Quotas", data)
 
 
 def _group_create(principals: Principals, params: api.GroupCreate, _who: Powers) -> Reply:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from astrid_core.kernel.admin.api import AdminApi
+from astrid_core.security.gate import Gate
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 from tests.support.management import Managed
 
 
@@ -242,6 +247,19 @@ def test_a_deleted_agent_is_nobody_and_its_name_is_not_given_away(managed: Manag
     answer = managed.ask("AgentList", caller="alice")
     assert answer["rule"] == "profile.enabled"
     assert managed.refused("AgentCreate", name="alice") == "principal.exists"
+
+
+def test_what_an_agent_keeps_is_told_where_it_is_counted(managed: Managed) -> None:
+    assert "usage" not in managed.done("QuotaGet", principal="default")
+    counting = AdminApi(
+        managed.principals,
+        Gate(votes=None, decided=managed.denials.append),
+        managed.trail,
+        stored_bytes=len,
+    )
+    request = b'{"method":"QuotaGet","params":{"principal":"default"}}'
+    answer = json.loads(counting.answer(DEFAULT_PRINCIPAL, "raw_json", request))
+    assert answer["data"]["usage"] == {"storage_bytes": len("default")}
 
 
 def test_switching_twice_changes_once(managed: Managed) -> None:
