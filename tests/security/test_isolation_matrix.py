@@ -315,16 +315,21 @@ ABOUT_BOB: dict[str, dict[str, Any]] = {
     "GroupDelete": {"name": "g"},
     "AgentModify": {"add_groups": ["admin"]},
     "QuotaSet": {"quotas": {"max_timeout_secs": 1}},
+    "TokenMint": {"resource": "right://system:status"},
+    "TokenRevoke": {"id": "11111111-2222-4333-8444-555555555555"},
 }
-OPEN = {"AgentList", "GroupList"}
-"""Lists that agents may ask for; they show the asker's own row."""
+OPEN = {"AgentList", "GroupList", "TokenAdd"}
+"""Lists that agents may ask for, which show the asker's own row; and a token that was handed over,
+which only its own principal can keep."""
+OWN = {"QuotaGet": "Quotas", "TokenList": "Tokens"}
+"""What agents may ask about themselves, and the status of the answer."""
 
 
 @pytest.mark.parametrize("method", sorted(set(ADMIN_METHODS) - OPEN))
 @pytest.mark.parametrize("target", ["bob", "alice"])
 def test_no_agent_manages_another_or_raises_itself(world: World, method: str, target: str) -> None:
-    if method == "QuotaGet" and target == "alice":
-        assert world.ask(ALICE, method, principal="alice")["status"] == "Quotas"
+    if method in OWN and target == "alice":
+        assert world.ask(ALICE, method, principal="alice")["status"] == OWN[method]
         return
     params = {"principal": target, "capabilities": ["system:status"], **ABOUT_BOB.get(method, {})}
     before = {path.name: path.read_bytes() for path in (world.home / "etc").rglob("*.toml")}
@@ -336,6 +341,14 @@ def test_no_agent_manages_another_or_raises_itself(world: World, method: str, ta
     assert world.denials(ALICE)[-1] == answer["rule"]
     after = {path.name: path.read_bytes() for path in (world.home / "etc").rglob("*.toml")}
     assert after == before
+
+
+def test_a_token_of_another_is_kept_by_nobody_else(world: World) -> None:
+    params = {"principal": "bob", "resource": "right://system:status"}
+    made = world.ask(DEFAULT_PRINCIPAL, "TokenMint", **params)
+    assert made["status"] == "Success"
+    answer = world.ask(ALICE, "TokenAdd", token=made["data"]["token"])
+    assert (answer["status"], answer["code"]) == ("Error", "token.signature")
 
 
 def test_a_list_of_agents_shows_the_asker(world: World) -> None:
