@@ -43,10 +43,14 @@ _TOPIC: Final = re.compile(
 TOOL_PREFIX: Final = "tool.v1.execute."
 LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 """Says how many events somebody did not receive."""
+APPROVAL_TOPIC: Final = "astrid.v1.approval"
+"""Says that a person has to decide."""
+APPROVAL_ANSWERS: Final = "astrid.v1.approval.response."
+"""Before the id of the request that a front end answers."""
 _ELICITED_PREFIX: Final = "astrid.v1.elicit.response."
 _RESERVED_PREFIXES: Final = (
     ADMIN_PREFIX,
-    "astrid.v1.approval.response.",
+    APPROVAL_ANSWERS,
     _ELICITED_PREFIX,
     "client.v1.",
 )

@@ -21,6 +21,7 @@ from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.admin.api import AdminApi
+from astrid_core.kernel.approval_messages import approval_notices
 from astrid_core.kernel.audit.boots import record_refused_boot
 from astrid_core.kernel.audit.capsule_changes import record_change
 from astrid_core.kernel.audit.denials import DenialRecorder
@@ -180,7 +181,9 @@ def _wire(
     decisions = DecisionLog(plugins.observe, denied=denials.record)
     gate = Gate(votes=plugins.votes, decided=decisions.record)
     profiles = ProfileStore(home.etc / "profiles")
-    principals = make_principals(home, profiles=profiles, kv=kv, audit=audit)
+    principals = make_principals(
+        home, profiles=profiles, kv=kv, audit=audit, announce=approval_notices(bus)
+    )
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
     openers = _mount_openers(home, settings, plugins.registry, profiles, workspace=workspace)

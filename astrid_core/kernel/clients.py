@@ -19,7 +19,13 @@ from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.profile import Profile
 from astrid_core.domain.rate import RateLimiter
-from astrid_core.domain.topic import check_publish_topic, check_subscribe_pattern, is_private
+from astrid_core.domain.topic import (
+    APPROVAL_ANSWERS,
+    check_publish_topic,
+    check_subscribe_pattern,
+    is_private,
+)
+from astrid_core.kernel.approval_messages import take_answer
 from astrid_core.kernel.assembly import Parts, admin_of
 from astrid_core.kernel.request_guard import RequestGuard
 from astrid_core.kernel.tools import Outcome, StartedCall
@@ -155,6 +161,7 @@ class ClientAccess:
         Raises:
             TopicError: It is malformed.
             DeniedError: The gate refused, or the principal's budget is used up.
+            ApprovalError: It answers an approval, and cannot.
             ConfigError: The principal's profile cannot be read.
         """
         check_publish_topic(topic)
@@ -178,6 +185,14 @@ class ClientAccess:
                 f"{principal!r} publishes more than its bytes per second",
                 rule="max_ipc_throughput_bytes",
                 hint=f"raise it in etc/profiles/{principal}.toml, or publish less",
+            )
+        if topic.startswith(APPROVAL_ANSWERS):
+            take_answer(
+                self._parts.principals.approvals,
+                topic,
+                kind=kind,
+                payload=payload,
+                principal=principal,
             )
         self._parts.bus.publish(
             Envelope(

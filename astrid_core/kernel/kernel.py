@@ -19,6 +19,7 @@ from loguru import logger
 
 from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
+from astrid_core.kernel.approvals import Approvals
 from astrid_core.kernel.assembly import Parts, assemble, changes_of, lifecycle_of
 from astrid_core.kernel.boot import OF_THE_KERNEL, BootProblem, load_capsules
 from astrid_core.kernel.build import built
@@ -182,6 +183,11 @@ class Kernel:
     def audit(self) -> AuditTrail:
         """The audit log, for embedding programs that act on behalf of somebody."""
         return self._parts.audit
+
+    @property
+    def approvals(self) -> Approvals:
+        """Questions to people, for programs that ask or show them."""
+        return self._parts.principals.approvals
 
     def publish(self, envelope: Envelope) -> Envelope:
         """Publish an event as the embedding program, which is trusted with what it says.

@@ -71,6 +71,8 @@ def _agent_create(principals: Principals, params: api.AgentCreate, _who: Powers)
 def _agent_delete(principals: Principals, params: api.ForPrincipal, who: Powers) -> Reply:
     principal = _principal(params)
     changed = principals.directory.delete(principal)
+    principals.approvals.forget(principal)
+    principals.allowances.clear(principal)
     revoked = tokens.revoke_all(principals.tokens, principal, caller=who.caller)
     data = {"principal": principal, "changed": changed, "revoked_tokens": revoked}
     return Reply("Success", data)

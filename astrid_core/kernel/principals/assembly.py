@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from astrid_core.domain.approval import Question
+from astrid_core.kernel.allowances import AllowanceStore
+from astrid_core.kernel.approvals import Approvals
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.principals.authority import Authority
 from astrid_core.kernel.principals.directory import PrincipalDirectory
@@ -25,12 +29,26 @@ class Principals(NamedTuple):
     groups: GroupEditor
     identities: IdentityStore
     tokens: TokenStore
+    allowances: AllowanceStore
+    approvals: Approvals
 
 
 def make_principals(
-    home: Home, *, profiles: ProfileStore, kv: KvStore, audit: AuditTrail
+    home: Home,
+    *,
+    profiles: ProfileStore,
+    kv: KvStore,
+    audit: AuditTrail,
+    announce: Callable[[Question], None] = lambda _question: None,
 ) -> Principals:
     """Make the services on the files and the store of a home.
+
+    Args:
+        home: With the profiles, the groups and the key.
+        profiles: Of the home.
+        kv: The kernel's store.
+        audit: Where changes are recorded.
+        announce: Tells front ends that somebody waits for a decision.
 
     Raises:
         ConfigError: The group file cannot be used. Read later, it would refuse everybody.
@@ -47,10 +65,13 @@ def make_principals(
         identities=identities,
         create_home=home.create_principal,
     )
+    allowances = AllowanceStore(kv)
     return Principals(
         authority,
         directory,
         GroupEditor(files, authority=authority),
         identities,
         TokenStore(kv, seed=home.runtime_key(), audit=audit),
+        allowances,
+        Approvals(kv, allowances=allowances, audit=audit, announce=announce),
     )

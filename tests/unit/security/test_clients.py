@@ -34,8 +34,10 @@ def test_only_the_owner_speaks_for_others(
     ("principal", "topic", "allowed"),
     [
         (ALICE, "user.v1.prompt", True),
-        (ALICE, "astrid.v1.approval.response.r1", False),
+        (ALICE, "astrid.v1.approval.response.r1", True),
         (DEFAULT_PRINCIPAL, "astrid.v1.approval.response.r1", True),
+        (ALICE, "astrid.v1.approval", False),
+        (ALICE, "astrid.v1.approval.responses.r1", False),
         (ALICE, "client.v1.connect", False),
         (DEFAULT_PRINCIPAL, "astrid.v1.capsules_loaded", False),
         (DEFAULT_PRINCIPAL, "astrid.v1.response.status", False),
