@@ -11,6 +11,7 @@ from typing import Any
 from astrid_core.cli.context import home_path
 from astrid_core.cli.fast import run_plain
 from astrid_core.cli.output import clean_line, current, describe
+from astrid_core.daemon.client_errors import DaemonError
 from astrid_core.daemon.survey import LOOK_TIMEOUT_S, Survey, survey
 from astrid_hookspecs.exits import EXIT_NOT_RUNNING, EXIT_OK, EXIT_UNHEALTHY
 
@@ -38,7 +39,10 @@ def status() -> int:
     if found.client is None:
         return _show_absence(found)
     with found.client as client:
-        facts: dict[str, Any] = client.request("GetStatus", timeout_s=LOOK_TIMEOUT_S).data
+        try:
+            facts: dict[str, Any] = client.request("GetStatus", timeout_s=LOOK_TIMEOUT_S).data
+        except DaemonError as error:
+            return _show_absence(Survey("silent", found.pid, error=error))
     facts = {"running": True, "state": "running", **facts}
     current().result(facts, text=lambda: status_text(facts))
     return EXIT_OK
