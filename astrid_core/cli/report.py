@@ -22,6 +22,8 @@ def report(error: AstridError, *, output: Output) -> int:
     Returns:
         The exit status that belongs to the error.
     """
+    if error.code == "home.locked" and (home_path() / "run" / "system.ready").exists():
+        error.hint = "it is the daemon: end it with 'astrid stop', and start it again afterwards"
     if output.is_json:
         output.result({"ok": False, "error": error.to_json()})
     else:

@@ -354,6 +354,13 @@ def test_what_is_loaded_and_who_is_connected(running: Place) -> None:
     assert client["pid"] != running.pid()
 
 
+def test_what_needs_the_home_for_itself_says_that_the_daemon_has_it(running: Place) -> None:
+    error = running.json("capsule", "remove", "echo", status=1)["error"]
+    assert error["code"] == "home.locked"
+    assert str(running.pid()) in error["message"]
+    assert "astrid stop" in error["hint"]
+
+
 def test_t33_a_capsule_that_cannot_be_loaded_is_listed_with_the_reason(fresh: Place) -> None:
     prepare(fresh.home, install_tools)
     directory = fresh.home / "home/default/.local/capsules/echo"
