@@ -38,6 +38,7 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "net": "host port verdict",
     "overlay": "change",
     "process": "arguments[] command cwd id_hash signal",
+    "sys": "",
     "uplink": "platform user_id",
 }
 """Actions `<family>.<verb>`: each carries capsule and resource, and those of these that apply.

@@ -80,16 +80,35 @@ def handler_table(packages: Iterable[type[HostPackage]]) -> HandlerTable:
 
 def _maker(package: type[HostPackage], method: str, function: str) -> Callable[[Instance], Handler]:
     result = result_type(package.interface, function)
+    action = action_name(package.interface, function)
 
     def make(instance: Instance) -> Handler:
         bound = getattr(instance.package(package), method)
-        return _guarded(bound, package=package, function=function, result=result)
+
+        def exceeded(error: QuotaExceededError) -> None:
+            instance.services.gate.report_excess(
+                instance.grants, instance.principal, action, rule=error.rule
+            )
+
+        return _guarded(bound, package=package, function=function, result=result, exceeded=exceeded)
 
     return make
 
 
+def action_name(interface: str, function: str) -> str:
+    """How the audit log names a host function: `kv.set`, `fs.write-at`."""
+    family = interface.partition(":")[2].partition("/")[0]
+    verb = function.rpartition(".")[2].removeprefix(f"{family}-")
+    return f"{family}.{verb}"
+
+
 def _guarded(
-    method: Handler, *, package: type[HostPackage], function: str, result: WitType | None
+    method: Handler,
+    *,
+    package: type[HostPackage],
+    function: str,
+    result: WitType | None,
+    exceeded: Callable[[QuotaExceededError], None],
 ) -> Handler:
     def call(*arguments: object) -> object:
         try:
@@ -97,6 +116,8 @@ def _guarded(
         except (WitError, HostTrap):
             raise
         except Exception as error:
+            if isinstance(error, QuotaExceededError):
+                exceeded(error)
             answer = package.foreseen(error)
             if answer is not None:
                 raise answer from error

@@ -49,6 +49,12 @@ class Gate(Protocol):
         """May the capsule receive what matches the pattern?"""
         ...
 
+    def report_excess(
+        self, grants: CapsuleGrants, principal: Principal, action: str, *, rule: str
+    ) -> None:
+        """Put on record that what the capsule did was more than the principal may use."""
+        ...
+
     def check_file(
         self, grants: CapsuleGrants, principal: Principal, access: FileAccess, place: FilePlace
     ) -> CheckedPath:

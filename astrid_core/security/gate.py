@@ -307,6 +307,19 @@ class Gate:
         ]
         return CheckedPath(place, access, " ".join(rules), GATE_KEY)
 
+    def report_excess(
+        self, grants: CapsuleGrants, principal: Principal, action: str, *, rule: str
+    ) -> None:
+        """Report that what a capsule did, which is allowed, is more than the principal may use.
+
+        Args:
+            grants: Of the capsule.
+            principal: Whose limit it is.
+            action: As the audit log names it, `kv.set`.
+            rule: The limit.
+        """
+        self._report(AuthzRequest(principal, action, "", grants.capsule), rule)
+
     def over_quota(
         self,
         principal: Principal,

@@ -9,6 +9,8 @@ import pytest
 
 import astrid_core.security.gate as gate_module
 from astrid_core.domain.audit_fields import action_json
+from astrid_core.host.handlers import action_name, handler_table
+from astrid_core.host.registry import PACKAGES
 
 ACTIONS = sorted(
     set(
@@ -26,3 +28,8 @@ def test_the_actions_are_found() -> None:
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_refusal_can_be_recorded(action: str) -> None:
     assert action_json(action, capsule=None, resource="x", facts={"count": 2, "since": "now"})
+
+
+@pytest.mark.parametrize("function", sorted({action_name(*key) for key in handler_table(PACKAGES)}))
+def test_an_excess_of_a_host_function_can_be_recorded(function: str) -> None:
+    assert action_json(function, capsule="x", resource="", facts={"count": 2, "since": "now"})

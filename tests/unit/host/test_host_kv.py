@@ -143,6 +143,10 @@ def test_write_denied_when_the_storage_limit_is_reached(world: Any, kv: Any) -> 
     assert kv(alice, "kv-set", "l", b"") == ("quota", None)
     assert kv(alice, "kv-cas", "l", None, b"") == ("quota", None)
     assert kv(alice, "kv-set", "k", b"12") == ("ok", None)
+    assert [(one.action, one.rule) for one in world.decisions] == [
+        ("kv.set", "max_storage_bytes"),
+        ("kv.cas", "max_storage_bytes"),
+    ]
 
 
 def test_a_failing_store_is_unknown_and_says_nothing_about_the_host(world: Any, kv: Any) -> None:

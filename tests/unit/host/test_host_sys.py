@@ -115,9 +115,9 @@ def test_97_get_caller_after_an_empty_receive(world: Any, sys: Any, call: Any) -
     caller = Caller(Principal("alice"), Attribution.VERIFIED, "id", "2026-01-01T00:00:00Z")
     alice = world.open(caller=caller, subscribe=("a",))
     subscription = call(alice, "subscribe", "a")[1]
-    world.emit("a", principal="bob", source_id="other")
+    world.emit("a", principal="alice", source_id="other")
     call(alice, IPC_RECV, subscription, 0)
-    assert sys(alice, "get-caller") == ("ok", ("bob", "other", ""))
+    assert sys(alice, "get-caller") == ("ok", ("alice", "other", ""))
     call(alice, IPC_RECV, subscription, 0)
     assert sys(alice, "get-caller") == ("ok", (None, "", ""))
 

@@ -313,3 +313,11 @@ def test_a_call_beyond_a_quota_is_reported_like_every_refusal() -> None:
         "capsule.invoke",
         "max_cpu_secs_per_minute",
     )
+
+
+def test_what_a_capsule_uses_too_much_is_reported_like_every_refusal() -> None:
+    recorder = Recorder()
+    recorder.gate().report_excess(GRANTS, ALICE, "kv.set", rule="max_storage_bytes")
+    (decision,) = recorder.decisions
+    assert (decision.allowed, decision.principal, decision.capsule) == (False, ALICE, NOTES)
+    assert (decision.action, decision.rule) == ("kv.set", "max_storage_bytes")
