@@ -94,7 +94,10 @@ class Requests:
             {
                 **self._facts(),
                 "loaded_capsules": [c.id for c in capsules if c.state == "ready"],
-                "capsules": [_capsule_row(capsule) for capsule in capsules],
+                "capsules": [
+                    {**_capsule_row(one), "restarts": self._kernel.supervisor.restarts(one.id)}
+                    for one in capsules
+                ],
                 "problems": [
                     {
                         "capsule": problem.capsule,

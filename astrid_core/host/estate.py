@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import Final
 
 from astrid_hookspecs.buses import BusSubscription
+
+MAX_QUEUES: Final = 192
+"""What one run loop can have at the most: 128 subscriptions and the topics of 64 handlers."""
 
 
 class Estate:
@@ -22,9 +26,13 @@ class Estate:
         self._is_closed = False
 
     def keep(self, queue: BusSubscription) -> None:
-        """Keep a queue open for a successor; after `close` it is closed instead."""
+        """Keep a queue open for a successor; after `close`, or beyond the bound, it is closed.
+
+        Loads that fail one after the other, each with other topics, leave no more than one could.
+        """
         with self._lock:
-            if not self._is_closed:
+            kept = sum(map(len, self._queues.values()))
+            if not self._is_closed and kept < MAX_QUEUES:
                 self._queues.setdefault(queue.pattern, deque()).append(queue)
                 return
         queue.close()

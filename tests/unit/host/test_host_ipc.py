@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from astrid_core.host.estate import MAX_QUEUES
 from astrid_core.host.instance import CHAIN_S
 from astrid_hookspecs.authz import Verdict, Vote
 from astrid_hookspecs.buses import Attribution
@@ -576,4 +577,13 @@ def test_a_successor_receives_what_its_predecessor_has_not(world: Any, call: Any
     assert message.payload == '"while nobody ran"'
     after.estate.close()
     after.close()
+    assert world.bus.stats()["subscriptions"] == 0
+
+
+def test_loads_that_fail_in_a_row_leave_no_more_than_one_could(world: Any) -> None:
+    estate = world.open(purpose="run", **ACL).estate
+    for number in range(300):
+        estate.keep(world.bus.subscribe(f"a.n{number}"))
+    assert world.bus.stats()["subscriptions"] == MAX_QUEUES
+    estate.close()
     assert world.bus.stats()["subscriptions"] == 0
