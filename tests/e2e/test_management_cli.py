@@ -6,9 +6,6 @@ Transcripts T-17 to T-21 of cli-and-ux 17, as far as they concern these commands
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,9 +15,8 @@ import pytest
 
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
+from tests.support.commands import run_astrid
 from tests.support.daemon import daemon_home, short_directory
-
-ASTRID = str(Path(sys.executable).with_name("astrid"))
 
 
 class Ended(NamedTuple):
@@ -40,16 +36,8 @@ class Cli:
         self.home = home
 
     def __call__(self, *arguments: str, typed: str | None = None) -> Ended:
-        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        done = subprocess.run(
-            [ASTRID, *arguments],
-            env={**kept, "ASTRID_HOME": str(self.home), "NO_COLOR": "1"},
-            input=typed if typed is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environment = {"ASTRID_HOME": str(self.home), "NO_COLOR": "1"}
+        done = run_astrid(*arguments, cwd=Path.cwd(), env=environment, typed=typed or "")
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *arguments: str) -> Any:

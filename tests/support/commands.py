@@ -12,12 +12,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE_S: Final = 60
+_BUSY: Final = threading.Lock()
+"""Held while the process that forks commands has one to wait for."""
 
 
 class _Zygote:
@@ -68,13 +71,18 @@ def kept_environment() -> dict[str, str]:
 
 
 def _spawn(
-    arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str], *, joined: bool
+    arguments: tuple[str, ...],
+    cwd: Path,
+    environment: Mapping[str, str],
+    *,
+    typed: str,
+    joined: bool,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("astrid"), *arguments],
         cwd=cwd,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        input=typed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if joined else subprocess.PIPE,
         text=True,
@@ -84,25 +92,31 @@ def _spawn(
 
 
 def run_astrid(
-    *arguments: str, cwd: Path, env: Mapping[str, str], joined: bool = False
+    *arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "", joined: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own that has nothing to read.
+    """Run a command in a process of its own.
+
+    Commands that run at once, from several threads, are started afresh but for one.
 
     Args:
         arguments: Those of the command.
         cwd: Its directory.
         env: Its environment, besides `kept_environment`; what tells the interpreter how to start
             makes it start afresh.
+        typed: What it can read.
         joined: Both output streams are one, the first.
     """
     environment = {**kept_environment(), **env}
-    if any(name.startswith("PYTHON") for name in environment):
-        return _spawn(arguments, cwd, environment, joined=joined)
+    is_special = any(name.startswith("PYTHON") for name in environment)
+    if is_special or not _BUSY.acquire(blocking=False):
+        return _spawn(arguments, cwd, environment, typed=typed, joined=joined)
     with contextlib.ExitStack() as stack:
-        out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
-        nothing = stack.enter_context(Path(os.devnull).open("rb"))
+        stack.callback(_BUSY.release)
+        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given.write(typed.encode())
+        given.seek(0)
         request = {"arguments": arguments, "cwd": str(cwd), "env": environment}
-        status = _zygote().run(request, (nothing, out, out if joined else err))
+        status = _zygote().run(request, (given, out, out if joined else err))
         texts = []
         for stream in (out, err):
             stream.seek(0)

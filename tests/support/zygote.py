@@ -23,10 +23,17 @@ import sys
 from typing import Any, Final
 
 IMPORTED: Final = (
+    "astrid_core.cli.agent",
     "astrid_core.cli.app",
     "astrid_core.cli.audit",
+    "astrid_core.cli.caps",
     "astrid_core.cli.capsule",
+    "astrid_core.cli.capsule_check",
+    "astrid_core.cli.capsule_install",
+    "astrid_core.cli.capsule_run",
+    "astrid_core.cli.group",
     "astrid_core.cli.overlay",
+    "astrid_core.cli.quota",
     "astrid_core.kernel.kernel",
     "astrid_engine_wasm.engine",
     "astrid_sdk_host.builder",
