@@ -67,6 +67,10 @@ class Answering:
         """Run what may wait for a policy or the disk on a thread that nothing slower uses."""
         return await self._loop.run_in_executor(self._threads, partial(work, *arguments))
 
+    def soon(self, work: Callable[..., None], *arguments: object) -> None:
+        """Have something done that nobody waits for and that never raises."""
+        self._threads.submit(work, *arguments)
+
     def close(self) -> None:
         """Take no more work."""
         self._threads.shutdown(wait=False)

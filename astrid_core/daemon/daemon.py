@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -100,7 +101,11 @@ class Daemon:
         try:
             token = self._files.write_token()
             self._server = SocketServer(
-                listener, token=token, version=self._version, handler=self._router.handle
+                listener,
+                token=token,
+                version=self._version,
+                handler=self._router.handle,
+                left=partial(self._answering.soon, self._kernel.clients.end_session),
             )
         except BaseException:
             listener.close()

@@ -45,6 +45,7 @@ class SocketServer:
         token: What clients must know, 32 bytes.
         version: Told to clients.
         handler: Acts on the frames of authenticated clients.
+        left: Told of a principal whose last connection has ended.
         uid_of: Who is at the other end.
     """
 
@@ -55,12 +56,14 @@ class SocketServer:
         token: bytes,
         version: str,
         handler: Handler,
+        left: Callable[[Principal], None] = lambda _principal: None,
         uid_of: Callable[[socket.socket], int | None] = peer_uid,
     ) -> None:
         self.token = token
         self.version = version
         self._listener = listener
         self._handler = handler
+        self._left = left
         self._uid_of = uid_of
         self._loop = asyncio.get_running_loop()
         self._half_open: dict[Connection, float] = {}
@@ -124,7 +127,10 @@ class SocketServer:
     def closed(self, connection: Connection) -> None:
         """As `Host.closed`."""
         self._half_open.pop(connection, None)
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.discard(connection)
+            if not self.connected()[connection.principal]:
+                self._left(connection.principal)
 
     def holding(self, connection: Connection) -> None:
         """As `Host.holding`. Who holds most gives way to the others."""

@@ -37,6 +37,7 @@ from astrid_hookspecs.errors import (
     ConfigError,
     DeniedError,
     QuotaExceededError,
+    StoreError,
 )
 from astrid_hookspecs.values import Principal
 
@@ -95,6 +96,17 @@ class ClientAccess:
             AuditError: It could not be recorded; it must not be acted on.
         """
         self._requests.admit(principal, method, METHODS[method])
+
+    def end_session(self, principal: Principal) -> None:
+        """Forget what a principal was given for as long as one of its clients is there.
+
+        Spec: kernel-and-security 12.2, vector 177.
+        """
+        self._parts.principals.tokens.forget_session(principal)
+        try:
+            self._parts.principals.allowances.clear(principal, session_only=True)
+        except StoreError as error:
+            logger.error("the session of {} has ended, but not in the store: {}", principal, error)
 
     def check_right(self, principal: Principal, method: str, right: str) -> None:
         """Refuse a request that was authorised, and needs another right for what it is about.
