@@ -149,6 +149,12 @@ class TokenRevoke(Params, frozen=True, kw_only=True):
     reason: Description = ""
 
 
+class AllowanceRemove(ForPrincipal, frozen=True, kw_only=True):
+    """An allowance of a principal by its id, which is that of the approval it came from."""
+
+    id: UUID
+
+
 class TokenAdd(Params, frozen=True, kw_only=True):
     """A token that the caller was handed."""
 
@@ -221,6 +227,31 @@ ADMIN_METHODS: Final[Mapping[str, AdminMethod]] = {
         own_right="self:token:list",
         changes=False,
         per_minute=None,
+        is_ours=True,
+    ),
+    "ApprovalList": AdminMethod(
+        "approval.list",
+        "approval:list",
+        ForPrincipal,
+        own_right="self:approval:list",
+        changes=False,
+        per_minute=None,
+        is_ours=True,
+    ),
+    "AllowanceList": AdminMethod(
+        "allowance.list",
+        "allowance:list",
+        ForPrincipal,
+        own_right="self:allowance:list",
+        changes=False,
+        per_minute=None,
+        is_ours=True,
+    ),
+    "AllowanceRemove": AdminMethod(
+        "allowance.remove",
+        "allowance:remove",
+        AllowanceRemove,
+        own_right="self:allowance:remove",
         is_ours=True,
     ),
 }

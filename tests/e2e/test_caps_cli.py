@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from astrid_core import Kernel
+from astrid_hookspecs.values import CapsuleId, Principal
 from tests.support.commands import run_astrid
 
 ASTRID = str(Path(sys.executable).with_name("astrid"))
@@ -59,3 +63,24 @@ def test_a_token_is_made_narrowed_offline_and_kept(home: Path) -> None:
     assert (found["allowed"], found["rule"]) == (True, f"token:{kept['id']}")
     astrid(home, "token", "revoke", kept["id"], "--yes")
     astrid(home, "explain", "alice", "GetStatus", status=1)
+
+
+def test_an_allowance_is_shown_and_taken_back(home: Path) -> None:
+    agreed = asyncio.run(_agree(home))
+    (row,) = json.loads(astrid(home, "allowance", "list", "--of", "alice", "--json"))
+    assert (row["id"], row["covers"]["resource"]) == (agreed, "git push")
+    assert "exact_request: shell run git push" in astrid(home, "allowance", "list", "--of", "alice")
+    removed = astrid(home, "allowance", "remove", agreed, "--of", "alice", "--yes", "--json")
+    assert json.loads(removed)["changed"] is True
+    astrid(home, "allowance", "remove", agreed, "--of", "alice", "--yes")
+    assert json.loads(astrid(home, "allowance", "list", "--of", "alice", "--json")) == []
+
+
+async def _agree(home: Path) -> str:
+    alice, shell = Principal("alice"), CapsuleId("shell")
+    async with Kernel.open(home=home) as kernel:
+        ask = functools.partial(kernel.approvals.request, alice, shell, "run", resource="git push")
+        question = (await asyncio.to_thread(ask)).question
+        decide = functools.partial(kernel.approvals.answer, by=alice)
+        await asyncio.to_thread(decide, question.id, "approve_always")
+        return str(question.id)

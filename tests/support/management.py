@@ -42,6 +42,9 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "TokenAdd": {"token": "astrid-token-1.x"},
     "TokenRevoke": {"id": "11111111-2222-4333-8444-555555555555"},
     "TokenList": OF_BOB,
+    "ApprovalList": OF_BOB,
+    "AllowanceList": OF_BOB,
+    "AllowanceRemove": {**OF_BOB, "id": "11111111-2222-4333-8444-555555555555"},
 }
 """A request of each method, about an agent `bob` and a group `team`."""
 

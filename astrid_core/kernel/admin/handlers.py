@@ -14,7 +14,7 @@ from astrid_core.domain import admin_request as api
 from astrid_core.domain.capability import BUILTIN_GROUPS
 from astrid_core.domain.kernel_request import Reply
 from astrid_core.domain.profile import Profile, Quotas
-from astrid_core.kernel.admin import tokens
+from astrid_core.kernel.admin import approvals, tokens
 from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.principals.errors import PrincipalError
 from astrid_hookspecs.values import Principal, is_principal
@@ -212,6 +212,18 @@ def _token_list(principals: Principals, params: api.ForPrincipal, _who: Powers) 
     return tokens.listed(principals.tokens, _principal(params))
 
 
+def _approval_list(principals: Principals, params: api.ForPrincipal, _who: Powers) -> Reply:
+    return approvals.questions(principals.approvals, _principal(params))
+
+
+def _allowance_list(principals: Principals, params: api.ForPrincipal, _who: Powers) -> Reply:
+    return approvals.allowances(principals.allowances, _principal(params))
+
+
+def _allowance_remove(principals: Principals, params: api.AllowanceRemove, _who: Powers) -> Reply:
+    return approvals.remove(principals.allowances, _principal(params), params.id)
+
+
 def _capabilities(params: api.CapsRevoke) -> Reply:
     return Reply(
         "Success", {"principal": params.principal, "capabilities": list(params.capabilities)}
@@ -262,6 +274,9 @@ _HANDLERS: Final[Mapping[str, Handler]] = {
     "CapsRevoke": _caps_revoke,
     "CapsUngrant": _caps_ungrant,
     "CapsUnrevoke": _caps_unrevoke,
+    "AllowanceList": _allowance_list,
+    "AllowanceRemove": _allowance_remove,
+    "ApprovalList": _approval_list,
     "TokenAdd": _token_add,
     "TokenList": _token_list,
     "TokenMint": _token_mint,
