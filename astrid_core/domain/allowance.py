@@ -39,7 +39,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         expires_at: From when on it covers nothing; None for no end.
         max_uses: How often it may be used in all; None for any number.
         uses_remaining: How often it may still be used; None exactly when `max_uses` is.
-        session_only: Whether it ends with the kernel's process.
+        session_only: Whether it ends with the last client of its principal, or with the process.
         workspace_root: The only workspace it is for; None for any.
     """
 

@@ -102,7 +102,7 @@ class TokenStore:
             permissions: What it allows; at least one.
             by: Who has it made, for the record.
             life_s: Seconds until it ends; None for no end.
-            scope: `session` for one that ends with this process.
+            scope: `session` for one that ends with the last client of its principal or the process.
             single_use: Whether the first use is the last.
             approval: The approval it comes from.
 
