@@ -275,14 +275,13 @@ def test_who_reads_no_answers_is_not_read_and_the_others_are(
             "params": {"name": "echo", "arguments": {"text": "y" * 50_000}},
         }
         sent = 0
-        with contextlib.suppress(TimeoutError):
+        # It is not read any more, or sent away when too many answers are waiting for it.
+        with contextlib.suppress(TimeoutError, BrokenPipeError, ConnectionResetError):
             for _ in range(400):  # 20 MB there and as much back
                 slow.send("astrid.v1.request.x", request)
                 sent += 1
         assert sent < 400
         assert honest.call("echo", {"text": "x"})["data"]["content"] == "x"
-        row = max(honest.ask("GetStatus")["data"]["clients"], key=lambda row: row["connected_secs"])
-        assert row["events_lost"] == 0
 
 
 def test_so_many_connections_and_no_more(daemon: Daemon, honest: Client) -> None:
