@@ -70,7 +70,7 @@ class Kernel:
         self._lifecycle = lifecycle_of(parts)
         self._loop = asyncio.get_running_loop()
         self._outcomes: LoopInbox[Outcome] = LoopInbox(self._loop)
-        self._live = LiveCapsules(parts, workspace=workspace)
+        self._live = LiveCapsules(parts, workspace=workspace, loaded=self._forget_problem)
         self.supervisor = Supervisor(
             parts.capsules,
             bus=parts.bus,
@@ -344,6 +344,9 @@ class Kernel:
         self.problems += [BootProblem("audit", error) for error in parts.audit.problems]
         self.problems += [BootProblem("identity", error) for error in unlinked]
         self.problems += load_capsules(found.capsules, table=parts.capsules, bus=parts.bus)
+
+    def _forget_problem(self, capsule: CapsuleId) -> None:
+        self.problems = [problem for problem in self.problems if problem.capsule != capsule]
 
     @asynccontextmanager
     async def _supervised(self) -> AsyncIterator[None]:

@@ -36,10 +36,14 @@ class LiveCapsules:
     Args:
         parts: Of the kernel.
         workspace: Whose capsules count as well; None for none.
+        loaded: Told of every capsule that was loaded, from any thread.
     """
 
-    def __init__(self, parts: Parts, *, workspace: Path | None) -> None:
+    def __init__(
+        self, parts: Parts, *, workspace: Path | None, loaded: Callable[[CapsuleId], object]
+    ) -> None:
         self._parts = parts
+        self._loaded = loaded
         self._workspace = workspace
         self._turn = asyncio.Lock()
 
@@ -157,4 +161,6 @@ class LiveCapsules:
 
     def _load(self, name: CapsuleId) -> Loaded:
         installed = load_installed(self._parts.home, name, workspace=self._workspace)
-        return self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
+        fresh = self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
+        self._loaded(name)
+        return fresh

@@ -372,6 +372,27 @@ def test_a_boot_survives_an_engine_with_a_defect(run: Run, tmp_path: Path) -> No
     run(work, plugins={"sibling": engine})
 
 
+def test_a_problem_of_the_boot_is_over_when_a_restart_succeeds(run: Run, tmp_path: Path) -> None:
+    engine = SiblingEngine()
+
+    async def set_up(world: World) -> None:
+        await install(world.kernel, sibling_capsule(tmp_path / "s"))
+
+    run(set_up, plugins={"sibling": engine})
+    engine.start_error = CapsuleError("no memory")
+
+    async def work(world: World) -> None:
+        assert [problem.capsule for problem in world.kernel.problems] == ["sibling"]
+        assert world.capsule().state == "failed"
+        engine.start_error = None
+        await world.passes(10)
+        await world.passes(2)
+        assert world.capsule().state == "ready"
+        assert world.kernel.problems == []
+
+    run(work, plugins={"sibling": engine})
+
+
 def test_run_loops_of_a_boot_become_ready_side_by_side(run: Run, tmp_path: Path) -> None:
     names = ("a", "b", "c")
 

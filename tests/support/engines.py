@@ -32,6 +32,7 @@ class SiblingEngine:
         stopped: How often a capsule of it was unloaded.
         is_well: What it says about its health.
         load_error: Raised by every load.
+        start_error: Raised by every start.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class SiblingEngine:
         self.stopped = 0
         self.is_well = True
         self.load_error: Exception | None = None
+        self.start_error: Exception | None = None
 
     @hookimpl
     def astrid_register_engines(self) -> Iterable[EngineRecord]:
@@ -66,7 +68,8 @@ class SiblingEngine:
         pass
 
     def start(self, _call: Call) -> None:
-        pass
+        if self.start_error is not None:
+            raise self.start_error
 
     def is_run_loop(self) -> bool:
         return False
