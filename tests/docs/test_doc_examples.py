@@ -37,8 +37,9 @@ def test_the_examples_of_a_page_work(graduate: Reader, page: str, at_least: int)
     assert graduate.follow(DOCS / page) >= at_least
 
 
-def test_the_examples_about_principals_need_no_capsule(newcomer: Reader) -> None:
-    assert newcomer.follow(DOCS / "principals.md") == 3
+def test_the_examples_about_principals_need_no_capsule(tmp_path: Path) -> None:
+    """In a home of their own: other pages give `bob` a profile."""
+    assert Reader(tmp_path / "home").follow(DOCS / "principals.md") == 3
 
 
 @pytest.mark.parametrize("page", pages(), ids=page_id)
