@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from astrid_core.builtin.host_vfs import open_host_directory
 from astrid_core.builtin.host_vfs.beneath import Beneath, KernelWalk, Opener, StepWalk, best_beneath
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.vfs import OpenMode, VfsDirectory, VfsFile
-from tests.support.path_attack import all_below, attacked
+from tests.support.path_attack import all_below, attacked, turns
 
 SECRET = b"SECRET " * 8
 MARK = "only-outside"
@@ -206,15 +205,11 @@ def race(
         Escaped: The attack has won.
     """
     work, _ = GROUPS[group]
-    start = time.monotonic()
     rounds = 0
     with contextlib.closing(root), attacked(yard.inside, yard.outside):
-        while (spent_s := time.monotonic() - start) < seconds or (
-            spent_s < WEAK_S and not is_enough()
-        ):
+        for rounds in turns(seconds, is_enough):  # noqa: B007 - the last one is the answer
             work(yard, root)
             yard.need_untouched()
-            rounds += 1
     return rounds
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+PATIENCE_S = 60
 _ROOT = Path(__file__).parents[2]
 
 
@@ -27,6 +30,16 @@ def attacked(inside: Path, outside: Path) -> Iterator[None]:
             assert child.poll() is None, "the attacker gave up"
         finally:
             child.kill()
+
+
+def turns(seconds: float, is_enough: Callable[[], object]) -> Iterator[int]:
+    """Turns of a race: for some time, and on a busy machine until it has shown enough."""
+    start = time.monotonic()
+    for turn in itertools.count(1):
+        spent_s = time.monotonic() - start
+        if spent_s >= seconds and (is_enough() or spent_s >= seconds + PATIENCE_S):
+            return
+        yield turn
 
 
 def all_below(outside: Path) -> list[tuple[str, bytes | None]]:
