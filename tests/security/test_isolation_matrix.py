@@ -315,13 +315,20 @@ ABOUT_BOB: dict[str, dict[str, Any]] = {
     "GroupDelete": {"name": "g"},
     "AgentModify": {"add_groups": ["admin"]},
     "QuotaSet": {"quotas": {"max_timeout_secs": 1}},
+    "AllowanceRemove": {"id": "11111111-2222-4333-8444-555555555555"},
     "TokenMint": {"resource": "right://system:status"},
     "TokenRevoke": {"id": "11111111-2222-4333-8444-555555555555"},
 }
 OPEN = {"AgentList", "GroupList", "TokenAdd"}
 """Lists that agents may ask for, which show the asker's own row; and a token that was handed over,
 which only its own principal can keep."""
-OWN = {"QuotaGet": "Quotas", "TokenList": "Tokens"}
+OWN = {
+    "AllowanceList": "Allowances",
+    "AllowanceRemove": "Success",
+    "ApprovalList": "Approvals",
+    "QuotaGet": "Quotas",
+    "TokenList": "Tokens",
+}
 """What agents may ask about themselves, and the status of the answer."""
 
 
@@ -329,7 +336,8 @@ OWN = {"QuotaGet": "Quotas", "TokenList": "Tokens"}
 @pytest.mark.parametrize("target", ["bob", "alice"])
 def test_no_agent_manages_another_or_raises_itself(world: World, method: str, target: str) -> None:
     if method in OWN and target == "alice":
-        assert world.ask(ALICE, method, principal="alice")["status"] == OWN[method]
+        about = {"principal": "alice", **ABOUT_BOB.get(method, {})}
+        assert world.ask(ALICE, method, **about)["status"] == OWN[method]
         return
     params = {"principal": target, "capabilities": ["system:status"], **ABOUT_BOB.get(method, {})}
     before = {path.name: path.read_bytes() for path in (world.home / "etc").rglob("*.toml")}
