@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-import astrid_core.security.gate as gate_module
+import astrid_core.security
 from astrid_core.domain.audit_fields import action_json
 from astrid_core.host.handlers import action_name, handler_table
 from astrid_core.host.registry import PACKAGES
 
 ACTIONS = sorted(
-    set(
-        re.findall(
-            r"""AuthzRequest\(\s*\w+,\s*f?"([^"]+)""", Path(gate_module.__file__).read_text()
-        )
-    )
+    {
+        action
+        for module in Path(*astrid_core.security.__path__).glob("*.py")
+        for action in re.findall(r"""AuthzRequest\(\s*\w+,\s*f?"([^"]+)""", module.read_text())
+    }
 )
 
 

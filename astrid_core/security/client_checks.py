@@ -1,0 +1,114 @@
+"""Checks of what clients of the socket and the management API ask for."""
+
+from __future__ import annotations
+
+from astrid_core.domain.capability import Decision, Outcome
+from astrid_core.security.clients import OPEN_RIGHTS, may_publish, may_speak_for
+from astrid_core.security.decider import Decider, Grant
+from astrid_hookspecs.authz import AuthzRequest
+from astrid_hookspecs.values import Principal
+
+
+def rule_of(decision: Decision, right: str) -> str:
+    """The name of what allowed a request: the grant, the group, or that everybody may."""
+    if decision.outcome is Outcome.GRANTED:
+        return f"grants:{decision.pattern}"
+    if decision.outcome is Outcome.TOKEN:
+        return f"token:{decision.pattern}"
+    if decision.outcome is Outcome.GROUP:
+        return f"group:{decision.group}:{decision.pattern}"
+    return f"open:{right}"
+
+
+class ClientChecks(Decider):
+    """Decides about requests of clients."""
+
+    def check_client_principal(self, principal: Principal, named: Principal) -> Grant:
+        """May a connection send a frame that names this principal?
+
+        Raises:
+            CapabilityDeniedError: It names another one, and the connection's may not do that.
+            PolicyDeniedError: A policy refused.
+
+        Spec: kernel-and-security 16 D-12.
+        """
+        request = AuthzRequest(principal, "client.speak-for", f"principal:{named}")
+        if not may_speak_for(principal, named):
+            raise self._refuse(
+                request,
+                rule="connection.principal",
+                message=f"a connection of {principal!r} cannot act for {named!r}",
+                hint="leave the principal out, or connect for the other one",
+            )
+        return self._ask_policies(request, rule="connection.principal")
+
+    def check_client_request(
+        self,
+        principal: Principal,
+        method: str,
+        *,
+        right: str,
+        decision: Decision,
+        target: Principal | None = None,
+    ) -> Grant:
+        """May a principal make this kernel or management request?
+
+        Args:
+            principal: For whom the client or capsule acts.
+            method: Of the request.
+            right: The management capability it needs.
+            decision: Whether its profile and groups give it that capability.
+            target: The principal that the request is about, for policies.
+
+        Raises:
+            CapabilityDeniedError: The principal is disabled, the right is revoked, or missing.
+            PolicyDeniedError: A policy refused.
+
+        Spec: kernel-and-security 4.2, 5.6.
+        """
+        context = {"right": right} if target is None else {"right": right, "target": target}
+        request = AuthzRequest(principal, "kernel.request", method, None, context)
+        self._check_enabled(request, enabled=decision.outcome is not Outcome.DISABLED)
+        if decision.outcome is Outcome.REVOKED:
+            raise self._refuse(
+                request,
+                rule=f"revokes:{decision.pattern}",
+                message=f"principal {principal!r} may not use {method}: {right!r} is revoked",
+                hint=f"take {decision.pattern!r} out of revokes in etc/profiles/{principal}.toml",
+            )
+        if not decision.is_allowed and right not in OPEN_RIGHTS:
+            raise self._refuse(
+                request,
+                rule=right,
+                message=f"principal {principal!r} may not use {method}: it lacks {right!r}",
+                hint=f"an administrator can give it: astrid caps grant {principal} {right}",
+            )
+        return self._ask_policies(request, rule=rule_of(decision, right))
+
+    def check_client_publish(self, principal: Principal, topic: str, *, enabled: bool) -> Grant:
+        """May a client publish on the topic?
+
+        Raises:
+            CapabilityDeniedError: The principal is disabled, or the topic is the kernel's or the
+                owner's.
+            PolicyDeniedError: A policy refused.
+        """
+        request = AuthzRequest(principal, "bus.publish", topic)
+        self._check_enabled(request, enabled=enabled)
+        if not may_publish(principal, topic):
+            raise self._refuse(
+                request,
+                rule="reserved-topic",
+                message=f"a client of {principal!r} may not publish on {topic!r}",
+                hint="the kernel keeps this topic for itself or for the owner",
+            )
+        return self._ask_policies(request, rule="client-topic")
+
+    def check_client_subscribe(self, principal: Principal, pattern: str) -> Grant:
+        """May a client receive what matches the pattern and concerns its principal?
+
+        Raises:
+            PolicyDeniedError: A policy refused.
+        """
+        request = AuthzRequest(principal, "bus.subscribe", pattern)
+        return self._ask_policies(request, rule="client-topic")
