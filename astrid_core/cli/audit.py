@@ -63,9 +63,12 @@ def verify(
     from astrid_core.kernel.audit.export import verify_export  # noqa: PLC0415 - loads crypto
     from astrid_core.kernel.audit.reader import verify_log  # noqa: PLC0415 - the same
 
-    trusted = [_public_key(text) for text in keys or ()] or [_log_key().public]
+    trusted = [_public_key(text) for text in keys or ()]
+    own = None if trusted else _log_key()
+    if own is not None:
+        trusted = [own.public]
     if file is None:
-        verdicts = verify_log(_places(open_home().audit), keys=trusted)
+        verdicts = verify_log(_places(open_home().audit), keys=trusted, own=own)
     else:
         verdicts = verify_export(file, keys=trusted)
     _report(verdicts)

@@ -246,7 +246,7 @@ async def prove(stage: Stage) -> Sequence[str]:
         AuditPlaces(stage.home / "var" / "audit"),
         LogKey(Home.open(stage.home).runtime_key()),
     )
-    verdicts = await asyncio.to_thread(verify_log, places, keys=[key.public])
+    verdicts = await asyncio.to_thread(verify_log, places, keys=[key.public], own=key)
     _expect(all(item.condition.is_sound for item in verdicts), "the audit log does not verify")
     denied = await asyncio.to_thread(latest, places, Query(outcome="denied"), limit=20)
     _expect(len(denied) > len(ESCAPES), "refusals are missing from the audit log")

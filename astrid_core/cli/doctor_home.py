@@ -180,8 +180,8 @@ def _audit_log(home: Path) -> Finding:
     from astrid_core.kernel.audit.places import AuditPlaces  # noqa: PLC0415 - the same
     from astrid_core.kernel.audit.reader import verify_log  # noqa: PLC0415 - the same
 
-    key = LogKey(Home.open(home).runtime_key()).public
-    verdicts = verify_log(AuditPlaces(directory), keys=[key])
+    key = LogKey(Home.open(home).runtime_key())
+    verdicts = verify_log(AuditPlaces(directory), keys=[key.public], own=key)
     broken = [str(verdict.chain) for verdict in verdicts if not verdict.condition.is_sound]
     if broken:
         return Finding(

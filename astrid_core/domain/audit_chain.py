@@ -53,8 +53,9 @@ class ChainVerdict:
         entries: Verified entries.
         pruned: Entries before those, for which receipts account.
         head: The last verified entry; None without any.
-        good_bytes: Length of the last segment up to its last commit.
+        good_bytes: Length of the last segment up to the last entry that counts, and its commit.
         torn_bytes: Length of its torn tail.
+        unsigned: How many of the entries are sealed and not signed yet.
     """
 
     chain: ChainId
@@ -65,6 +66,7 @@ class ChainVerdict:
     head: Head | None
     good_bytes: int
     torn_bytes: int
+    unsigned: int = 0
 
 
 class ChainCheck:
@@ -77,6 +79,8 @@ class ChainCheck:
         from_start: Whether the first segment handed over is the first there is.
         every_signature: Check each commit. Otherwise the last one of each segment: the links make
             it cover every entry, only damage to other commits goes unseen.
+        sealed: How far a seal says that the chain goes, which the caller has checked; None where
+            only signatures are believed.
     """
 
     def __init__(
@@ -87,7 +91,9 @@ class ChainCheck:
         head: Head | None,
         from_start: bool = True,
         every_signature: bool = True,
+        sealed: Tip | None = None,
     ) -> None:
+        self._sealed = sealed
         self._chain = chain
         self._keys = tuple(keys)
         self._head = head
@@ -102,7 +108,7 @@ class ChainCheck:
         self._entries = 0
         self._receipts: dict[int, str] = {}
         self._watched: str | None = None
-        self._tail = (0, 0)
+        self._tail = (0, 0, 0)
 
     def add(self, segment: Segment, *, is_last: bool) -> None:
         """Verify the next segment.
@@ -123,6 +129,7 @@ class ChainCheck:
             is_last=is_last,
             every_signature=self._every,
             watch=0 if self._head is None else self._head.seq,
+            sealed=self._sealed,
         )
         report = read_segment(segment, expected)
         self._take(report)
@@ -133,7 +140,7 @@ class ChainCheck:
         if report.damage is not None:
             self._find(*report.damage, segment.first)
         self._knows_tip = report.damage is None and self._tip is not None
-        self._tail = (report.good_bytes, report.torn_bytes)
+        self._tail = (report.good_bytes, report.torn_bytes, report.unsigned)
 
     def add_unreadable(self, first: int) -> None:
         """Take note of a segment that is no file this log can have written.
@@ -145,7 +152,7 @@ class ChainCheck:
         self._contents.append(first)
         self._find(Condition.TAMPERED, "segment-unreadable", first, first)
         self._knows_tip = False
-        self._tail = (0, 0)
+        self._tail = (0, 0, 0)
 
     def verdict(self) -> ChainVerdict:
         """What all of it amounts to; once, after the last segment."""
@@ -159,7 +166,7 @@ class ChainCheck:
         elif not self._findings:
             self._check_start()
             self._check_head()
-        good, torn = self._tail
+        good, torn, unsigned = self._tail
         calm = Condition.TORN if torn else Condition.INTACT
         return ChainVerdict(
             chain=self._chain,
@@ -170,6 +177,7 @@ class ChainCheck:
             head=self._as_head(),
             good_bytes=good,
             torn_bytes=torn,
+            unsigned=unsigned,
         )
 
     def _take(self, report: SegmentReport) -> None:

@@ -1,4 +1,4 @@
-"""Verification of one segment: every line, in order, up to its last commit.
+"""Verification of one segment: every line, in order, up to its last commit, or to a seal behind it.
 
 Trusted with the first half of a verdict: which entry fails which check, and whether what follows
 the last commit is what a crash leaves. Spec: kernel-and-security 8.4.
@@ -85,8 +85,9 @@ class SegmentReport:
         watched: Hash of the entry that was to be watched for.
         receipts: Hash by number of the last entries that receipts account for.
         resumed: What the first entry says happened before it, where it does not continue.
-        good_bytes: Length up to the last commit.
+        good_bytes: Length up to the last entry that counts, and its commit if it has one.
         torn_bytes: Length of a torn tail.
+        unsigned: How many of the entries are sealed and not signed yet.
     """
 
     damage: Damage | None = None
@@ -98,6 +99,7 @@ class SegmentReport:
     resumed: Condition | None = None
     good_bytes: int = 0
     torn_bytes: int = 0
+    unsigned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Expectation:
         is_last: Only the tail of the last segment can be torn.
         every_signature: Check each commit and not only the last.
         watch: Number of the entry whose hash is wanted.
+        sealed: How far a seal, checked by the caller, says that the chain goes: entries up to there
+            count without a commit.
     """
 
     chain: ChainId
@@ -119,6 +123,7 @@ class Expectation:
     is_last: bool
     every_signature: bool = True
     watch: int = 0
+    sealed: Tip | None = None
 
 
 class _DamagedError(Exception):
@@ -262,14 +267,22 @@ class _Reader:
         self.report.resumed = known.get(facts.reason, Condition.TAMPERED)
 
     def _check_tail(self, pending: list[bytes], tail: bytes) -> None:
-        """What follows the last commit has to be the beginning of a batch."""
+        """What follows the last commit has to be sealed, or else the beginning of a batch."""
         if not self._expected.is_last:
             raise self._damaged("segment-incomplete")
         tip, is_first = self._tip, self._is_first
-        self._follow(pending, key=self._expected.keys[0])
+        entries = self._follow(pending, key=self._expected.keys[0])
         if not _is_beginning(tail):
             raise self._damaged("tail-malformed")
         self._tip, self._is_first = tip, is_first
+        sealed = self._expected.sealed
+        known = [Tip(entry.seq, bytes.fromhex(entry.hash)) for entry in entries]
+        if sealed is not None and sealed in known:
+            count = known.index(sealed) + 1
+            self._count(entries[:count], sealed)
+            self._tip, self._is_first = sealed, False
+            self.report.unsigned = count
+            self.report.good_bytes += sum(len(line) + 1 for line in pending[:count])
         self.report.torn_bytes = len(self._segment.data) - self.report.good_bytes
 
     def _damaged(self, rule: str) -> _DamagedError:

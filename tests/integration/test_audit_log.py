@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -221,6 +222,7 @@ def chain_writer(places: AuditPlaces) -> ChainWriter:
         head=None,
         now=lambda: "2026-03-01T10:00:00.000Z",
         written=lambda _entries: None,
+        unsigned=threading.Event(),
     )
 
 

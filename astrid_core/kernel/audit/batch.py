@@ -1,11 +1,10 @@
-"""Entries that are written together, behind one signature."""
+"""Entries that are written together, behind one seal."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from astrid_core.domain.audit_commit import LogKey, commit_line
 from astrid_core.domain.audit_entry import Link, entry_line, seal_entry
 from astrid_core.domain.audit_segment import Tip
 from astrid_hookspecs.audit import AuditEntry
@@ -19,7 +18,7 @@ class Ticket:
 
     Attributes:
         entry: What to record.
-        seq: Its number once it is signed and written, 0 before.
+        seq: Its number once it is written and sealed, 0 before.
         problem: Why it was not; an error of its own, because its caller raises it.
     """
 
@@ -37,17 +36,16 @@ class Ticket:
 
 
 def seal_batch(
-    tickets: Sequence[Ticket], tip: Tip, *, key: LogKey, chain: bytes
+    tickets: Sequence[Ticket], tip: Tip, *, public: bytes
 ) -> tuple[list[Ticket], list[bytes], Tip]:
-    """Chain entries to an end and sign the new one.
+    """Chain entries to an end.
 
     What may not be recorded is left out, and its ticket says why.
 
     Args:
         tickets: In order.
         tip: Where the chain ends.
-        key: Signs.
-        chain: `ChainId.to_bytes`.
+        public: The public key that will sign them.
 
     Returns:
         The tickets that were sealed, the lines to write, and where the chain ends with them.
@@ -59,13 +57,11 @@ def seal_batch(
         link = Link(tip.seq + 1, tip.digest)
         entry_id = random[_ID_BYTES * index : _ID_BYTES * (index + 1)]
         try:
-            stored = seal_entry(ticket.entry, link=link, entry_id=entry_id, key=key.public)
+            stored = seal_entry(ticket.entry, link=link, entry_id=entry_id, key=public)
         except AuditError as error:
             ticket.problem = error
             continue
         sealed.append(ticket)
         lines.append(entry_line(stored))
         tip = Tip(stored.seq, bytes.fromhex(stored.hash))
-    if sealed:
-        lines.append(commit_line(key, chain, seq=tip.seq, count=len(sealed), digest=tip.digest))
     return sealed, lines, tip

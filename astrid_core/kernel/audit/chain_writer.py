@@ -1,8 +1,9 @@
-"""Writes one chain: batches of entries, each signed and written before anybody is told.
+"""Writes one chain: batches of entries, each written and sealed before anybody is told.
 
-Trusted with the promise of `append`: when it returns, the entry is in the file behind a signature.
-Threads that append at the same time share a batch: who gets the lock writes for all that wait.
-Spec: kernel-and-security 8.3, D-54, D-55.
+Trusted with the promise of `append`: when it returns, the entry is in the file and the seal says
+so. Threads that append at the same time share a batch: who gets the lock writes for all that wait.
+Signatures follow, one for all entries since the one before: nothing is made durable, called
+finished or begun anew without. Spec: kernel-and-security 8.3, D-54, D-55.
 """
 
 from __future__ import annotations
@@ -11,39 +12,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import Final
 
 from astrid_core.domain.audit_chain import ChainVerdict
-from astrid_core.domain.audit_commit import Head, LogKey
+from astrid_core.domain.audit_commit import Head, LogKey, commit_line
 from astrid_core.domain.audit_entry import GENESIS, ChainId
-from astrid_core.domain.audit_segment import PRUNED, RESUMED, Tip
+from astrid_core.domain.audit_segment import Tip
 from astrid_core.kernel.audit.batch import Ticket, seal_batch
+from astrid_core.kernel.audit.continuing import Owed, Position, continue_chain
 from astrid_core.kernel.audit.inspect import verify_end
-from astrid_core.kernel.audit.places import AuditPlaces, NotSegmentError
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.receipt import receipt_for
 from astrid_core.kernel.audit.segment_file import SegmentFile
+from astrid_core.kernel.audit.tail_seal import TailSeal
 from astrid_core.kernel.durable import fsync_directory
-from astrid_hookspecs.audit import AuditEntry, AuditValue, Severity
+from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.values import Principal
 
-REPAIRED: Final = "audit.repaired"
 _HINT: Final = (
     "free disk space or repair the disk; nothing that has to be recorded happens until then"
 )
-
-
-class _Position(NamedTuple):
-    """The end of what is written, and the file it is in (None: the next entry begins one)."""
-
-    file: SegmentFile | None
-    tip: Tip
-
-
-class _FirstLine(msgspec.Struct):
-    seq: int
-    previous_hash: str
 
 
 class ChainWriter:
@@ -52,11 +41,12 @@ class ChainWriter:
     Args:
         places: Where chains lie.
         chain: Which one.
-        key: Signs.
+        key: Seals and signs.
         segment_bytes: When a segment is full.
         head: What the checkpoint says about the chain.
         now: Time stamp for the log's own entries.
         written: Told of each batch after it is written, in order, with the lock held.
+        unsigned: Set when there is something for `sign` to do.
     """
 
     def __init__(
@@ -69,6 +59,7 @@ class ChainWriter:
         head: Head | None,
         now: Callable[[], str],
         written: Callable[[list[AuditEntry]], None],
+        unsigned: threading.Event,
     ) -> None:
         self._places = places
         self._chain = chain
@@ -79,18 +70,20 @@ class ChainWriter:
         self._head = head
         self._now = now
         self._written = written
+        self._unsigned = unsigned
         self._queue: deque[Ticket] = deque()
         self._lock = threading.Lock()
         self._sync_lock = threading.Lock()
-        self._position: _Position | None = None
+        self._position: Position | None = None
+        self._seal: TailSeal | None = None
         self._owed: list[AuditEntry] = []
         self._lost: Exception | None = None
         self._is_closed = False
-        self._durable = Tip(0, GENESIS)
+        self._durable = self._signed = Tip(0, GENESIS)
         self.last_used = 0.0
 
     def append(self, entry: AuditEntry) -> int:
-        """Record an entry; returns its number when it is signed and written.
+        """Record an entry; returns its number when it is written and sealed.
 
         Raises:
             AuditError: It was not recorded.
@@ -105,12 +98,25 @@ class ChainWriter:
             raise ticket.problem
         return ticket.seq
 
+    def sign(self) -> None:
+        """Sign what is written.
+
+        Raises:
+            AuditError: The signature could not be written; the entries are, and sealed.
+        """
+        with self._lock:
+            try:
+                self._sign()
+            except OSError as error:
+                raise self._failure("cannot be signed", error) from error
+
     def sync(self, seq: int) -> None:
         """Return when the entry of this number, which was appended, survives a power failure.
 
         Raises:
             AuditError: It may not.
         """
+        self.sign()
         with self._sync_lock:
             if self._durable.seq < seq:
                 self._sync()
@@ -123,7 +129,7 @@ class ChainWriter:
         Raises:
             AuditError: It cannot be read.
         """
-        return verify_end(self._places, self._chain, keys=[self._key.public], head=self.head())
+        return verify_end(self._places, self._chain, key=self._key, head=self.head())
 
     def head(self) -> Head | None:
         """How much of the chain is durable; before the first write what the checkpoint said."""
@@ -137,11 +143,12 @@ class ChainWriter:
         Raises:
             AuditError: It may not be.
         """
+        self.sign()
         with self._sync_lock:
             self._sync()
 
     def park(self) -> None:
-        """Give the file descriptor back; the next append looks at the file again and opens it.
+        """Give the descriptors back; the next append looks at the file again and opens it.
 
         Raises:
             AuditError: What was written may not be durable.
@@ -152,6 +159,9 @@ class ChainWriter:
             except OSError as error:
                 raise self._failure("may not be durable", error) from error
             self._position = None
+            if self._seal is not None:
+                self._seal.close()
+                self._seal = None
 
     def close(self) -> None:
         """Make everything durable and refuse what comes later.
@@ -188,7 +198,7 @@ class ChainWriter:
     # Below: called with the lock held.
 
     def _write_queue(self) -> None:
-        """Write everything that waits, in one batch with one signature."""
+        """Write everything that waits, in one batch behind one seal."""
         batch: list[Ticket] = []
         try:
             while self._queue:
@@ -209,20 +219,55 @@ class ChainWriter:
     def _write(self, tickets: list[Ticket]) -> None:
         position = self._opened()
         batch = [*map(Ticket, self._owed), *tickets]
-        sealed, lines, tip = seal_batch(batch, position.tip, key=self._key, chain=self._chain_bytes)
+        sealed, lines, tip = seal_batch(batch, position.tip, public=self._key.public)
         if not sealed:
             return
         file = position.file or self._new_file(position.tip.seq + 1)
-        file.append(b"".join(lines))
-        self._position = _Position(file, tip)
+        self._append(file, b"".join(lines), tip)
+        first = position.tip.seq + 1
+        self._position = Position(file, tip, position.unsigned + len(sealed))
         self._owed = []
-        for seq, ticket in enumerate(sealed, start=position.tip.seq + 1):
+        for seq, ticket in enumerate(sealed, start=first):
             ticket.seq = seq
+        if not self._unsigned.is_set():
+            self._unsigned.set()
         self._written([ticket.entry for ticket in sealed])
         if file.size >= self._segment_bytes:
             self._release()
 
-    def _opened(self) -> _Position:
+    def _append(self, file: SegmentFile, data: bytes, tip: Tip) -> None:
+        """Write a batch and seal it, or leave nothing of it.
+
+        Raises:
+            OSError: It does not count.
+        """
+        seal = self._seal
+        if seal is None:
+            seal = self._seal = TailSeal(self._places, self._chain, key=self._key)
+        file.append(data)
+        try:
+            seal.write(tip)
+        except OSError:
+            file.retract(len(data))
+            raise
+
+    def _sign(self) -> None:
+        position = self._position
+        if position is None or position.file is None or not position.unsigned:
+            return
+        tip = position.tip
+        line = commit_line(
+            self._key,
+            self._chain_bytes,
+            seq=tip.seq,
+            count=position.unsigned,
+            digest=tip.digest,
+        )
+        position.file.append(line)
+        position.unsigned = 0
+        self._signed = tip
+
+    def _opened(self) -> Position:
         if self._is_closed:
             raise AuditError("the audit log is closed")
         if self._lost is not None:
@@ -236,49 +281,23 @@ class ChainWriter:
 
     def _settle(self, verdict: ChainVerdict) -> None:
         """Find the end; what the next batch has to say about it is owed."""
-        firsts = self._places.segments(self._chain)
-        if not verdict.condition.is_sound:
-            self._position = _Position(None, self._beyond(verdict, firsts))
-            facts: dict[str, AuditValue] = {"reason": str(verdict.condition)}
-            self._owed = [self._entry(RESUMED, facts, severity="high")]
-            return
-        tip = _tip(verdict.head)
-        file = None
-        if verdict.good_bytes:
-            path = self._places.segment(self._chain, firsts[-1])
-            file = SegmentFile(path, size=verdict.good_bytes)
-        elif firsts:  # nothing in it counts
-            self._places.segment(self._chain, firsts[-1]).unlink()
-        self._position = _Position(file, tip)
-        if verdict.torn_bytes:
-            self._owed = [self._entry(REPAIRED, {"bytes": verdict.torn_bytes})]
+        self._position, owed = continue_chain(self._places, self._chain, verdict, known=self.head())
+        self._owed = [] if owed is None else [self._entry(owed)]
+        self._sign()
 
-    def _beyond(self, verdict: ChainVerdict, firsts: list[int]) -> Tip:
-        """Where to go on after damage, which stays as it is: behind every number it may contain."""
-        tip = max(_tip(verdict.head), _tip(self.head()))
-        if firsts:
-            try:
-                lines = self._places.read(self._chain, firsts[-1]).data.count(b"\n")
-            except NotSegmentError:
-                lines = 0
-            tip = Tip(max(tip.seq, firsts[-1] + lines), tip.digest)
-        return tip
-
-    def _entry(
-        self, action: str, facts: dict[str, AuditValue], *, severity: Severity = "normal"
-    ) -> AuditEntry:
+    def _entry(self, owed: Owed) -> AuditEntry:
         """An entry of the log's own."""
         principal = self._chain.principal
         return AuditEntry(
             timestamp=self._now(),
             principal=None if principal is None else Principal(principal),
             capsule=None,
-            action=action,
+            action=owed.action,
             resource="",
             outcome="allowed",
             rule="audit",
-            detail=facts,
-            severity=severity,
+            detail=owed.facts,
+            severity=owed.severity,
             session=self._chain.session,
         )
 
@@ -296,8 +315,9 @@ class ChainWriter:
         position = self._position
         if position is None or position.file is None:
             return
+        self._sign()
         with self._sync_lock:
-            self._position = _Position(None, position.tip)  # whatever happens, it is used no more
+            self._position = Position(None, position.tip)  # whatever happens, it is used no more
             try:
                 position.file.close()
             except OSError as error:
@@ -309,31 +329,14 @@ class ChainWriter:
         tip = self._opened().tip
         if len(firsts) == 1:
             self._release()
-        oldest = firsts[0]
-        path = self._places.segment(self._chain, oldest)
-        last = tip if len(firsts) == 1 else self._last_of(firsts)
-        facts: dict[str, AuditValue] = {
-            "first": oldest,
-            "last": last.seq,
-            "hash": last.digest.hex(),
-            "entries": last.seq - oldest + 1,
-            "bytes": self._places.size_bytes(self._chain, oldest),
-            "reason": reason,
-        }
-        self._write([Ticket(self._entry(PRUNED, facts))])
+        receipt = receipt_for(self._places, self._chain, firsts, tip=tip, reason=reason)
+        self._write([Ticket(self._entry(receipt))])
+        self._sign()
         with self._sync_lock:
             self._sync()
+        path = self._places.segment(self._chain, firsts[0])
         path.unlink()
         fsync_directory(path.parent)
-
-    def _last_of(self, firsts: list[int]) -> Tip:
-        """The last entry of the first segment, as the entry after it says."""
-        try:
-            data = self._places.read(self._chain, firsts[1]).data
-            after = msgspec.json.decode(data.partition(b"\n")[0], type=_FirstLine)
-            return Tip(after.seq - 1, bytes.fromhex(after.previous_hash))
-        except (ValueError, NotSegmentError):  # damaged, and reported already
-            return Tip(firsts[1] - 1, GENESIS)
 
     # Below: called with the sync lock held.
 
@@ -343,18 +346,15 @@ class ChainWriter:
             raise self._failure("lost what it could not make durable", self._lost)
         if position is None or position.file is None:
             return
+        signed = self._signed
         try:
             position.file.sync()
         except OSError as error:
             if position.file.is_lost:
                 self._lost = error
             raise self._failure("may not be durable", error) from error
-        self._durable = position.tip
+        self._durable = signed
 
     def _failure(self, problem: str, error: BaseException | None) -> AuditError:
         reason = getattr(error, "strerror", None) or error
         return AuditError(f"the audit log of {self._chain} {problem}: {reason}", hint=_HINT)
-
-
-def _tip(head: Head | None) -> Tip:
-    return Tip(0, GENESIS) if head is None else Tip(head.seq, bytes.fromhex(head.hash))

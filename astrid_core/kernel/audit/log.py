@@ -1,7 +1,8 @@
 """The audit log of a home: every chain, its checkpoint, its bounds, and the copies for sinks.
 
-Trusted with failing closed: `append` returns when the entry is signed and written, or raises. One
-thread makes what was written durable, signs checkpoints and prunes; it decides about no entry.
+Trusted with failing closed: `append` returns when the entry is written and sealed, or raises. One
+thread signs what was written, makes it durable, signs checkpoints and prunes; it decides about no
+entry.
 Spec: kernel-and-security 8, 16 D-03, D-56.
 """
 
@@ -27,9 +28,11 @@ from astrid_core.kernel.audit.sinks import SinkFeeder
 from astrid_hookspecs.audit import AuditEntry, AuditSink
 from astrid_hookspecs.errors import AuditError, ChainBrokenError
 
+SIGN_S: Final = 0.02
+"""How long an entry may wait for the signature that it shares with those that come after it."""
 FLUSH_S: Final = 0.5
 CHECKPOINT_S: Final = 5.0
-MAX_OPEN_CHAINS: Final = 256
+MAX_OPEN_CHAINS: Final = 128
 MAX_PRUNED: Final = 1000
 """Segments that one round removes at most."""
 MAX_LOOKED_AT: Final = 64
@@ -78,6 +81,7 @@ class AuditLog:
             self._feeder.close()
             raise self.problems[0]
         self._ended = threading.Event()
+        self._unsigned = threading.Event()
         self._begin(checkpoint.problem)
         self._thread = threading.Thread(target=self._maintain, name="audit", daemon=True)
         self._thread.start()
@@ -102,6 +106,7 @@ class AuditLog:
         for work in self._rounds:
             self._guarded(work)
         self._ended.set()
+        self._unsigned.set()
         self._thread.join()
         for writer in self._writers.values():
             self._guarded(writer.close)
@@ -147,6 +152,7 @@ class AuditLog:
                     head=self._heads.get(chain),
                     now=lambda: format_timestamp(time.time_ns()),
                     written=self._feeder.put,
+                    unsigned=self._unsigned,
                 )
                 self._writers = {**self._writers, chain: writer}  # readers see a whole dict
             return writer
@@ -160,7 +166,7 @@ class AuditLog:
         for chain in [*chains[:MAX_LOOKED_AT], *missing]:
             head = self._heads.get(chain)
             try:
-                verdict = verify_end(self._places, chain, keys=[self._key.public], head=head)
+                verdict = verify_end(self._places, chain, key=self._key, head=head)
             except AuditError as error:
                 found.append(error)
                 continue
@@ -180,7 +186,7 @@ class AuditLog:
     def _maintain(self) -> None:
         next_checkpoint = time.monotonic() + CHECKPOINT_S
         self._guarded(self._prune)
-        while not self._ended.wait(FLUSH_S):
+        while self._sign_until(time.monotonic() + FLUSH_S):
             for work in self._rounds:
                 self._guarded(work)
             self._guarded(self._flush)
@@ -189,6 +195,17 @@ class AuditLog:
                 self._guarded(self._prune)
                 self._guarded(self._park)
                 next_checkpoint = time.monotonic() + CHECKPOINT_S
+
+    def _sign_until(self, moment: float) -> bool:
+        """Sign what is written until then; False when the log is closing."""
+        while (rest := moment - time.monotonic()) > 0:
+            if self._unsigned.wait(rest) and not self._ended.wait(SIGN_S):
+                self._unsigned.clear()
+                for writer in self._writers.values():
+                    self._guarded(writer.sign)
+            if self._ended.is_set():
+                return False
+        return True
 
     @staticmethod
     def _guarded(work: Callable[[], None]) -> None:

@@ -64,6 +64,10 @@ class AuditPlaces:
         """The file whose first entry has this number."""
         return self.directory(chain) / f"{first:020d}.jsonl"
 
+    def seal(self, chain: ChainId) -> Path:
+        """The seal of the last entry of a chain."""
+        return self.directory(chain) / "tail.seal"
+
     def chains(self) -> Iterator[ChainId]:
         """Every chain that has a directory, sorted."""
         for principal in _directories(self.root):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from astrid_core.domain.audit_chain import ChainVerdict
-from astrid_core.domain.audit_commit import COMMIT_PREFIX
+from astrid_core.domain.audit_commit import COMMIT_PREFIX, LogKey
 from astrid_core.domain.audit_entry import ChainId
 from astrid_core.kernel.audit.checkpoint import read_checkpoint
 from astrid_core.kernel.audit.inspect import verify_chain
@@ -99,12 +99,15 @@ def latest(places: AuditPlaces, query: Query, *, limit: int) -> list[Row]:
     return sorted(found, key=lambda row: str(row["timestamp"]))[-limit:] if limit else []
 
 
-def verify_log(places: AuditPlaces, *, keys: Sequence[bytes]) -> list[ChainVerdict]:
+def verify_log(
+    places: AuditPlaces, *, keys: Sequence[bytes], own: LogKey | None = None
+) -> list[ChainVerdict]:
     """Verify every entry of every chain, and that the checkpoint is believable.
 
     Args:
         places: Where it lies.
         keys: Public keys that may have signed; the first is the one in use.
+        own: The home's key, for what is sealed and not signed yet; see `verify_chain`.
 
     Returns:
         One verdict per chain, and one more when the checkpoint is not what it was.
@@ -115,7 +118,8 @@ def verify_log(places: AuditPlaces, *, keys: Sequence[bytes]) -> list[ChainVerdi
     checkpoint = read_checkpoint(places, public=keys[0])
     chains = list(dict.fromkeys([*places.chains(), *checkpoint.heads]))
     verdicts = [
-        verify_chain(places, chain, keys=keys, head=checkpoint.heads.get(chain)) for chain in chains
+        verify_chain(places, chain, keys=keys, head=checkpoint.heads.get(chain), own=own)
+        for chain in chains
     ]
     return verdicts if checkpoint.problem is None else [checkpoint.problem, *verdicts]
 

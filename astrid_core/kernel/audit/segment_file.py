@@ -65,6 +65,16 @@ class SegmentFile:
         self.size += len(data)
         self._is_clean = True
 
+    def retract(self, size_bytes: int) -> None:
+        """Take back the last bytes that were appended; what is not cut off now is cut off later.
+
+        Raises:
+            OSError: They are still there; the next append cuts them off, or fails.
+        """
+        self.size -= size_bytes
+        self._is_clean = False
+        self._clean()
+
     def sync(self) -> None:
         """Make everything that was appended before the call durable.
 
