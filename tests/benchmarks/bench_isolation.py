@@ -9,17 +9,34 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+import wasmtime
+
 from astrid_core import Kernel
-from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import AstridError
-from astrid_hookspecs.values import Principal
-from tests.benchmarks.kernel_side import TEXT, install_echo, open_kernel, scratch
+from tests.benchmarks.kernel_side import GUESTS, TEXT, install_echo, open_kernel, scratch
 from tests.benchmarks.measure import Row, at_most, micro, percentile
-from tests.support.capsules import install_example
+from tests.support.capsules import install, install_example, write_capsule
 
 OUTSTANDING = 8
 FLOODER, NEIGHBOUR = "alice", "bob"
 Flood = Callable[[Kernel], Awaitable[object]]
+
+
+FLOOD_MANIFEST = """
+[package]
+name = "flood"
+version = "1.0.0"
+[[component]]
+file = "guest.wasm"
+[publish]
+"bench.v1.flood" = { wit = "opaque" }
+[subscribe]
+"tool.v1.execute.flood" = { wit = "opaque", handler = "tool_execute_flood" }
+"""
+
+
+def _flood() -> bytes:
+    return bytes(wasmtime.wat2wasm((GUESTS / "flood.wat").read_text()))
 
 
 async def _calls(kernel: Kernel) -> None:
@@ -31,22 +48,13 @@ async def _runaway(kernel: Kernel) -> None:
 
 
 async def _events(kernel: Kernel) -> None:
-    for _ in range(20):
-        kernel.publish(
-            Envelope(
-                "bench.v1.flood",
-                b"{}",
-                principal=Principal(FLOODER),
-                attribution=Attribution.VERIFIED,
-            )
-        )
-    await asyncio.sleep(0)
+    await kernel.call_tool("flood", {}, principal=FLOODER)
 
 
 FLOODS: dict[str, tuple[Flood, int]] = {
     f"{OUTSTANDING} calls outstanding at all times": (_calls, OUTSTANDING),
     "as many endless guests as processors": (_runaway, os.cpu_count() or 1),
-    "events without end": (_events, 1),
+    "a guest that publishes without end": (_events, 1),
 }
 
 
@@ -87,6 +95,7 @@ async def measure(*, rounds: int, times: int) -> list[Row]:
             )
             await install_echo(kernel, directory, "echo")
             await install_example(kernel, "spinner")
+            await install(kernel, write_capsule(directory / "flood", _flood(), FLOOD_MANIFEST))
             await _neighbour(kernel, 200)
             for name, (flood, count) in FLOODS.items():
                 quiet, busy = [], []
