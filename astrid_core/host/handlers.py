@@ -90,7 +90,17 @@ def _maker(package: type[HostPackage], method: str, function: str) -> Callable[[
                 instance.grants, instance.principal, action, rule=error.rule
             )
 
-        return _guarded(bound, package=package, function=function, result=result, exceeded=exceeded)
+        guarded = _guarded(
+            bound, package=package, function=function, result=result, exceeded=exceeded
+        )
+        turns = instance.services.turns
+
+        def call(*arguments: object) -> object:
+            if turns.is_contended:
+                turns.give_way(instance.principal)
+            return guarded(*arguments)
+
+        return call
 
     return make
 

@@ -116,6 +116,28 @@ class LogSink(Protocol):
         ...
 
 
+class Turns(Protocol):
+    """Lets who has little under way go before who has much."""
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether there is anybody to give way to; cheap, asked at every host call."""
+        ...
+
+    def give_way(self, principal: Principal) -> None:
+        """Wait for a moment if somebody else should go first."""
+        ...
+
+
+class NoTurns:
+    """Nobody gives way."""
+
+    is_contended = False
+
+    def give_way(self, principal: Principal) -> None:
+        """Go on."""
+
+
 class CapsuleDirectory(Protocol):
     """Knows which capsule speaks under a source id."""
 
@@ -175,6 +197,7 @@ class HostServices:
         secrets: For secret-typed configuration; None while there is no secret store.
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
+        turns: Who goes first where principals compete for the interpreter.
     """
 
     kv: KvStore
@@ -191,3 +214,4 @@ class HostServices:
     secrets: SecretLookup | None = field(default=None, repr=False)
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)
+    turns: Turns = field(default_factory=NoTurns)

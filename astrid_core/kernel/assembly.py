@@ -46,6 +46,7 @@ from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.schema_catalog import SchemaCatalog
 from astrid_core.kernel.state_meter import StateMeter
 from astrid_core.kernel.tools import ToolCalls
+from astrid_core.kernel.turns import Turns
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
 from astrid_core.pluginhost.host import PluginHost
@@ -186,6 +187,7 @@ def _wire(
     )
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
+    turns = Turns(blocked=pool.blocked)
     openers = _mount_openers(home, settings, plugins.registry, profiles, workspace=workspace)
     mounts = MountTable(
         openers.by_scheme(), shared=frozenset(settings.mounts), capacity=environment_limit()
@@ -206,6 +208,7 @@ def _wire(
         files=mounts,
         state=state,
         audit=audit,
+        turns=turns,
     )
     engines = EnginePool(
         choose=lambda kind: plugins.registry.choose_engine(kind, settings.engines.for_entry(kind)),
@@ -233,7 +236,7 @@ def _wire(
         changed=changed,
     )
     release.callback(capsules.close)
-    dispatcher = Dispatcher(bus, pool=pool, directory=capsules)
+    dispatcher = Dispatcher(bus, pool=pool, directory=capsules, turns=turns)
     capsules.attach(dispatcher)
     release.callback(dispatcher.stop)
     tools = ToolCalls(bus, dispatcher=dispatcher, capsules=capsules)

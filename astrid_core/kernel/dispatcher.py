@@ -33,6 +33,7 @@ from astrid_core.kernel.chain import (
 )
 from astrid_core.kernel.describe import DESCRIBE_ACTION, describe_reply
 from astrid_core.kernel.mailboxes import Bounds, Mailboxes, MailboxKey
+from astrid_core.kernel.turns import Turns
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_hookspecs.buses import Bus, Envelope
 from astrid_hookspecs.cancel import CancelToken
@@ -79,6 +80,7 @@ class Dispatcher:
         pool: Runs the chains; the caller closes it.
         directory: Finds the capsules.
         bounds: How much may wait.
+        turns: Whose events are handled before whose.
         clock: Monotonic seconds.
         wall_ns: Nanoseconds since 1970, for time stamps.
     """
@@ -90,6 +92,7 @@ class Dispatcher:
         pool: WorkerPool,
         directory: CapsuleDirectory,
         bounds: Bounds | None = None,
+        turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -99,7 +102,7 @@ class Dispatcher:
         self._clock = clock
         self._wall_ns = wall_ns
         self._mailboxes: Mailboxes[_Delivery] = Mailboxes(
-            pool, handle=self._handle, bounds=bounds, clock=clock
+            pool, handle=self._handle, bounds=bounds, turns=turns, clock=clock
         )
         self._lock = threading.Lock()
         self._bindings: TopicTrie[Member] = TopicTrie(Matcher.ACL, sort_key=lambda member: member)

@@ -19,6 +19,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from loguru import logger
 
 from astrid_core.domain.failure_text import failure_text
+from astrid_core.kernel.turns import Turns
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_hookspecs.engines import MIB
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -96,6 +97,7 @@ class Mailboxes(Generic[T]):
         pool: Runs the queues, fairly between them.
         handle: Called on a worker thread for each item; an exception is logged and goes no further.
         bounds: How much may wait.
+        turns: Whose item is handled before whose.
         clock: Monotonic seconds.
     """
 
@@ -105,11 +107,13 @@ class Mailboxes(Generic[T]):
         *,
         handle: Callable[[T], None],
         bounds: Bounds | None = None,
+        turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._handle = handle
         self._bounds = bounds or Bounds()
+        self._turns = turns or Turns(blocked=pool.blocked, monotonic=clock)
         self._clock = clock
         self._lock = threading.Lock()
         self._boxes: dict[MailboxKey, _Mailbox[T]] = {}
@@ -150,6 +154,8 @@ class Mailboxes(Generic[T]):
             self._is_stopped = True
             dropped = [item for box in self._boxes.values() for item, _ in box.items]
             for box in self._boxes.values():
+                for _ in box.items:
+                    self._turns.leave(box.key.principal)
                 box.items.clear()
                 box.bytes = 0
             self._held.clear()
@@ -172,6 +178,7 @@ class Mailboxes(Generic[T]):
 
     def handle_next(self, box: _Mailbox[T]) -> bool:
         """Handle the oldest item of a queue. For the worker pool."""
+        self._turns.give_way(box.key.principal)
         with self._lock:
             entry = box.items.popleft() if box.items else None  # there is none only after `stop`
             if entry is not None:
@@ -194,6 +201,7 @@ class Mailboxes(Generic[T]):
             logger.error(
                 "handling an event of capsule {} failed: {}", box.key.capsule, failure_text(error)
             )
+        self._turns.leave(box.key.principal)
         with self._lock:
             self._running -= 1
             if self._running == 0:
@@ -229,6 +237,7 @@ class Mailboxes(Generic[T]):
                 )
             return None
         box.is_refusing = False
+        self._turns.join(key.principal)
         box.items.append((item, size_bytes))
         self._account_locked(box, size_bytes)
         return box
@@ -243,6 +252,7 @@ class Mailboxes(Generic[T]):
             is_empty = not box.items
             if not is_empty:
                 self._account_locked(box, -box.items.popleft()[1])
+                self._turns.leave(box.key.principal)
             self._give_place_locked(box)
             return is_empty
 

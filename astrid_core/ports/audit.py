@@ -12,7 +12,7 @@ class AuditTrail(Protocol):
     """Records what happens. Safe from any thread."""
 
     def append(self, entry: AuditEntry, *, durable: bool = False) -> None:
-        """Record an entry; returns when it is signed and written.
+        """Record an entry; returns when it is written and sealed.
 
         Args:
             entry: What is about to happen, or was refused, or failed.

@@ -64,7 +64,7 @@ def run(*, quick: bool = False) -> list[Row]:
             log.close()
     return [
         information(
-            "audit entry, signed and written before it returns", micro(durable.ours), unit="us"
+            "audit entry, written and sealed before it returns", micro(durable.ours), unit="us"
         ),
         information("audit entry, durable before it returns", micro(durable.theirs), unit="us"),
         information(

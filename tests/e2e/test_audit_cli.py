@@ -21,17 +21,20 @@ ASTRID = str(Path(sys.executable).with_name("astrid"))
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home in whose log two principals acted and one was refused something."""
+    """A home in whose log two principals acted and one was refused something; signed one by one."""
     project = tmp_path / "project"
     project.mkdir()
     parts = assemble(tmp_path / "home", workspace=project)
     try:
         for number in range(3):
-            parts.audit.append(entry(number))
+            parts.audit.append(entry(number), durable=True)
         parts.audit.append(
-            entry(4, principal=Principal("bob"), timestamp="2026-04-01T00:00:00.000Z")
+            entry(4, principal=Principal("bob"), timestamp="2026-04-01T00:00:00.000Z"),
+            durable=True,
         )
-        parts.audit.append(entry(5, outcome="denied", rule="fs_write", resource="home://\x1b[31m"))
+        parts.audit.append(
+            entry(5, outcome="denied", rule="fs_write", resource="home://\x1b[31m"), durable=True
+        )
     finally:
         parts.release.close()
     return tmp_path / "home"

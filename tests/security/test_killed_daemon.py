@@ -107,10 +107,10 @@ def check_state(daemon: Daemon, kept: dict[str, set[str]]) -> None:
 
 
 def check_log(daemon: Daemon, kept: dict[str, set[str]]) -> None:
-    public = LogKey((daemon.home / "keys/runtime.key").read_bytes()).public
+    key = LogKey((daemon.home / "keys/runtime.key").read_bytes())
     log = AuditPlaces(daemon.home / "var/audit")
-    verdicts = verify_log(log, keys=[public])
-    assert {verdict.condition for verdict in verdicts} <= {"intact", "torn"}
+    verdicts = verify_log(log, keys=[key.public], own=key)
+    assert {verdict.condition for verdict in verdicts} <= {"intact", "torn-tail"}
     recorded = {
         (row["principal"], row["action"]["args_hash"])
         for row in daemon.records(action="capsule_tool_call")
