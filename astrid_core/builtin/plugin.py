@@ -6,6 +6,7 @@ from pathlib import Path
 
 from astrid_hookspecs import hookimpl
 from astrid_hookspecs.buses import Bus, BusRecord
+from astrid_hookspecs.sandboxes import ProcessSandbox, ProcessSandboxRecord
 from astrid_hookspecs.stores import KvStore, KvStoreRecord
 from astrid_hookspecs.vfs import VfsBackendRecord, VfsDirectory
 
@@ -26,6 +27,20 @@ def _open_host_root(root: str) -> VfsDirectory:
     from astrid_core.builtin.host_vfs import open_host_url  # noqa: PLC0415 - on first need
 
     return open_host_url(root)
+
+
+def _make_bubblewrap() -> ProcessSandbox:
+    from astrid_core.builtin.sandbox.bubblewrap import (  # noqa: PLC0415 - on first need
+        Bubblewrap,
+    )
+
+    return Bubblewrap()
+
+
+def _make_landlock() -> ProcessSandbox:
+    from astrid_core.builtin.sandbox.landlock import Landlock  # noqa: PLC0415 - on first need
+
+    return Landlock()
 
 
 @hookimpl
@@ -50,4 +65,13 @@ def astrid_register_vfs_backends() -> list[VfsBackendRecord]:
             capabilities=frozenset({"hard-link", "symlink", "modes", "atomic-replace"}),
             factory=_open_host_root,
         )
+    ]
+
+
+@hookimpl
+def astrid_register_process_sandboxes() -> list[ProcessSandboxRecord]:
+    """Declare `bubblewrap`, and `landlock` for where it is missing."""
+    return [
+        ProcessSandboxRecord(name="bubblewrap", priority=50, factory=_make_bubblewrap),
+        ProcessSandboxRecord(name="landlock", priority=60, factory=_make_landlock),
     ]

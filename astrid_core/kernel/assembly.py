@@ -43,6 +43,7 @@ from astrid_core.kernel.mounts.openers import MountOpeners
 from astrid_core.kernel.mounts.table import MountTable, environment_limit
 from astrid_core.kernel.principals.assembly import Principals, make_principals
 from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.kernel.sandboxes import Sandboxes
 from astrid_core.kernel.schema_catalog import SchemaCatalog
 from astrid_core.kernel.state_meter import StateMeter
 from astrid_core.kernel.tools import ToolCalls
@@ -56,6 +57,7 @@ from astrid_hookspecs.audit import AuditSink, AuditSinkRecord
 from astrid_hookspecs.buses import Bus, BusRecord
 from astrid_hookspecs.errors import AuditError, PluginError
 from astrid_hookspecs.events import CapsuleEvent
+from astrid_hookspecs.sandboxes import ProcessSandboxRecord
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 from astrid_hookspecs.vfs import VfsOverlayRecord
@@ -193,6 +195,7 @@ def _wire(
         openers.by_scheme(), shared=frozenset(settings.mounts), capacity=environment_limit()
     )
     release.callback(mounts.close)
+    sandboxes = Sandboxes(plugins.registry.records(ProcessSandboxRecord), hidden=(home.path,))
     sources = SourceIndex()
     state = StateMeter(kv, meter_of=openers.meter)
     services = HostServices(
@@ -215,6 +218,7 @@ def _wire(
         cache_dir=home.path / "cache",
         seal_key=home.seal_key(),
         abi=load_abi(),
+        sandbox=sandboxes.choose,
     )
     release.callback(engines.close)
 

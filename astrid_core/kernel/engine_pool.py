@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from astrid_hookspecs.engines import Engine, EngineEnvironment, EngineRecord
+from astrid_hookspecs.sandboxes import ProcessSandbox, no_sandbox
 
 EntryKind = Literal["component", "mcp_server"]
 
@@ -21,6 +22,7 @@ class EnginePool:
         cache_dir: Parent of the engines' private directories, mode 0700.
         seal_key: 32 bytes, secret to the home.
         abi: Accepted signatures.
+        sandbox: As `EngineEnvironment.sandbox`.
     """
 
     def __init__(
@@ -30,11 +32,13 @@ class EnginePool:
         cache_dir: Path,
         seal_key: bytes,
         abi: Mapping[str, tuple[str, ...]],
+        sandbox: Callable[[], ProcessSandbox] = no_sandbox,
     ) -> None:
         self._choose = choose
         self._cache_dir = cache_dir
         self._seal_key = seal_key
         self._abi = abi
+        self._sandbox = sandbox
         self._lock = threading.Lock()
         self._engines: dict[str, Engine] = {}
 
@@ -51,7 +55,10 @@ class EnginePool:
                 directory = self._cache_dir / record.name
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 environment = EngineEnvironment(
-                    cache_dir=directory, seal_key=self._seal_key, abi=self._abi
+                    cache_dir=directory,
+                    seal_key=self._seal_key,
+                    abi=self._abi,
+                    sandbox=self._sandbox,
                 )
                 engine = self._engines[record.name] = record.factory(environment)
             return engine

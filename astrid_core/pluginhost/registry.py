@@ -27,6 +27,7 @@ _INSTALL: Final[Mapping[str, str]] = {
     "command": 'pip install "astrid-core[default]"',
     "kv-store": "pip install --force-reinstall astrid-core",
     "bus": "pip install --force-reinstall astrid-core",
+    "process-sandbox": "pip install --force-reinstall astrid-core",
 }
 
 

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 from astrid_hookspecs.buses import Attribution
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.markers import hookspec
+from astrid_hookspecs.sandboxes import ProcessSandbox, no_sandbox
 from astrid_hookspecs.values import CapsuleId, Principal
 
 MIB = 1024 * 1024
@@ -381,11 +382,15 @@ class EngineEnvironment:
         abi: Accepted signature texts by `interface#function`, newest shape first; every interface
             also by its bare name, and every resource as `interface#[resource]name`, both with an
             empty tuple. `docs/abi.md` has the grammar of signature texts.
+        sandbox: Gives what confines processes that the engine starts; it hides the runtime home
+            whatever a request says. Raises `SandboxError` where nothing can confine them, and then
+            the engine starts none.
     """
 
     cache_dir: Path
     seal_key: bytes = field(repr=False)
     abi: Mapping[str, tuple[str, ...]] = field(repr=False)
+    sandbox: Callable[[], ProcessSandbox] = no_sandbox
 
 
 @dataclass(frozen=True, slots=True)

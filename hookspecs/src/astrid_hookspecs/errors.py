@@ -236,6 +236,12 @@ class StoreError(AstridError):
     default_code = "store.failed"
 
 
+class SandboxError(AstridError):
+    """A process cannot be confined, and is therefore not started."""
+
+    default_code = "sandbox.failed"
+
+
 class EngineError(AstridError):
     """An engine could not do what it was asked."""
 

@@ -16,6 +16,7 @@ from astrid_conformance.checks.bus import BUS, bus_subject
 from astrid_conformance.checks.capsule_builder import CAPSULE_BUILDER, builder_subject
 from astrid_conformance.checks.engine import ENGINE, engine_subject
 from astrid_conformance.checks.kv_subject import KV_STORE, kv_subject
+from astrid_conformance.checks.process_sandbox import PROCESS_SANDBOX, sandbox_subject
 from astrid_conformance.checks.secret_store import SECRET_STORE, secret_subject
 from astrid_conformance.checks.vfs_backend import VFS_BACKEND, vfs_subject
 from astrid_conformance.checks.vfs_overlay import VFS_OVERLAY, overlay_subject
@@ -42,6 +43,11 @@ def _serves_files(record: Any) -> str | None:
     if "file" in record.schemes:
         return None
     return "it does not serve file://; use VfsBackendConformance with a root of its own"
+
+
+def _works_here(record: Any) -> str | None:
+    reason: str | None = record.factory().unavailable_reason()
+    return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,11 @@ KINDS: Final[Mapping[str, KindChecks]] = MappingProxyType(
         ),
         "vfs-overlay": KindChecks(
             VFS_OVERLAY, lambda record, path: overlay_subject(record.factory, path)
+        ),
+        "process-sandbox": KindChecks(
+            PROCESS_SANDBOX,
+            lambda record, path: sandbox_subject(record.factory, path),
+            excluded=_works_here,
         ),
         "audit-sink": KindChecks(AUDIT_SINK, lambda record, _: audit_subject(record.factory)),
         "capsule-builder": KindChecks(

@@ -12,6 +12,7 @@ from astrid_conformance.checks.bus import BUS, bus_subject
 from astrid_conformance.checks.capsule_builder import CAPSULE_BUILDER, builder_subject
 from astrid_conformance.checks.engine import ENGINE, engine_subject
 from astrid_conformance.checks.kv_subject import KV_STORE, kv_subject
+from astrid_conformance.checks.process_sandbox import PROCESS_SANDBOX, sandbox_subject
 from astrid_conformance.checks.secret_store import SECRET_STORE, secret_subject
 from astrid_conformance.checks.vfs_backend import VFS_BACKEND, VfsSubject, vfs_subject
 from astrid_conformance.checks.vfs_overlay import (
@@ -26,6 +27,7 @@ from astrid_hookspecs.audit import AuditSink
 from astrid_hookspecs.builders import CapsuleBuilder
 from astrid_hookspecs.buses import Bus
 from astrid_hookspecs.engines import Engine, EngineEnvironment
+from astrid_hookspecs.sandboxes import ProcessSandbox
 from astrid_hookspecs.secrets import SecretStore
 from astrid_hookspecs.stores import KvStore
 from astrid_hookspecs.vfs import OverlaySpec, VfsDirectory, VfsOverlay
@@ -124,6 +126,20 @@ class VfsOverlayConformance(Conformance):
         stores = directory / "stores"
         stores.mkdir()
         return overlay_subject(self.make, stores, self.lower(directory))
+
+
+class ProcessSandboxConformance(Conformance):
+    """The contract of `ProcessSandbox`. Starts real processes; the sandbox has to work here."""
+
+    checks: ClassVar[CheckList[Any]] = PROCESS_SANDBOX
+
+    def make(self) -> ProcessSandbox:
+        """Make a sandbox."""
+        raise NotImplementedError
+
+    def subject(self, directory: Path) -> AbstractContextManager[Any]:
+        """A sandbox with directories to work in."""
+        return sandbox_subject(self.make, directory)
 
 
 class AuditSinkConformance(Conformance):

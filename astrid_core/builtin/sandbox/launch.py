@@ -1,0 +1,230 @@
+"""The program that confines itself and then becomes the process: `python -I -S launch.py`.
+
+Trusted with the order: limits, the tie to the kernel's life, the file system, the filter, and only
+then the program it was asked for. If any step fails it ends with a message, and the program is not
+run. It imports nothing but the standard library, because it is run by its path and without
+site-packages.
+
+Spec: prctl(2), seccomp(2), landlock(7); kernel-and-security 13.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import stat
+import struct
+import sys
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+_PREFIX: Final = "ASTRID_SANDBOX_"
+_FAILED: Final = 125
+"""Exit status when the process was not started."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_SET_SECCOMP: Final = 22
+_SECCOMP_MODE_FILTER: Final = 2
+_LANDLOCK_CREATE: Final = 444
+_LANDLOCK_ADD: Final = 445
+_LANDLOCK_RESTRICT: Final = 446
+_PATH_BENEATH: Final = 1
+_SCOPES: Final = 3
+"""Abstract sockets and signals stay inside."""
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_CGROUPS: Final = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
+
+
+def main() -> NoReturn:
+    """Become the process, or end with a message on standard error."""
+    try:
+        plan = _plan()
+        _tie_to(plan["parent"])
+        _limit(plan["limits"])
+        if "bubblewrap" in plan:
+            _become_bubblewrap(plan)
+        else:
+            _become_landlocked(plan)
+    except OSError as error:
+        sys.stderr.write(f"astrid: the process could not be confined: {error.strerror}\n")
+    sys.stderr.flush()
+    os._exit(_FAILED)
+
+
+def _plan() -> dict[str, Any]:
+    pieces: list[bytes] = []
+    while (piece := os.environb.get(f"{_PREFIX}{len(pieces)}".encode())) is not None:
+        pieces.append(piece)
+    plan: dict[str, Any] = json.loads(b"".join(pieces))
+    return plan
+
+
+def _call(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _prctl(option: int, *arguments: object) -> None:
+    _call(_LIBC.prctl(option, *arguments))
+
+
+def _tie_to(parent: int) -> None:
+    """Die with the kernel, also if it is gone already."""
+    _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(_FAILED)
+
+
+def _limit(limits: dict[str, int | None]) -> None:
+    wanted = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_AS: limits["memory_bytes"],
+        resource.RLIMIT_CPU: limits["cpu_s"],
+        resource.RLIMIT_NOFILE: limits["open_files"],
+    }
+    processes = limits["processes"] or 0
+    if os.geteuid() == 0:
+        _limit_by_cgroup(processes)
+    else:
+        wanted[resource.RLIMIT_NPROC] = _running_tasks() + processes
+    for which, amount in wanted.items():
+        if amount is not None:
+            _, hard = resource.getrlimit(which)
+            bound = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+            resource.setrlimit(which, (bound, bound))
+
+
+def _running_tasks() -> int:
+    """Tasks of this user: the system counts them together with those of the process to come."""
+    count = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if entry.stat().st_uid == os.geteuid():
+                    count += sum(1 for _ in (entry / "task").iterdir())
+            except OSError:
+                continue  # it has ended
+    return count
+
+
+def _limit_by_cgroup(processes: int) -> None:
+    """The limit on processes does not bind the superuser; a control group does, where there is one.
+
+    Groups of processes that have ended are removed on the way.
+    """
+    for root in _CGROUPS:
+        try:
+            for old in root.glob("astrid-*"):
+                try:
+                    old.rmdir()
+                except OSError:
+                    continue  # it is in use
+            group = root / f"astrid-{os.getpid()}"
+            group.mkdir()
+            (group / "pids.max").write_text(str(processes), encoding="ascii")
+            (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+        except OSError:
+            continue
+        return
+
+
+def _memory_file(content: bytes) -> int:
+    descriptor = os.memfd_create("astrid-sandbox", 0)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def _become_bubblewrap(plan: dict[str, Any]) -> NoReturn:
+    options: list[str] = list(plan["bubblewrap"]["options"])
+    program = base64.b64decode(plan["filter"])
+    if program:
+        options += ["--seccomp", str(_memory_file(program))]
+    packed = b"".join(os.fsencode(option) + b"\0" for option in options)
+    arguments = ["bwrap", "--args", str(_memory_file(packed)), "--", *plan["argv"]]
+    os.execve(plan["bubblewrap"]["program"], arguments, {})  # noqa: S606 - the purpose
+
+
+def _become_landlocked(plan: dict[str, Any]) -> NoReturn:
+    rules = plan["landlock"]
+    environment: dict[str, str] = plan["environment"]
+    scratch = Path(rules["scratch"]) / f"astrid-{os.getpid()}-{os.urandom(8).hex()}"
+    scratch.mkdir(mode=0o700)
+    _watch(plan["parent"], scratch)
+    _prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    _restrict(rules, scratch)
+    os.chdir(plan["cwd"])
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    _filter(base64.b64decode(plan["filter"]))
+    variables = {**environment, "TMPDIR": str(scratch)}
+    os.execve(plan["argv"][0], plan["argv"], variables)  # noqa: S606 - the purpose
+
+
+def _restrict(rules: dict[str, Any], scratch: Path) -> None:
+    attributes = struct.pack("=QQQ", rules["handled"], 0, _SCOPES if rules["scopes"] else 0)
+    size = len(attributes) if rules["scopes"] else 8
+    ruleset = _call(
+        _LIBC.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), ctypes.c_uint(0))
+    )
+    for path, rights in [*rules["grants"], (str(scratch), rules["scratch_rights"])]:
+        try:
+            parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue  # gone since, or not there at all: no rule, no access
+        kind = os.fstat(parent).st_mode
+        if stat.S_ISDIR(kind) or stat.S_ISREG(kind) or stat.S_ISCHR(kind):
+            beneath = struct.pack("=Qi", rights, parent)
+            _call(_LIBC.syscall(_LANDLOCK_ADD, ruleset, _PATH_BENEATH, beneath, ctypes.c_uint(0)))
+        os.close(parent)
+    _call(_LIBC.syscall(_LANDLOCK_RESTRICT, ruleset, ctypes.c_uint(0)))
+    os.close(ruleset)
+
+
+def _filter(program: bytes) -> None:
+    code = ctypes.create_string_buffer(program, len(program))
+    described = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    _prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), described)
+
+
+def _watch(kernel: int, scratch: Path) -> None:
+    """Leave a process behind that ends the group with its leader or the kernel, and tidies up."""
+    leader = os.getpid()
+    ends = [os.pidfd_open(leader), os.pidfd_open(kernel)]
+    if os.fork() != 0:
+        for end in ends:
+            os.close(end)
+        return
+    os.setsid()
+    _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(0))
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    poll = select.poll()
+    for end in ends:
+        poll.register(end, select.POLLIN)
+    poll.poll()
+    with contextlib.suppress(ProcessLookupError):  # it may have been alone
+        os.killpg(leader, signal.SIGKILL)
+    import shutil  # noqa: PLC0415 - only here, and it takes its time
+
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What a confined process sees of the file system: the request's trees over one another.
+
+Trusted with precedence: the deeper path wins, so a hidden folder inside the working directory stays
+hidden, and a working directory below a hidden folder can be used. The top is read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from astrid_core.builtin.sandbox.places import RESOLVER, SCRATCH, hidden_places
+from astrid_hookspecs.errors import SandboxError
+from astrid_hookspecs.sandboxes import SandboxRequest
+
+Sight: TypeAlias = Literal["hidden", "scratch", "read", "write"]
+_RANK: Final[dict[Sight, int]] = {"read": 0, "write": 1, "scratch": 2, "hidden": 3}
+"""Of two statements about one place, the later one here counts."""
+
+
+class Layer(NamedTuple):
+    """How a tree is seen, down to the next layer inside it."""
+
+    path: Path
+    sight: Sight
+
+
+def layers(request: SandboxRequest) -> list[Layer]:
+    """The trees of a request, outer before inner; without those that change nothing.
+
+    Raises:
+        SandboxError: `sandbox.unsupported`: a tree does not exist, is not absolute, or the working
+            directory is itself to be hidden.
+    """
+    wanted: dict[Path, Sight] = {}
+
+    def add(paths: Iterable[Path], sight: Sight) -> None:
+        for path in paths:
+            if _RANK[sight] >= _RANK[wanted.get(path, "read")]:
+                wanted[path] = sight
+
+    add((place for place in SCRATCH if place.is_dir() and not place.is_symlink()), "scratch")
+    writable = [_tree(path) for path in (request.cwd, *request.writable)]
+    readable = [_tree(path) for path in request.readable]
+    if request.network:
+        readable += [place for place in RESOLVER if place.exists()]
+    add(readable, "read")
+    add(writable, "write")
+    add(hidden_places(request.hidden), "hidden")
+    if any(wanted[path] == "hidden" for path in (*writable, *readable)):
+        raise SandboxError(
+            "a tree that the process is to use is one of those that no process may see",
+            code="sandbox.unsupported",
+            hint="work in a directory that holds neither credentials nor the runtime home",
+        )
+    ordered = sorted(wanted.items(), key=lambda item: (len(item[0].parts), item[0]))
+    kept: list[Layer] = []
+    for path, sight in ordered:
+        if sight != sight_of(path, kept):
+            kept.append(Layer(path, sight))
+    return kept
+
+
+def sight_of(path: Path, stack: Iterable[Layer]) -> Sight:
+    """How a path is seen: as the innermost layer around it says.
+
+    Args:
+        path: Absolute, links resolved.
+        stack: Outer before inner.
+    """
+    found: Sight = "read"
+    for layer in stack:
+        if path.is_relative_to(layer.path):
+            found = layer.sight
+    return found
+
+
+def _tree(path: Path) -> Path:
+    if not path.is_absolute():
+        raise SandboxError(
+            "a tree of a confined process has to be an absolute path", code="sandbox.unsupported"
+        )
+    try:
+        return path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise SandboxError(
+            "a tree of a confined process does not exist", code="sandbox.unsupported"
+        ) from error

@@ -1,0 +1,190 @@
+"""Numbers of system calls that confined processes do without, per machine.
+
+Trusted with the numbers. A machine that is not here has no filter.
+Source: linux/arch/x86/entry/syscalls/syscall_64.tbl, linux/include/uapi/asm-generic/unistd.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+_COMMON: Final = {
+    "clone3": 435,
+    "fchmodat2": 452,
+    "file_setattr": 469,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "fsopen": 430,
+    "fspick": 433,
+    "io_uring_enter": 426,
+    "io_uring_register": 427,
+    "io_uring_setup": 425,
+    "mount_setattr": 442,
+    "move_mount": 429,
+    "open_tree": 428,
+    "open_tree_attr": 467,
+    "pidfd_getfd": 438,
+    "pidfd_send_signal": 424,
+    "process_madvise": 440,
+    "quotactl_fd": 443,
+    "removexattrat": 466,
+    "setxattrat": 463,
+}
+_X86_64: Final = {
+    **_COMMON,
+    "acct": 163,
+    "add_key": 248,
+    "adjtimex": 159,
+    "bpf": 321,
+    "chmod": 90,
+    "chown": 92,
+    "chroot": 161,
+    "clock_adjtime": 305,
+    "clock_settime": 227,
+    "clone": 56,
+    "delete_module": 176,
+    "fanotify_init": 300,
+    "fchmod": 91,
+    "fchmodat": 268,
+    "fchown": 93,
+    "fchownat": 260,
+    "finit_module": 313,
+    "fremovexattr": 199,
+    "fsetxattr": 190,
+    "futimesat": 261,
+    "init_module": 175,
+    "ioctl": 16,
+    "ioperm": 173,
+    "iopl": 172,
+    "kcmp": 312,
+    "kexec_file_load": 320,
+    "kexec_load": 246,
+    "keyctl": 250,
+    "kill": 62,
+    "lchown": 94,
+    "lookup_dcookie": 212,
+    "lremovexattr": 198,
+    "lsetxattr": 189,
+    "modify_ldt": 154,
+    "mount": 165,
+    "move_pages": 279,
+    "name_to_handle_at": 303,
+    "open_by_handle_at": 304,
+    "perf_event_open": 298,
+    "pivot_root": 155,
+    "process_vm_readv": 310,
+    "process_vm_writev": 311,
+    "ptrace": 101,
+    "quotactl": 179,
+    "reboot": 169,
+    "removexattr": 197,
+    "request_key": 249,
+    "rt_sigqueueinfo": 129,
+    "rt_tgsigqueueinfo": 297,
+    "setdomainname": 171,
+    "sethostname": 170,
+    "setns": 308,
+    "setpgid": 109,
+    "setsid": 112,
+    "settimeofday": 164,
+    "setxattr": 188,
+    "socket": 41,
+    "swapoff": 168,
+    "swapon": 167,
+    "syslog": 103,
+    "tgkill": 234,
+    "tkill": 200,
+    "umount2": 166,
+    "unshare": 272,
+    "userfaultfd": 323,
+    "utime": 132,
+    "utimensat": 280,
+    "utimes": 235,
+    "vhangup": 153,
+}
+_AARCH64: Final = {
+    **_COMMON,
+    "acct": 89,
+    "add_key": 217,
+    "adjtimex": 171,
+    "bpf": 280,
+    "chroot": 51,
+    "clock_adjtime": 266,
+    "clock_settime": 112,
+    "clone": 220,
+    "delete_module": 106,
+    "fanotify_init": 262,
+    "fchmod": 52,
+    "fchmodat": 53,
+    "fchown": 55,
+    "fchownat": 54,
+    "finit_module": 273,
+    "fremovexattr": 16,
+    "fsetxattr": 7,
+    "init_module": 105,
+    "ioctl": 29,
+    "kcmp": 272,
+    "kexec_file_load": 294,
+    "kexec_load": 104,
+    "keyctl": 219,
+    "kill": 129,
+    "lookup_dcookie": 18,
+    "lremovexattr": 15,
+    "lsetxattr": 6,
+    "mount": 40,
+    "move_pages": 239,
+    "name_to_handle_at": 264,
+    "open_by_handle_at": 265,
+    "perf_event_open": 241,
+    "pivot_root": 41,
+    "process_vm_readv": 270,
+    "process_vm_writev": 271,
+    "ptrace": 117,
+    "quotactl": 60,
+    "reboot": 142,
+    "removexattr": 14,
+    "request_key": 218,
+    "rt_sigqueueinfo": 138,
+    "rt_tgsigqueueinfo": 240,
+    "setdomainname": 162,
+    "sethostname": 161,
+    "setns": 268,
+    "setpgid": 154,
+    "setsid": 157,
+    "settimeofday": 170,
+    "setxattr": 5,
+    "socket": 198,
+    "swapoff": 225,
+    "swapon": 224,
+    "syslog": 116,
+    "tgkill": 131,
+    "tkill": 130,
+    "umount2": 39,
+    "unshare": 97,
+    "userfaultfd": 282,
+    "utimensat": 88,
+    "vhangup": 58,
+}
+
+
+class Machine(NamedTuple):
+    """What a filter has to know about a machine.
+
+    Attributes:
+        audit_arch: How the system names it to filters.
+        numbers: Of its system calls; a name that is absent does not exist there.
+    """
+
+    audit_arch: int
+    numbers: Mapping[str, int]
+
+
+MACHINES: Final[Mapping[str, Machine]] = MappingProxyType(
+    {
+        "x86_64": Machine(0xC000003E, MappingProxyType(_X86_64)),
+        "aarch64": Machine(0xC00000B7, MappingProxyType(_AARCH64)),
+    }
+)
+"""By the name that `uname -m` prints."""
