@@ -1,7 +1,7 @@
 """Allowances: an agreement that covers actions for a while, for a number of uses, or for good.
 
-Trusted with one rule for when an allowance counts. There is no signature in it: the kernel keeps
-allowances where only it can write, and what would not be checked is not there [D-43].
+Trusted with one rule for when an allowance counts. There is no signature in it; one that holds for
+good counts only while a token says the same, which the kernel signed and can revoke [D-43].
 Spec: kernel-and-security 7.3, vectors 111 to 115.
 """
 
@@ -77,6 +77,11 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if self.uses_remaining is None:
             return self
         return msgspec.structs.replace(self, uses_remaining=self.uses_remaining - 1)
+
+    @property
+    def is_for_good(self) -> bool:
+        """Whether nothing but taking it back ends it."""
+        return not self.session_only and self.expires_at is None and self.max_uses is None
 
     @property
     def rule(self) -> str:

@@ -185,6 +185,27 @@ class ExactRequest(_Pattern, frozen=True, tag="exact_request"):
         return action == CapsuleRequest(self.capsule_id, self.action, self.resource)
 
 
+class CapsuleCommand(_Pattern, frozen=True, tag="capsule_command"):
+    """What one capsule asks about under one name, as a glob over the resource. Ours [H-34]."""
+
+    capsule_id: str
+    action: str
+    command: str
+
+    def covers(self, action: Action, *, root: str | None) -> bool:
+        """As the base class says; `cmd *` covers `cmd` alone as well."""
+        del root
+        if not isinstance(action, CapsuleRequest):
+            return False
+        if (action.capsule_id, action.action) != (self.capsule_id, self.action):
+            return False
+        return _covers_command(ResourcePattern(self.command), action.resource)
+
+    def globs(self) -> tuple[str, ...]:
+        """As the base class says."""
+        return (self.command,)
+
+
 class Custom(_Pattern, frozen=True, tag="custom"):
     """Covers nothing; kept because records may have it."""
 
@@ -206,6 +227,7 @@ ActionPattern: TypeAlias = (
     | CapsuleCapability
     | CapsuleWildcard
     | ExactRequest
+    | CapsuleCommand
     | Custom
 )
 

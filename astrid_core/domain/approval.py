@@ -1,8 +1,9 @@
 """Approvals: what a person is asked, the states a question goes through, and what a yes covers.
 
 A question is pending until one of five things ends it: it is allowed (once, for the session, or
-always), denied, expired, or cancelled. Trusted with two things: a yes covers exactly the words that
-were shown, and only who may answer answers. Spec: kernel-and-security 7.4, vectors 116 to 118.
+always), denied, expired, or cancelled. Trusted with two things: a yes covers the words that were
+shown or the scope that was, and only who may answer answers.
+Spec: kernel-and-security 7.4, vectors 116 to 118.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import msgspec
 
 from astrid_core.domain.action import CapsuleRequest
 from astrid_core.domain.allowance import Allowance
-from astrid_core.domain.allowance_pattern import ExactRequest
+from astrid_core.domain.allowance_pattern import CapsuleCommand, ExactRequest
+from astrid_core.domain.resource_pattern import PatternError, escaped
 from astrid_hookspecs.errors import ApprovalDeniedError, AstridError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, is_capsule_id, is_principal
 
@@ -25,6 +27,10 @@ MAX_RESOURCE: Final = 1024
 MAX_REASON: Final = 1024
 LIFETIME_S: Final = 24 * 3600
 """How long a question, or a yes that nobody has used, waits."""
+EXACT: Final = "exact"
+"""The scope of a yes to the words that were shown and no others."""
+LATER: Final = "later"
+"""What a front end says when nobody is there to decide now: the question stays, nobody waits."""
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories of characters that are not seen as what they are."""
@@ -33,7 +39,8 @@ _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 class ApprovalError(AstridError):
     """A question cannot be asked or answered.
 
-    Codes: `approval.invalid`, `approval.not-found`, `approval.answered`, `approval.damaged`.
+    Codes: `approval.invalid`, `approval.scope`, `approval.not-found`, `approval.answered`,
+    `approval.damaged`.
     """
 
     default_code = "approval.invalid"
@@ -144,6 +151,55 @@ def ask(
     return question
 
 
+def usual_scope(question: Question) -> str:
+    """What a yes for the session or for good covers unless a person says otherwise.
+
+    Where the resource is a command that begins with the action (`git push`, `git push origin`), the
+    action with any arguments; else `exact`. Both texts were shown, so what is granted was, too.
+
+    Spec: vectors 116, 117 of host-abi 21.7; kernel-and-security 7.4, D-46, H-34.
+    """
+    action, resource = question.action, question.resource
+    if resource != action and not resource.startswith(f"{action} "):
+        return EXACT
+    text = f"{escaped(action)} *"
+    return text if _covers(question, text) else EXACT
+
+
+def check_scope(question: Question, scope: str) -> ExactRequest | CapsuleCommand:
+    """The pattern that a scope stands for: `exact`, or a glob over the resource.
+
+    Whatever it says, it is about this capsule and this action.
+
+    Raises:
+        ApprovalError: `approval.scope`: it is no pattern, or does not cover what is asked.
+    """
+    if scope == EXACT:
+        return ExactRequest(question.capsule, question.action, question.resource)
+    if not _covers(question, scope):
+        raise ApprovalError(
+            f"the scope {scope[:80]!r} does not cover {question.resource[:80]!r}",
+            code="approval.scope",
+            hint="use 'exact', or a pattern such as 'git push *'; none covers a text with one of "
+            "; | & $ < > ( ) { }, a backtick or a backslash",
+        )
+    return CapsuleCommand(question.capsule, question.action, scope)
+
+
+def scope_of(allowance: Allowance) -> str:
+    """What an allowance covers, as people read it: its scope, or `exact`."""
+    pattern = allowance.action_pattern
+    return pattern.command if isinstance(pattern, CapsuleCommand) else EXACT
+
+
+def _covers(question: Question, scope: str) -> bool:
+    pattern = CapsuleCommand(question.capsule, question.action, scope)
+    try:
+        return pattern.covers(question.wanted, root=question.workspace_root)
+    except PatternError:
+        return False
+
+
 def may_answer(who: str, question: Question) -> bool:
     """Whether a person acting as a principal may answer: it is their own, or they are the owner.
 
@@ -152,13 +208,16 @@ def may_answer(who: str, question: Question) -> bool:
     return who in (question.principal, DEFAULT_PRINCIPAL)
 
 
-def answer(question: Question, decision: State, *, now: float) -> tuple[Question, Allowance | None]:
+def answer(
+    question: Question, decision: State, *, now: float, scope: str | None = None
+) -> tuple[Question, Allowance | None]:
     """End a question with a person's decision.
 
     Args:
         question: A pending one.
         decision: A yes, or DENIED.
         now: Unix seconds.
+        scope: What SESSION and ALWAYS cover, as `check_scope` reads it; None for the usual.
 
     Returns:
         The question in its last state, and what a yes allows: one use within a day for ONCE, until
@@ -166,20 +225,28 @@ def answer(question: Question, decision: State, *, now: float) -> tuple[Question
 
     Raises:
         ApprovalError: `approval.answered`: it has ended, or its time is over.
-            `approval.invalid`: this is no decision.
+            `approval.invalid`: this is no decision. `approval.scope`: as `check_scope`; also for
+            a decision that has no scope to choose.
     """
     if question.state is not State.PENDING or now >= question.expires_at:
         raise ApprovalError("this request was decided or has expired", code="approval.answered")
     if not decision.is_yes and decision is not State.DENIED:
         raise ApprovalError(f"{decision.value!r} is no decision of a person")
+    if scope not in (None, EXACT) and decision not in (State.SESSION, State.ALWAYS):
+        raise ApprovalError(
+            f"{decision.value!r} is about this one request",
+            code="approval.scope",
+            hint="a scope goes with a yes for the session or for good",
+        )
     ended = msgspec.structs.replace(question, state=decision)
     if not decision.is_yes:
         return ended, None
     is_once = decision is State.ONCE
+    wide = usual_scope(question) if scope is None else scope
     allowance = Allowance(
         id=question.id,
         principal=question.principal,
-        action_pattern=ExactRequest(question.capsule, question.action, question.resource),
+        action_pattern=check_scope(question, EXACT if is_once else wide),
         created_at=int(now),
         expires_at=int(now) + LIFETIME_S if is_once else None,
         max_uses=1 if is_once else None,

@@ -47,12 +47,13 @@ class AgentResponse(Payload, frozen=True, tag="agent_response"):
 
 
 class ApprovalRequired(Payload, frozen=True, tag="approval_required"):
-    """A person has to decide about an action."""
+    """A person has to decide about an action; `scope` is what more than one yes would cover."""
 
     request_id: str
     action: str
     resource: str
     reason: str
+    scope: str | None = None
 
 
 class ApprovalResponse(Payload, frozen=True, tag="approval_response"):
@@ -61,6 +62,7 @@ class ApprovalResponse(Payload, frozen=True, tag="approval_response"):
     request_id: str
     decision: str
     reason: str | None = None
+    scope: str | None = None
 
 
 class EnumChoice(_Record, frozen=True, forbid_unknown_fields=True):

@@ -58,9 +58,12 @@ class ResourcePattern:
 
 def exact_pattern(resource: str) -> str:
     """The pattern that covers this resource and nothing else, also after it was stored [D-39]."""
-    if not _GLOB_MARKS & set(resource):
-        return resource
-    return "".join(f"\\{char}" if char in _SPECIAL else char for char in resource)
+    return escaped(resource) if _GLOB_MARKS & set(resource) else resource
+
+
+def escaped(text: str) -> str:
+    """The text as a part of a glob that stands for itself."""
+    return "".join(f"\\{char}" if char in _SPECIAL else char for char in text)
 
 
 def has_parent(text: str) -> bool:

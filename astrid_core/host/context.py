@@ -20,6 +20,7 @@ class CapsuleContext:
         grants: Access lists, the uplink flag and the names of held capabilities.
         owner: For whom the capsule was loaded.
         secret_keys: Configuration keys that only a secret store answers.
+        has_inbound: Whether the manifest has an `[[uplink]]`.
         config: Resolved configuration without secrets; text as text, other values as JSON values.
     """
 
@@ -27,6 +28,7 @@ class CapsuleContext:
     grants: CapsuleGrants
     owner: Principal
     secret_keys: frozenset[str] = frozenset()
+    has_inbound: bool = False
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @property

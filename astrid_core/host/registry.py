@@ -6,10 +6,12 @@ import functools
 from types import MappingProxyType
 from typing import Final
 
+from astrid_core.host.approval import ApprovalHost
 from astrid_core.host.elicit import ElicitHost
 from astrid_core.host.fs import FsHost
 from astrid_core.host.fs_open import FsHandleHost
 from astrid_core.host.handlers import HostPackage, handler_table
+from astrid_core.host.identity import IdentityHost
 from astrid_core.host.instance import HandlerTable
 from astrid_core.host.ipc import IpcHost
 from astrid_core.host.kv import KvHost
@@ -17,17 +19,21 @@ from astrid_core.host.poll import PollHost
 from astrid_core.host.streams import ErrorHost, StreamsHost
 from astrid_core.host.sys import SysHost
 from astrid_core.host.unavailable import unavailable_handlers
+from astrid_core.host.uplink import UplinkHost
 
 PACKAGES: Final[tuple[type[HostPackage], ...]] = (
+    ApprovalHost,
     ElicitHost,
     ErrorHost,
     FsHandleHost,
     FsHost,
+    IdentityHost,
     IpcHost,
     KvHost,
     PollHost,
     StreamsHost,
     SysHost,
+    UplinkHost,
 )
 
 

@@ -11,10 +11,12 @@ from typing import Protocol
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.host.mount import Files, NoFiles
+from astrid_core.host.people import People
 from astrid_core.ports.audit import AuditTrail, NoAudit
 from astrid_core.ports.clock import Clock
 from astrid_core.security.checked import CheckedPath, FileAccess
 from astrid_core.security.grants import CapsuleGrants
+from astrid_core.security.people_checks import IdentityLevel
 from astrid_hookspecs.buses import Bus
 from astrid_hookspecs.stores import KvStore
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -59,6 +61,30 @@ class Gate(Protocol):
         self, grants: CapsuleGrants, principal: Principal, access: FileAccess, place: FilePlace
     ) -> CheckedPath:
         """May the capsule read or change the place?"""
+        ...
+
+    def check_identity(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        action: str,
+        *,
+        level: IdentityLevel,
+        resource: str,
+    ) -> object:
+        """May the capsule do this to users and accounts?"""
+        ...
+
+    def check_uplink(
+        self, grants: CapsuleGrants, principal: Principal, action: str, *, resource: str
+    ) -> object:
+        """May the capsule be a front end?"""
+        ...
+
+    def check_account(
+        self, grants: CapsuleGrants, principal: Principal, claimed: Principal
+    ) -> object:
+        """May what an account says be said for the principal that it is linked to?"""
         ...
 
 
@@ -195,6 +221,7 @@ class HostServices:
         state: Charges what is written to the store; None: a namespace alone may hold as much as
             the principal's limit says.
         secrets: For secret-typed configuration; None while there is no secret store.
+        people: Those who are asked, and those who have accounts.
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
         turns: Who goes first where principals compete for the interpreter.
@@ -212,6 +239,7 @@ class HostServices:
     rate: PublishBudget = field(default_factory=PublishBudget)
     state: StateMeter | None = None
     secrets: SecretLookup | None = field(default=None, repr=False)
+    people: People = field(default_factory=People)
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)
     turns: Turns = field(default_factory=NoTurns)

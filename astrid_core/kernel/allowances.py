@@ -1,8 +1,9 @@
 """Where allowances are kept, found and used up.
 
-Trusted with three promises: an allowance that ends with the session is never on disk, one that does
-not is durable before anybody is told of it, and no use is counted twice or not at all, whoever asks
-at the same moment. Spec: kernel-and-security 7.3, 16 D-45.
+Trusted with four promises: an allowance that ends with the session is never on disk, one that does
+not is durable before anybody is told of it, no use is counted twice or not at all, whoever asks at
+the same moment, and what holds for good counts only as it was signed.
+Spec: kernel-and-security 7.3, 16 D-43, D-45.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from astrid_core.domain.allowance import (
     format_allowance,
     parse_allowance,
 )
+from astrid_core.kernel.warrants import Warrants
 from astrid_hookspecs.stores import KvStore, KvWrite
 from astrid_hookspecs.values import Principal
 
@@ -36,26 +38,37 @@ class AllowanceStore:
 
     Args:
         kv: The kernel's store.
+        warrants: Signs what holds for good; None keeps it unsigned.
         now: Unix seconds.
     """
 
-    def __init__(self, kv: KvStore, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        kv: KvStore,
+        *,
+        warrants: Warrants | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._kv = kv
+        self._warrants = warrants
         self._now = now
         self._lock = threading.Lock()
         self._session: dict[uuid.UUID, Allowance] = {}
 
-    def add(self, allowance: Allowance, *, also: Sequence[KvWrite] = ()) -> None:
+    def add(
+        self, allowance: Allowance, *, by: Principal | None = None, also: Sequence[KvWrite] = ()
+    ) -> None:
         """Keep an allowance; durable on return unless it ends with the session.
 
         Args:
             allowance: Replaces one with the same id.
+            by: Who gives it, for the record of its token; None for its principal.
             also: Other changes of the namespace `ALLOWANCES`, made in the same step or not at all.
 
         Raises:
             AllowanceError: It makes no sense, or its principal has too many.
             PatternError: Its pattern is malformed.
-            StoreError: It could not be kept.
+            AuditError, StoreError: It could not be kept.
         """
         check_allowance(allowance)
         with self._lock:
@@ -65,6 +78,8 @@ class AllowanceStore:
                     code="allowance.too-many",
                     hint="remove those that are no longer needed",
                 )
+            if self._warrants is not None and allowance.is_for_good:
+                self._warrants.issue(allowance, by=by or Principal(allowance.principal))
             writes = list(also)
             if not allowance.session_only:
                 writes.append(KvWrite(_key(allowance), format_allowance(allowance)))
@@ -151,7 +166,7 @@ class AllowanceStore:
         now = self._now()
         found = list(self._of(principal))
         self._drop([one for one in found if not one.is_live(now=now)])
-        live = [one for one in found if one.is_live(now=now)]
+        live = [one for one in found if one.is_live(now=now) and self._is_signed(one)]
         return sorted(live, key=lambda one: (one.created_at, str(one.id)))
 
     def _of(self, principal: str) -> Iterator[Allowance]:
@@ -180,7 +195,15 @@ class AllowanceStore:
         else:
             self._kv.apply(ALLOWANCES, [KvWrite(_key(allowance), format_allowance(allowance))])
 
+    def _is_signed(self, allowance: Allowance) -> bool:
+        if self._warrants is None or not allowance.is_for_good:
+            return True
+        return self._warrants.covers(allowance)
+
     def _drop(self, allowances: Sequence[Allowance]) -> None:
+        for one in allowances:
+            if self._warrants is not None and one.is_for_good:
+                self._warrants.revoke(one)
         writes = [KvWrite(_key(one), None) for one in allowances if not one.session_only]
         if writes:
             self._kv.apply(ALLOWANCES, writes)

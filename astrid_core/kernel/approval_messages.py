@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from astrid_core.domain.approval import ApprovalError, Question
+from astrid_core.domain.approval import LATER, ApprovalError, Question, usual_scope
 from astrid_core.domain.payload import decode, encode
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.payload_variants import ApprovalRequired, ApprovalResponse
@@ -31,6 +31,7 @@ def approval_notices(bus: Bus) -> Callable[[Question], None]:
                 f"{question.capsule}: {question.action}",
                 question.resource,
                 question.reason,
+                usual_scope(question),
             )
         )
         bus.publish(
@@ -61,7 +62,8 @@ def take_answer(
 
     Raises:
         ApprovalError: `approval.invalid`: it is no answer, or names another request inside than in
-            its topic; `approval.not-found`: no such request waits for this principal.
+            its topic; `approval.not-found`: no such request waits for this principal;
+            `approval.scope`: it would not cover what is asked.
         PayloadError: The payload is malformed.
         AllowanceError, AuditError, StoreError: It was not taken; the question stays.
     """
@@ -76,4 +78,7 @@ def take_answer(
         question_id = uuid.UUID(request_id)
     except ValueError as error:
         raise ApprovalError("a request id is a UUID") from error
-    approvals.answer(question_id, response.decision, by=principal)
+    if response.decision == LATER:
+        approvals.put_off(question_id, by=principal)
+    else:
+        approvals.answer(question_id, response.decision, by=principal, scope=response.scope)

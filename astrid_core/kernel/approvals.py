@@ -12,18 +12,19 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from loguru import logger
 
 from astrid_core.domain import approval as rules
 from astrid_core.domain.approval import ApprovalError, Question, State
-from astrid_core.domain.payload_message import format_timestamp
+from astrid_core.host.people import Pause
 from astrid_core.kernel.allowances import ALLOWANCES, AllowanceStore
+from astrid_core.kernel.approval_tickets import Pending, Settled, Ticket
+from astrid_core.kernel.audit.approvals import question_entry, use_entry
 from astrid_core.ports.audit import AuditTrail
-from astrid_hookspecs.audit import AuditEntry
-from astrid_hookspecs.cancel import CancelToken, wait_any
+from astrid_hookspecs.cancel import CancelToken, WaitSource, wait_any
 from astrid_hookspecs.errors import QuotaExceededError
 from astrid_hookspecs.stores import KvStore, KvWrite
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -64,7 +65,7 @@ class Approvals:
         self._announce = announce
         self._now = now
         self._lock = threading.Lock()
-        self._pending: dict[uuid.UUID, _Pending] = {}
+        self._pending: dict[uuid.UUID, Pending] = {}
         self._load()
 
     def request(
@@ -107,45 +108,64 @@ class Approvals:
             now=int(self._now()),
         )
         if self._is_allowed(question):
-            return Ticket(question, None)
+            return Ticket(question, None, CancelToken())
         with self._lock:
             self._expire()
             pending = self._same(question) or self._ask(question)
             is_news = pending.waiters == 0
             pending.waiters += 1
+            ticket = Ticket(question, pending, pending.put_off)
         if is_news:
             self._announce(pending.question)
-        return Ticket(question, pending)
+        return ticket
 
     def wait(
         self, ticket: Ticket, *, cancel: CancelToken | None = None, timeout_s: float = TIMEOUT_S
     ) -> str:
-        """Wait for the answer and use the yes.
-
-        Without an answer in time the question stays; a yes that comes later waits for the next
-        try. When `cancel` fires first, the question goes unless somebody else waits for it.
+        """Wait for the answer and use the yes; as `settle`.
 
         Returns:
             The rule that allows the action: `allowance:<id>`.
+        """
+
+        def pause(sources: Sequence[WaitSource], timeout_s: float) -> bool:
+            stops = () if cancel is None else (cancel,)
+            wait_any((*sources, *stops), timeout_s=timeout_s)
+            return cancel is not None and cancel.is_fired
+
+        return self.settle(ticket, pause=pause, timeout_s=timeout_s).rule
+
+    def settle(self, ticket: Ticket, *, pause: Pause, timeout_s: float = TIMEOUT_S) -> Settled:
+        """Wait for the answer and use the yes.
+
+        Without an answer in time the question stays; a yes that comes later waits for the next
+        try. When who asked goes away first, the question goes unless somebody else waits for it.
+
+        Args:
+            ticket: From `request`.
+            pause: Waits.
+            timeout_s: How long it may, in all.
 
         Raises:
             ApprovalDeniedError: `approval.denied`, `.timeout`, `.expired` or `.cancelled`.
-            StoreError: The yes could not be used.
+            AuditError, StoreError: The yes could not be used.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            state = self._state_after(ticket, cancel, deadline=deadline)
-            if state is None or state.is_yes:
-                used = self._allowances.use(
-                    ticket.question.wanted,
-                    principal=Principal(ticket.question.principal),
-                    root=ticket.question.workspace_root,
-                )
-                if used is not None:
-                    return used.rule
-                ticket = self._again(ticket.question)
-                continue
-            raise rules.refusal(state)
+            state = self._state_after(ticket, pause, deadline=deadline)
+            if state is not None and not state.is_yes:
+                raise rules.refusal(state)
+            question = ticket.question
+            used = self._allowances.use(
+                question.wanted,
+                principal=Principal(question.principal),
+                root=question.workspace_root,
+            )
+            if used is not None:
+                if state is None:
+                    self._audit.append(use_entry(question, rule=used.rule), durable=True)
+                return Settled(used.rule, state)
+            ticket = self._again(question)
 
     def pending(self, principal: Principal | None = None) -> list[Question]:
         """The questions that can be answered, oldest first.
@@ -159,7 +179,22 @@ class Approvals:
         wanted = [one for one in found if principal in (None, one.principal)]
         return sorted(wanted, key=lambda one: (one.created_at, str(one.id)))
 
-    def answer(self, question_id: uuid.UUID, decision: str, *, by: Principal) -> State:
+    def put_off(self, question_id: uuid.UUID, *, by: Principal) -> None:
+        """Let everybody who waits go on without an answer: nobody is there to give one now.
+
+        The question stays, and a yes that comes later waits for the next try.
+
+        Raises:
+            ApprovalError: `approval.not-found`, as `answer`.
+        """
+        with self._lock:
+            pending = self._answerable(question_id, by=by)
+            gone, pending.put_off = pending.put_off, CancelToken()
+        gone.fire()
+
+    def answer(
+        self, question_id: uuid.UUID, decision: str, *, by: Principal, scope: str | None = None
+    ) -> State:
         """Decide. Durable and on record when it returns.
 
         Args:
@@ -167,33 +202,31 @@ class Approvals:
             decision: `approve`, `approve_session`, `approve_always`; anything else is a no.
             by: For whom the person acts, as the connection of the front end proves it. No capsule
                 may get this far.
+            scope: What a yes for the session or for good covers: `exact`, or a pattern that covers
+                the resource; None for the usual scope.
 
         Returns:
             What the question became.
 
         Raises:
             ApprovalError: `approval.not-found`: there is no such question for this principal, or
-                `approval.answered`.
+                `approval.answered`, or `approval.scope`.
             AllowanceError: The principal has too many allowances.
             AuditError, StoreError: It could not be recorded or kept; the question stays.
         """
         with self._lock:
-            self._expire()
-            pending = self._pending.get(question_id)
-            if pending is None or not rules.may_answer(by, pending.question):
-                raise ApprovalError(
-                    f"no request {question_id} waits for an answer of {by!r}",
-                    code="approval.not-found",
-                    hint="it may have been answered or have expired",
-                )
+            pending = self._answerable(question_id, by=by)
             chosen = rules.parse_decision(decision)
-            question, allowance = rules.answer(pending.question, chosen, now=self._now())
-            self._record(question, verb="answer", by=by)
+            question, allowance = rules.answer(
+                pending.question, chosen, now=self._now(), scope=scope
+            )
+            covers = "" if allowance is None else rules.scope_of(allowance)
+            self._record(question, verb="answer", by=by, scope=covers)
             gone = KvWrite(_key(question), None)
             if allowance is None:
                 self._kv.apply(ALLOWANCES, [gone])
             else:
-                self._allowances.add(allowance, also=[gone])
+                self._allowances.add(allowance, by=by, also=[gone])
             self._end(question)
             return question.state
 
@@ -204,6 +237,17 @@ class Approvals:
             for one in found:
                 self._withdraw(rules.cancel(one.question), verb="cancel")
             return len(found)
+
+    def _answerable(self, question_id: uuid.UUID, *, by: Principal) -> Pending:
+        self._expire()
+        pending = self._pending.get(question_id)
+        if pending is None or not rules.may_answer(by, pending.question):
+            raise ApprovalError(
+                f"no request {question_id} waits for an answer of {by!r}",
+                code="approval.not-found",
+                hint="it may have been answered or have expired",
+            )
+        return pending
 
     def _load(self) -> None:
         after, more = None, True
@@ -217,7 +261,7 @@ class Approvals:
                     logger.error("question {}: {}", after, error)
                     continue
                 if _key(question) == after and question.state is State.PENDING:
-                    self._pending[question.id] = _Pending(question)
+                    self._pending[question.id] = Pending(question)
 
     def _is_allowed(self, question: Question) -> bool:
         found = self._allowances.find(
@@ -227,12 +271,12 @@ class Approvals:
         )
         return found is not None
 
-    def _same(self, question: Question) -> _Pending | None:
+    def _same(self, question: Question) -> Pending | None:
         return next(
             (one for one in self._pending.values() if one.question.asks_the_same(question)), None
         )
 
-    def _ask(self, question: Question) -> _Pending:
+    def _ask(self, question: Question) -> Pending:
         owned = [
             one for one in self._pending.values() if one.question.principal == question.principal
         ]
@@ -244,7 +288,7 @@ class Approvals:
             )
         self._record(question, verb="request", by=None)
         self._kv.apply(ALLOWANCES, [KvWrite(_key(question), rules.format_question(question))])
-        pending = self._pending[question.id] = _Pending(question)
+        pending = self._pending[question.id] = Pending(question)
         return pending
 
     def _again(self, question: Question) -> Ticket:
@@ -258,20 +302,17 @@ class Approvals:
             workspace_root=question.workspace_root,
         )
 
-    def _state_after(
-        self, ticket: Ticket, cancel: CancelToken | None, *, deadline: float
-    ) -> State | None:
+    def _state_after(self, ticket: Ticket, pause: Pause, *, deadline: float) -> State | None:
         """The question's state after waiting; None when an allowance made asking needless."""
         pending = ticket.pending
         if pending is None:
             return None
-        sources = (pending.ended,) if cancel is None else (pending.ended, cancel)
-        wait_any(sources, timeout_s=max(deadline - time.monotonic(), 0.0))
+        left_s = max(deadline - time.monotonic(), 0.0)
+        has_gone = pause((pending.ended, ticket.put_off), left_s)
         with self._lock:
             self._expire()
             pending.waiters -= 1
-            is_cancelled = cancel is not None and cancel.is_fired
-            if pending.question.state is not State.PENDING or not is_cancelled:
+            if pending.question.state is not State.PENDING or not has_gone:
                 return pending.question.state
             if pending.waiters == 0:
                 self._withdraw(rules.cancel(pending.question), verb="cancel")
@@ -294,39 +335,10 @@ class Approvals:
         pending.question = question
         pending.ended.fire()
 
-    def _record(self, question: Question, *, verb: str, by: Principal | None) -> None:
-        detail = {"request": str(question.id), "scope": question.action}
-        if by is not None:
-            detail["response"] = question.state.value
-        self._audit.append(
-            AuditEntry(
-                timestamp=format_timestamp(time.time_ns()),
-                principal=Principal(question.principal),
-                capsule=CapsuleId(question.capsule),
-                action=f"approval.{verb}",
-                resource=question.resource,
-                outcome="denied" if question.state is State.DENIED else "allowed",
-                rule="" if by is None else f"person:{by}",
-                detail=detail,
-            ),
-            durable=True,
-        )
-
-
-class _Pending:
-    """A question that waits, and who waits for it. Guarded by the lock of `Approvals`."""
-
-    def __init__(self, question: Question) -> None:
-        self.question = question
-        self.ended = CancelToken()
-        self.waiters = 0
-
-
-class Ticket(NamedTuple):
-    """A question as it was asked; `pending` is None when an allowance answered it."""
-
-    question: Question
-    pending: _Pending | None
+    def _record(
+        self, question: Question, *, verb: str, by: Principal | None, scope: str = ""
+    ) -> None:
+        self._audit.append(question_entry(question, verb=verb, by=by, scope=scope), durable=True)
 
 
 def _key(question: Question) -> str:

@@ -41,6 +41,7 @@ from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.mounts.configured import configured_mounts
 from astrid_core.kernel.mounts.openers import MountOpeners
 from astrid_core.kernel.mounts.table import MountTable, environment_limit
+from astrid_core.kernel.people import people_of
 from astrid_core.kernel.principals.assembly import Principals, make_principals
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.sandboxes import Sandboxes
@@ -208,6 +209,7 @@ def _wire(
         logs=logs,
         blocked=pool.blocked,
         capsules=sources,
+        people=people_of(principals, workspace=workspace),
         files=mounts,
         state=state,
         audit=audit,

@@ -65,6 +65,7 @@ def capsule_grants(manifest: Manifest) -> CapsuleGrants:
         publish=manifest.effective_publish_acl,
         subscribe=manifest.effective_subscribe_acl,
         uplink=manifest.capabilities.uplink,
+        identity=manifest.capabilities.identity,
         fs_read=parse_file_patterns(manifest.capabilities.fs_read),
         fs_write=parse_file_patterns(manifest.capabilities.fs_write),
         capabilities=frozenset(held),
@@ -91,5 +92,6 @@ def capsule_context(
         grants=capsule_grants(manifest),
         owner=owner,
         secret_keys=frozenset(manifest.secret_keys),
+        has_inbound=bool(manifest.uplinks),
         config={**spec.environment, **(extra_config or {})},
     )

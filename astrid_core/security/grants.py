@@ -17,6 +17,7 @@ class CapsuleGrants:
         publish: Effective publish ACL; patterns of matcher A. Spec: capsules-and-bus 1.6.
         subscribe: Effective subscribe ACL, likewise.
         uplink: `capabilities.uplink`: may publish as others and use reserved topics.
+        identity: What it may do to users and accounts: `resolve`, `link`, `admin`.
         fs_read: What it may read. Spec: host-abi 5.2.
         fs_write: What it may change; does not include reading.
         capabilities: Names of the capabilities that are not empty or false, for
@@ -27,6 +28,7 @@ class CapsuleGrants:
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     uplink: bool = False
+    identity: tuple[str, ...] = ()
     fs_read: tuple[FilePattern, ...] = ()
     fs_write: tuple[FilePattern, ...] = ()
     capabilities: frozenset[str] = frozenset()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from astrid_core.domain.allowance import Allowance, AllowanceError
-from astrid_core.domain.approval import Question
+from astrid_core.domain.approval import Question, usual_scope
 from astrid_core.domain.kernel_request import Reply
 from astrid_core.kernel.allowances import AllowanceStore
 from astrid_core.kernel.approvals import Approvals
@@ -44,6 +44,7 @@ def remove(store: AllowanceStore, principal: Principal, allowance_id: uuid.UUID)
 def _question_row(question: Question) -> Mapping[str, Any]:
     row: dict[str, Any] = msgspec.to_builtins(question)
     del row["workspace_root"]  # a path of the host
+    row["scope"] = usual_scope(question)
     return row
 
 

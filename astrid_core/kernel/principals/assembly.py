@@ -17,6 +17,7 @@ from astrid_core.kernel.principals.group_store import GroupStore
 from astrid_core.kernel.principals.identity import IdentityStore
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.tokens import TokenStore
+from astrid_core.kernel.warrants import Warrants
 from astrid_core.ports.audit import AuditTrail
 from astrid_hookspecs.stores import KvStore
 
@@ -65,13 +66,14 @@ def make_principals(
         identities=identities,
         create_home=home.create_principal,
     )
-    allowances = AllowanceStore(kv)
+    tokens = TokenStore(kv, seed=home.runtime_key(), audit=audit)
+    allowances = AllowanceStore(kv, warrants=Warrants(tokens))
     return Principals(
         authority,
         directory,
         GroupEditor(files, authority=authority),
         identities,
-        TokenStore(kv, seed=home.runtime_key(), audit=audit),
+        tokens,
         allowances,
         Approvals(kv, allowances=allowances, audit=audit, announce=announce),
     )

@@ -100,11 +100,21 @@ class IdentityStore:
         user_id = None if name is None else self._kv.get(NAMESPACE, f"name/{name}")
         return None if user_id is None else self.user(user_id.decode())
 
-    def link(self, platform: str, account: str, user_id: str, *, method: str) -> Link:
-        """Say whose account this is; an account that was another's moves.
+    def link(
+        self, platform: str, account: str, user_id: str, *, method: str, may_move: bool = True
+    ) -> Link:
+        """Say whose account this is.
+
+        Args:
+            platform: Name of the platform.
+            account: The id there.
+            user_id: Of the user.
+            method: Who vouches for it.
+            may_move: Whether an account that was another's moves.
 
         Raises:
-            IdentityError: `identity.platform`, `.account`, `.method`, or `.user-not-found`.
+            IdentityError: `identity.platform`, `.account`, `.method`, `.user-not-found`, or
+                `.already-linked`.
             StoreError: It could not be written.
         """
         if not method.strip():
@@ -121,6 +131,13 @@ class IdentityStore:
                 raise IdentityError(
                     f"there is no user {user_id[:64]!r}", code="identity.user-not-found"
                 )
+            before = self._read(_link_key(made), Link)
+            if not may_move and before is not None and before.astrid_user_id != user_id:
+                raise IdentityError(
+                    f"this account on {made.platform!r} is another user's",
+                    code="identity.already-linked",
+                    hint="unlink it first",
+                )
             write = KvWrite(_link_key(made), msgspec.json.encode(made))
             self._kv.apply(NAMESPACE, [write])
         return made
@@ -134,9 +151,13 @@ class IdentityStore:
             self._kv.apply(NAMESPACE, [KvWrite(key, None)])
             return True
 
+    def account(self, platform: str, account: str) -> Link | None:
+        """The link of an account, whether its user is still there or not."""
+        return self._read(f"link/{platform_name(platform)}/{account_id(account)}", Link)
+
     def resolve(self, platform: str, account: str) -> User | None:
         """The user behind an account; None when it is nobody's, or that user is gone."""
-        found = self._read(f"link/{platform_name(platform)}/{account_id(account)}", Link)
+        found = self.account(platform, account)
         return None if found is None else self.user(found.astrid_user_id)
 
     def delete_user(self, user_id: str) -> bool:
@@ -157,11 +178,12 @@ class IdentityStore:
         return [user for key in self._keys("user/") if (user := self._read(key, User)) is not None]
 
     def links(self, user_id: str | None = None) -> list[Link]:
-        """The links of one user, or all of them."""
+        """The links of one user, or all of them, by platform and account."""
         every = (self._read(key, Link) for key in self._keys("link/"))
-        return [
+        found = [
             link for link in every if link is not None and user_id in (None, link.astrid_user_id)
         ]
+        return sorted(found, key=lambda link: (link.platform, link.platform_user_id))
 
     def _check_principal(self, wanted: Principal) -> None:
         is_taken = any(user.principal.lower() == wanted.lower() for user in self.users())

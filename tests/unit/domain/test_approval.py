@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astrid_core.domain.action import CapsuleRequest
+from astrid_core.domain.action import CapsuleRequest, FileRead
 from astrid_core.domain.approval import (
     LIFETIME_S,
     ApprovalError,
@@ -24,6 +24,8 @@ from astrid_core.domain.approval import (
     parse_decision,
     parse_question,
     refusal,
+    scope_of,
+    usual_scope,
 )
 
 NOW = 1_700_000_000
@@ -131,6 +133,73 @@ def test_what_a_yes_allows(
     assert (allowed.id, allowed.created_at) == (ended.id, NOW + 5)
     assert (allowed.max_uses, allowed.uses_remaining) == (max_uses, max_uses)
     assert (allowed.expires_at, allowed.session_only) == (expires_at, session_only)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "scope"),
+    [
+        pytest.param("git push", "git push", "git push *", id="116-alone"),
+        pytest.param("git push", "git push origin", "git push *", id="116-arguments"),
+        pytest.param("a*", "a* x", "a\\* *", id="117"),
+        ("git push", "git pushed", "exact"),
+        ("git push", "push", "exact"),
+        ("git push", "git push; id", "exact"),
+        ("git $x", "git $x", "exact"),
+        ("send", "", "exact"),
+        ("\U00020000" * 256, "\U00020000" * 256, "exact"),
+    ],
+)
+def test_what_more_than_one_yes_covers(action: str, resource: str, scope: str) -> None:
+    made = question(action, resource)
+    assert usual_scope(made) == scope
+    for decision in (State.SESSION, State.ALWAYS):
+        _, allowed = answer(made, decision, now=NOW)
+        assert allowed is not None
+        assert scope_of(allowed) == scope
+        assert allowed.covers(made.wanted, principal="alice", root="/w", now=NOW)
+    _, once = answer(made, State.ONCE, now=NOW)
+    assert once is not None
+    assert scope_of(once) == "exact"
+
+
+def test_a_chosen_scope_is_about_this_capsule_and_action() -> None:
+    made = question("delete", "notes/a.txt")
+    _, allowed = answer(made, State.ALWAYS, now=NOW, scope="notes/*")
+    assert allowed is not None
+    for capsule, action, resource, expected in (
+        ("shell", "delete", "notes/b", True),
+        ("other", "delete", "notes/b", False),
+        ("shell", "read", "notes/b", False),
+        ("shell", "delete", "notes/b;c", False),
+        ("shell", "delete", "notes/../b", False),
+        ("shell", "delete", "x", False),
+    ):
+        wanted = CapsuleRequest(capsule, action, resource)
+        assert allowed.covers(wanted, principal="alice", root="/w", now=NOW) is expected
+    assert not allowed.covers(FileRead("notes/b"), principal="alice", root="/w", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("decision", "scope"),
+    [
+        (State.ALWAYS, "ls *"),
+        (State.SESSION, "a["),
+        (State.SESSION, ""),
+        (State.ALWAYS, "x" * 2000),
+        (State.ONCE, "git push *"),
+        (State.DENIED, "git push *"),
+    ],
+)
+def test_scope_refused_when_it_is_not_about_the_question(decision: State, scope: str) -> None:
+    with pytest.raises(ApprovalError) as caught:
+        answer(question("git push", "git push x"), decision, now=NOW, scope=scope)
+    assert caught.value.code == "approval.scope"
+
+
+@pytest.mark.parametrize("decision", [*YES, State.DENIED])
+def test_exact_goes_with_every_decision(decision: State) -> None:
+    ended, _ = answer(question(), decision, now=NOW, scope="exact")
+    assert ended.state is decision
 
 
 def test_a_no_allows_nothing() -> None:

@@ -1,0 +1,96 @@
+"""The host function of `astrid:approval@1.0.0`: a person decides before something happens.
+
+Trusted with the words: what is asked is what was shown, and no two texts that guests can tell
+apart look the same to a person. Spec: host-abi 3; kernel-and-security 7.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from astrid_core.domain.approval import MAX_ACTION, MAX_RESOURCE, ApprovalError, State
+from astrid_core.host.handlers import HostPackage, handles
+from astrid_core.host.instance import Waited
+from astrid_core.host.label import CONTROL
+from astrid_hookspecs.cancel import WaitSource
+from astrid_hookspecs.engines import WitError
+from astrid_hookspecs.errors import ApprovalDeniedError, StoreError
+
+_DECISIONS: Final = {
+    State.ONCE: "approved",
+    State.SESSION: "approved-session",
+    State.ALWAYS: "approved-always",
+    None: "allowance",
+}
+_NO: Final = "approval.denied"
+_MARK_BYTES: Final = 8
+
+
+class ApprovalResponseRecord(NamedTuple):
+    """The record `approval-response`."""
+
+    decision: str
+
+
+class ApprovalRequestRecord(NamedTuple):
+    """The record `approval-request`."""
+
+    action: str
+    target_resource: str
+
+
+class ApprovalHost(HostPackage):
+    """The functions of `astrid:approval/host@1.0.0`."""
+
+    interface = "astrid:approval/host@1.0.0"
+    denied_case = None
+    quota_case = None
+
+    @classmethod
+    def foreseen(cls, error: Exception) -> WitError | None:
+        """As the base class says."""
+        if isinstance(error, ApprovalError):
+            return WitError("invalid-input")
+        return WitError("store-unavailable") if isinstance(error, StoreError) else None
+
+    @handles("request-approval")
+    def request_approval(self, request: ApprovalRequestRecord) -> ApprovalResponseRecord:
+        """Ask, wait a minute at most, and say what was decided. A no is an answer."""
+        action, resource = request
+        if len(action) > MAX_ACTION:
+            raise WitError("invalid-input")
+        instance, approver = self.instance, self.instance.services.people.approver
+        if approver is None:
+            raise WitError("store-unavailable")
+        try:
+            state = approver.decide(
+                instance.principal,
+                instance.context.id,
+                _legible(action),
+                resource=_cut(_legible(resource)),
+                pause=self._pause,
+            )
+        except ApprovalDeniedError as error:
+            if error.code == _NO:
+                return ApprovalResponseRecord("denied")
+            raise WitError("timeout") from error
+        return ApprovalResponseRecord(_DECISIONS[state])
+
+    def _pause(self, sources: Sequence[WaitSource], timeout_s: float) -> bool:
+        waited = self.instance.wait(tuple(sources), timeout_s=timeout_s)
+        return waited is Waited.CANCELLED
+
+
+def _legible(text: str) -> str:
+    return CONTROL.sub("", text).strip()
+
+
+def _cut(text: str) -> str:
+    """A text that is too long, cut, with a mark of the whole: a yes is for this text only."""
+    if len(text) <= MAX_RESOURCE:
+        return text
+    mark = f" ... (blake3 {blake3(text.encode('utf-8', 'replace')).hexdigest(length=_MARK_BYTES)})"
+    return text[: MAX_RESOURCE - len(mark)] + mark
