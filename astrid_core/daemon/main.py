@@ -83,7 +83,7 @@ async def _serve(home: Home, options: argparse.Namespace, *, workspace: Path) ->
             workspace=workspace,
             ending=ending,
         )
-        await daemon.run(idle_policy(os.environ, ephemeral=options.ephemeral))
+        kernel.reason = await daemon.run(idle_policy(os.environ, ephemeral=options.ephemeral))
     logger.info("stopped")
     return EXIT_OK
 

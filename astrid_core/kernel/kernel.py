@@ -24,6 +24,7 @@ from astrid_core.kernel.assembly import Parts, assemble, changes_of, lifecycle_o
 from astrid_core.kernel.boot import OF_THE_KERNEL, BootProblem, load_capsules
 from astrid_core.kernel.build import built
 from astrid_core.kernel.clients import ClientAccess
+from astrid_core.kernel.farewell import say_farewell
 from astrid_core.kernel.home import resolve_home
 from astrid_core.kernel.install.installed import discover
 from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
@@ -60,6 +61,7 @@ class Kernel:
     from any thread. Blocking work runs on worker threads, never on the loop.
 
     Attributes:
+        reason: Why it ends, for the event that capsules get then.
         problems: Installed capsules that did not load, and why; as `audit`, a log that is not as
             it was written; as `identity`, a configured link that could not be made.
     """
@@ -78,6 +80,7 @@ class Kernel:
             restart=self._live.restart,
             clock=clock,
         )
+        self.reason = "closed"
         self.problems: list[BootProblem] = []
         self.clients = ClientAccess(parts)
 
@@ -113,6 +116,7 @@ class Kernel:
             await asyncio.to_thread(kernel._boot)
             async with kernel._supervised():
                 yield kernel
+            await asyncio.to_thread(say_farewell, parts.dispatcher, kernel.reason)
         finally:
             await asyncio.shield(asyncio.to_thread(parts.release.close))
 
