@@ -18,6 +18,7 @@ import msgspec
 
 from astrid_core.daemon.answering import Answering
 from astrid_core.daemon.connection import Connection
+from astrid_core.daemon.deadlines import Deadlines
 from astrid_core.daemon.requests import Requests
 from astrid_core.daemon.tool_call import ClientCall
 from astrid_core.domain.kernel_request import (
@@ -90,6 +91,7 @@ class Router:
         self._answering = answering
         self._source_id = source_id
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, connection: Connection, body: bytes) -> None:
@@ -158,7 +160,9 @@ class Router:
             connection.release()
 
     def _call(self, connection: Connection, topic: str, request: KernelRequest) -> ClientCall:
-        return ClientCall(connection, topic, request, loop=self._loop, source_id=self._source_id)
+        return ClientCall(
+            connection, topic, request, deadlines=self._deadlines, source_id=self._source_id
+        )
 
     def _publish(
         self,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from astrid_core.daemon.answering import Answering
 from astrid_core.daemon.connection import Connection
+from astrid_core.daemon.deadlines import Deadlines
 from astrid_core.domain.kernel_request import (
     KernelRequest,
     RequestError,
@@ -38,7 +38,7 @@ class ClientCall:
         connection: Who asked.
         topic: Where the answer goes.
         request: A `CallTool`.
-        loop: The running one.
+        deadlines: Of the running loop.
         source_id: Under which the kernel answers.
     """
 
@@ -48,14 +48,14 @@ class ClientCall:
         topic: str,
         request: KernelRequest,
         *,
-        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
         source_id: str,
     ) -> None:
         self._connection = connection
         self._topic = topic
         self._request = request
         self._cancel = CancelToken()
-        self._loop = loop
+        self._deadlines = deadlines
         self._source_id = source_id
         self._timer: asyncio.TimerHandle | None = None
         self._forget: Callable[[], None] = _nothing
@@ -105,7 +105,8 @@ class ClientCall:
     def _began(self, started: StartedCall, clients: ClientAccess) -> None:
         self._forget = partial(clients.forget_call, started.call_id)
         if started.timeout_s is not None:
-            self._timer = self._loop.call_later(started.timeout_s, self._expire, started.timeout_s)
+            expire = partial(self._expire, started.timeout_s)
+            self._timer = self._deadlines.add(started.timeout_s, expire)
         if self._is_done:  # since it was asked for
             self._forget()
             if self._timer is not None:
@@ -117,13 +118,14 @@ class ClientCall:
             return
         self._is_done = True
         if self._timer is not None:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._timer.cancel)
+            self._deadlines.retire(self._timer)
         payload = outcome_payload(outcome, request_id=self._request.request_id)
         self._connection.send(client_frame(self._topic, payload, source_id=self._source_id))
         self._connection.done()
 
     def _expire(self, bound_s: float) -> None:
+        if self._is_done:
+            return
         name = self._request.params["name"]
         self._cancel.fire()
         self._forget()
