@@ -206,6 +206,7 @@ def test_t05_of_eight_starts_at_once_one_wins_and_all_succeed(fresh: Place) -> N
     assert [path.name for path in fresh.run.glob("*.lock")] == ["system.lock"]
 
 
+@pytest.mark.slow
 def test_t07_a_daemon_that_hangs_is_named_not_doubled_and_killed_on_request(
     fresh: Place,
 ) -> None:
@@ -322,6 +323,7 @@ def test_the_quick_way_to_call_is_the_same_call(running: Place, more: tuple[str,
     assert running.ask("call", status=2).stdout == ""
 
 
+@pytest.mark.slow
 def test_a_call_starts_a_daemon_that_does_not_stay(idle: Place) -> None:
     environ = {"ASTRID_IDLE_TIMEOUT_SECS": "1"}
     first = idle.ask("call", "echo.echo", '{"text": "hello"}', environ=environ)
@@ -361,6 +363,7 @@ def test_what_needs_the_home_for_itself_says_that_the_daemon_has_it(running: Pla
     assert "astrid stop" in error["hint"]
 
 
+@pytest.mark.slow
 def test_t33_a_capsule_that_cannot_be_loaded_is_listed_with_the_reason(fresh: Place) -> None:
     prepare(fresh.home, install_tools)
     directory = fresh.home / "home/default/.local/capsules/echo"

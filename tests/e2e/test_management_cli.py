@@ -65,6 +65,7 @@ def alone() -> Iterator[Cli]:
         yield Cli(directory / "h")
 
 
+@pytest.mark.slow
 def test_t17_the_life_of_an_agent(served: Cli) -> None:
     created = served(
         *("agent", "create", "bob", "--group", "restricted", "--memory", "32MiB"),
@@ -102,6 +103,7 @@ def test_t18_the_acting_agent_without_a_daemon(alone: Cli) -> None:
     assert alone.status("--principal", "alice", "plugins", "list") == 1
 
 
+@pytest.mark.slow
 def test_t19_groups_and_rights(served: Cli) -> None:
     assert served.status("group", "create", "ops", "--caps", "system:status,capsule:list") == 0
     assert served.status("group", "create", "ops2") == 1

@@ -200,6 +200,7 @@ def test_a_loop_that_ran_well_for_long_begins_anew(run: Run) -> None:
     run(work)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guest", ["run_spin.wat", "run_silent.wat"])
 def test_a_loop_that_hangs_is_stopped_and_started_again(
     run: Run, tmp_path: Path, guest: str
