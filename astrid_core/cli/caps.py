@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from astrid_core.cli import caps_allowance, caps_approval, caps_rights, caps_token
+from astrid_core.cli import caps_allowance, caps_rights, caps_token
 from astrid_core.cli.capsule_session import open_home, workspace
 from astrid_core.cli.context import allow_list, settings
 from astrid_core.cli.management import manage
@@ -30,7 +30,6 @@ app.command("unrevoke")(caps_rights.unrevoke)
 app.command("check")(caps_rights.check)
 app.add_typer(caps_token.app, name="token")
 app.add_typer(caps_allowance.app, name="allowance")
-app.add_typer(caps_approval.app, name="approval")
 
 _SIGNS: Final = {"allows": "✓", "refuses": "✗", "silent": "·"}
 

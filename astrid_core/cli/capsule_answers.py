@@ -1,19 +1,23 @@
-"""Answers to a capsule's questions, from options, files, the environment or a person.
+"""Answers to a capsule's `[env]` questions, from options, files, the environment or a person.
 
-Trusted with secrets while they are typed: hidden input, and no echo in errors.
+Trusted with secrets on their way to the installer: no error shows one.
 Spec: cli-and-ux 10.3, 10.4, T-28, T-29.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
-from astrid_core.cli.output import Output, clean, clean_line
+from astrid_core.cli.output import Output
+from astrid_core.cli.prompts import Raw, ask
+from astrid_core.cli.terminal import Terminal, UnansweredError
+from astrid_core.domain.environment import onboarding_field
 from astrid_core.domain.manifest import EnvField, Manifest
 from astrid_core.kernel.install.answers import check_answer, has_default
 from astrid_hookspecs.errors import CapsuleError, ConfigError
@@ -21,7 +25,6 @@ from astrid_hookspecs.errors import CapsuleError, ConfigError
 if TYPE_CHECKING:
     from astrid_core.kernel.install.installer import Staged
 
-ATTEMPTS: Final = 3
 _PREFIX: Final = "ASTRID_VAR_"
 
 
@@ -39,7 +42,7 @@ def given_answers(
     """
     found: dict[str, str] = {}
     for question in manifest.env:
-        text = environ.get(_PREFIX + question.key.upper().replace("-", "_"))
+        text = environ.get(_variable(question.key))
         if text is not None:
             found[question.key] = text
     if file is not None:
@@ -50,6 +53,45 @@ def given_answers(
             raise _wrong(f"--var needs KEY=VALUE, not {key!a}")
         found[key] = text
     return found
+
+
+def split_given(
+    manifest: Manifest, given: Mapping[str, str], *, environ: Mapping[str, str] = os.environ
+) -> tuple[dict[str, str], Mapping[str, str]]:
+    """Answers to what the manifest asks, and those that only an install hook can ask for.
+
+    Args:
+        manifest: Of the capsule.
+        given: From `given_answers`.
+        environ: Where answers to questions are that nobody knows in advance.
+    """
+    known = {question.key for question in manifest.env}
+    if manifest.component is None:  # it has no hook, so nobody would ask: the installer refuses
+        return dict(given), {}
+    for_env = {key: text for key, text in given.items() if key in known}
+    for_hook = {key: text for key, text in given.items() if key not in known}
+    return for_env, _HookValues(for_hook, environ)
+
+
+class _HookValues(Mapping[str, str]):
+    """Given answers by key, and behind them the environment, which is looked into when asked."""
+
+    def __init__(self, given: Mapping[str, str], environ: Mapping[str, str]) -> None:
+        self._given = given
+        self._environ = environ
+
+    def __getitem__(self, key: str) -> str:
+        return self._given[key] if key in self._given else self._environ[_variable(key)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+def _variable(key: str) -> str:
+    return _PREFIX + key.upper().replace("-", "_")
 
 
 def _read_file(path: Path) -> dict[str, str]:
@@ -99,7 +141,7 @@ def ask_for(
     Raises:
         CapsuleError: `capsule.cancelled`; three wrong answers, or the end of the input.
     """
-    stream = output.stderr or sys.stderr
+    terminal = Terminal(output.stderr or sys.stderr)
     answers = dict(given)
     missing = {question.key for question in staged.answers(given).missing}
     for question in staged.manifest.env:
@@ -107,66 +149,34 @@ def ask_for(
             continue
         offered = has_default(question) and staged.previous is None and not use_defaults
         if question.key in missing or offered:
-            answers[question.key] = _ask(question, stream)
+            answers[question.key] = ask_one(question, terminal)
     return answers
 
 
-def _ask(question: EnvField, stream: TextIO) -> str:
-    for _ in range(ATTEMPTS):
-        text = _read(question, stream)
-        if not text and has_default(question):
-            return ""  # the default stays the manifest's, so that an upgrade can change it
-        if text:
-            try:
-                return check_answer(question, text)
-            except CapsuleError as error:
-                _say(stream, f"  {error.message}\n")
-    raise CapsuleError(f"no usable answer for {question.key}", code="capsule.cancelled")
+def ask_one(question: EnvField, terminal: Terminal) -> str:
+    """Ask one `[env]` question; the answer in the form that it is stored in.
 
+    Returns:
+        Empty for the default: it stays the manifest's, so that an upgrade can change it.
 
-def _read(question: EnvField, stream: TextIO) -> str:
-    if question.description:
-        _say(stream, f"  {clean_line(question.description)}\n")
-    if question.is_secret:
-        try:
-            return getpass.getpass(f"{clean_line(question.request)} (hidden): ", stream=stream)
-        except EOFError as error:
-            raise _cancelled() from error
-    if question.type == "array":
-        _say(stream, f"{clean_line(question.request)}, one per line, an empty line ends:\n")
-        items: list[str] = []
-        while item := _line(stream, "  "):
-            items.append(item)
-        return json.dumps(items, ensure_ascii=False)
-    if len(question.enum_values) > 1:
-        return _choose(question, stream)
-    default = f" [{question.default}]" if has_default(question) else ""
-    return _line(stream, clean_line(f"{question.request}{default}: "))
+    Raises:
+        CapsuleError: `capsule.cancelled`; three wrong answers, or the end of the input.
+    """
+    is_offered = has_default(question)
+    field = onboarding_field(question)
+    if not is_offered:
+        field = replace(field, default=None)
 
+    def check(raw: Raw) -> str | None:
+        if isinstance(raw, list):
+            raw = json.dumps(raw, ensure_ascii=False) if raw or not is_offered else ""
+        if not raw:
+            return "" if is_offered else None
+        return check_answer(question, raw)
 
-def _choose(question: EnvField, stream: TextIO) -> str:
-    _say(stream, f"{clean_line(question.request)}\n")
-    for number, value in enumerate(question.enum_values, start=1):
-        mark = " (default)" if value == question.default else ""
-        _say(stream, f"  {number}. {clean_line(value)}{mark}\n")
-    text = _line(stream, "number: ")
-    if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= len(question.enum_values):
-        return question.enum_values[int(text[:6]) - 1]
-    return text
-
-
-def _line(stream: TextIO, prompt: str) -> str:
-    _say(stream, prompt)
-    line = sys.stdin.readline()
-    if not line:
-        raise _cancelled()
-    return line.strip()
-
-
-def _say(stream: TextIO, text: str) -> None:
-    stream.write(clean(text))
-    stream.flush()
-
-
-def _cancelled() -> CapsuleError:
-    return CapsuleError("cancelled; nothing was installed", code="capsule.cancelled")
+    try:
+        return ask(field, terminal, check=check)
+    except UnansweredError as error:
+        raise CapsuleError(
+            f"{error.message}; nothing was installed", code="capsule.cancelled"
+        ) from error

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astrid_core.cli.capsule_answers import ask_for, given_answers
+from astrid_core.cli.attended import attend
+from astrid_core.cli.attending import Attendant, Policy
+from astrid_core.cli.capsule_answers import ask_for, given_answers, split_given
 from astrid_core.cli.capsule_session import (
     Workbench,
     WorkspaceOption,
@@ -20,10 +25,12 @@ from astrid_core.cli.capsule_session import (
     workspace,
 )
 from astrid_core.cli.output import NeedsAnswerError, Output, current, describe
+from astrid_core.cli.terminal import Terminal
 from astrid_core.kernel.install.answers import no_store
 from astrid_core.kernel.install.installed import InstalledCapsule, discover
 from astrid_core.kernel.install.sources import Source, find_source
-from astrid_hookspecs.errors import CapsuleError
+from astrid_hookspecs.errors import AstridError, CapsuleError
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 
 if TYPE_CHECKING:
     from astrid_core.kernel.install.answers import Answers
@@ -84,9 +91,43 @@ def _install(
     place = bench.place(in_workspace=in_workspace)
     with stage(bench.home, source, tools=bench.tools, place=place) as staged:
         given = given_answers(staged.manifest, pairs=pairs, file=file, environ=os.environ)
-        answers = agree(staged, given, yes=yes, output=output)
-        with output.progress() as progress:
-            return staged.commit(answers, progress=progress)
+        for_env, for_hook = split_given(staged.manifest, given)
+        answers = agree(staged, for_env, yes=yes, output=output)
+        return _commit(bench, staged, answers, Policy(values=for_hook), output)
+
+
+def _commit(
+    bench: Workbench, staged: Staged, answers: Answers, policy: Policy, output: Output
+) -> InstallResult:
+    """Install, and answer what the capsule's hook asks."""
+    from astrid_core.kernel.clients import ClientAccess  # noqa: PLC0415 - loads the kernel
+
+    is_asked = terminal_can_answer(is_json=output.is_json)
+    terminal = Terminal(output.stderr or sys.stderr) if is_asked else None
+    with output.progress() as progress:
+        attendant = Attendant(output, policy=policy, terminal=terminal, paused=progress.paused)
+        try:
+            result = attend(
+                partial(staged.commit, answers, progress=progress),
+                clients=ClientAccess(bench.parts),
+                principal=DEFAULT_PRINCIPAL,
+                attendant=attendant,
+            )
+        except AstridError as error:
+            if attendant.unanswered and not is_asked:
+                raise _needs_values(staged.name, attendant.unanswered) from error
+            raise
+    for key in sorted(set(policy.values) - attendant.used):
+        output.warning(f"nothing has asked for {key}")
+    return result
+
+
+def _needs_values(name: str, unanswered: Mapping[str, str]) -> NeedsAnswerError:
+    keys = list(unanswered)
+    return NeedsAnswerError(
+        f"{name} needs values for {', '.join(keys)}; nothing was installed",
+        hint=f"pass --var {keys[0]}=..., --var-file FILE, or set ASTRID_VAR_{keys[0].upper()}",
+    )
 
 
 def _built(source: Source, cleanup: ExitStack, output: Output) -> Source:

@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from astrid_core.cli.attended import attending
+from astrid_core.cli.call_questions import Consent
 from astrid_core.cli.capsule_answers import given_answers
 from astrid_core.cli.capsule_project import ProjectArgument
 from astrid_core.cli.capsule_session import YesOption, workspace
+from astrid_core.cli.consent_options import (
+    ApproveAllOption,
+    ApproveOption,
+    WaitOption,
+    consent_of,
+)
 from astrid_core.cli.output import Output, current, describe
 from astrid_core.cli.tool_call import (
     ToolCall,
@@ -64,34 +72,41 @@ def run_tool(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", min=0.001, help="Give up after this many seconds.")
     ] = None,
+    yes: ApproveAllOption = False,
+    approve: ApproveOption = None,
+    wait: WaitOption = False,
 ) -> None:
     """Call one tool of an installed capsule and print its answer.
 
     The running daemon is asked; where there is none, a kernel runs in this process for the duration
-    of the call. With --json the answer itself is printed as JSON.
+    of the call. With --json the answer itself is printed as JSON. What the tool asks permission for
+    is asked on the terminal; without one the tool is told that nobody answers, and
+    `astrid approvals` allows it for the next try.
     """
+    consent = consent_of(yes=yes, approve=approve, wait=wait)
     call = ToolCall(f"{name}.{tool}", parse_arguments(arguments), acting_as(principal))
     client = running_daemon(call.principal)
     if client is None:
-        result = asyncio.run(_call(call, timeout_s=timeout_s))
+        result = asyncio.run(_call(call, timeout_s=timeout_s, consent=consent))
         show_answer(call, content=result.content, is_error=result.is_error)
         return
     with client:
         warn_of_other_workspace(client, workspace())
-        answer = ask_daemon(client, call, timeout_s=timeout_s)
+        answer = ask_daemon(client, call, timeout_s=timeout_s, consent=consent)
     show_answer(call, content=str(answer["content"]), is_error=bool(answer["is_error"]))
 
 
-async def _call(call: ToolCall, *, timeout_s: float | None) -> ToolResult:
+async def _call(call: ToolCall, *, timeout_s: float | None, consent: Consent) -> ToolResult:
     from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
 
     async with Kernel.open(workspace=workspace()) as kernel:
         for problem in kernel.problems:
             if call.name.startswith(f"{problem.capsule}."):
                 raise problem.error
-        return await kernel.call_tool(
-            call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
-        )
+        async with attending(kernel, call.principal, consent):
+            return await kernel.call_tool(
+                call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
+            )
 
 
 @describe(example="astrid capsule dev ./weather", structured=False)

@@ -21,6 +21,7 @@ from astrid_core.kernel.install.places import Place, find_workspace, workspace_p
 from astrid_hookspecs.errors import PluginLoadError
 
 if TYPE_CHECKING:
+    from astrid_core.kernel.assembly import Parts
     from astrid_core.kernel.install.installer import Tools
     from astrid_core.pluginhost.registry import Registry
     from astrid_hookspecs.engines import Engine
@@ -49,16 +50,27 @@ class Workbench:
     """A locked home and everything that installing needs; no capsule is running.
 
     Attributes:
-        home: Locked until the session ends.
-        registry: What plugins declared.
+        parts: Of a kernel; its home is locked until the session ends.
         tools: For the installer.
-        secrets: The secret store, None without one.
     """
 
-    home: Home
-    registry: Registry
+    parts: Parts
     tools: Tools
-    secrets: SecretStore | None
+
+    @property
+    def home(self) -> Home:
+        """The locked home."""
+        return self.parts.home
+
+    @property
+    def registry(self) -> Registry:
+        """What plugins declared."""
+        return self.parts.plugins.registry
+
+    @property
+    def secrets(self) -> SecretStore | None:
+        """The secret store, None without one."""
+        return self.parts.secrets
 
     def place(self, *, in_workspace: bool) -> Place | None:
         """Where to install: None for the user's capsules."""
@@ -81,30 +93,16 @@ def workbench() -> Iterator[Workbench]:
     try:
         lifecycle = lifecycle_of(parts)
         recover(parts.home, lifecycle=lifecycle, workspace=workspace())
-        secrets = secret_store(parts.plugins.registry, parts.home, name=parts.settings.secrets)
         tools = Tools(
             engine=lambda: parts.engines.engine("component"),
             clock=parts.services.clock,
             audit=parts.audit,
             lifecycle=lifecycle,
-            secrets=secrets,
+            secrets=parts.secrets,
         )
-        yield Workbench(parts.home, parts.plugins.registry, tools, secrets)
+        yield Workbench(parts, tools)
     finally:
         parts.release.close()
-
-
-def secret_store(registry: Registry, home: Home, *, name: str | None) -> SecretStore | None:
-    """The configured secret store, or the first by priority; None where no plugin has one.
-
-    Raises:
-        PluginLoadError: The configuration names one that is not installed.
-    """
-    from astrid_hookspecs.secrets import SecretStoreRecord  # noqa: PLC0415
-
-    if name is None and not registry.records(SecretStoreRecord):
-        return None
-    return registry.choose(SecretStoreRecord, name).factory(home.secrets)
 
 
 def plugin_registry() -> Registry:

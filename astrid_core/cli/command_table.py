@@ -36,6 +36,9 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "caps": LazyCommand(
         "astrid_core.cli.caps:app", "Show, give, take and explain what a principal may do"
     ),
+    "approvals": LazyCommand(
+        "astrid_core.cli.approvals:app", "List what capsules ask permission for, and decide"
+    ),
     "quota": LazyCommand("astrid_core.cli.quota:app", "Show and set the limits of an agent"),
     "call": LazyCommand("astrid_core.cli.call:call", "Call a tool by way of the daemon"),
     "overlay": LazyCommand(

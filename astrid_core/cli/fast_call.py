@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from astrid_core.cli.call_questions import NO_CONSENT, Consent
 from astrid_core.cli.context import home_path
 from astrid_core.cli.fast import run_plain
 from astrid_core.cli.output import current
@@ -31,6 +32,7 @@ def call_tool(
     *,
     principal: str | None = None,
     timeout_s: float | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> int:
     """Call it and print its answer; returns the exit status.
 
@@ -42,7 +44,7 @@ def call_tool(
     """
     call = ToolCall(tool, parse_arguments(arguments), acting_as(principal))
     with _daemon(call.principal) as client:
-        answer = ask_daemon(client, call, timeout_s=timeout_s)
+        answer = ask_daemon(client, call, timeout_s=timeout_s, consent=consent)
     show_answer(call, content=str(answer["content"]), is_error=bool(answer["is_error"]))
     return EXIT_OK
 

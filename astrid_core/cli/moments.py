@@ -13,6 +13,15 @@ _AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+def second_text(seconds: int) -> str:
+    """A point in time as people read it.
+
+    Args:
+        seconds: Unix time.
+    """
+    return utc_text(dt.datetime.fromtimestamp(seconds, dt.UTC))
+
+
 def parse_moment(text: str | None, *, code: str = "audit.query") -> str | None:
     """RFC 3339 in UTC, milliseconds, from a date, a time or an age; None for None.
 

@@ -20,7 +20,7 @@ from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.exits import EXIT_NEEDS_ANSWER
 
 if TYPE_CHECKING:
-    from astrid_hookspecs.engines import Progress
+    from astrid_core.cli.progress import Display
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -234,7 +234,7 @@ class Output:
         return _is_yes(sys.stdin.readline())
 
     @contextlib.contextmanager
-    def progress(self) -> Iterator[Progress]:
+    def progress(self) -> Iterator[Display]:
         """A progress display on stderr for the duration of the block.
 
         A bar on a terminal, gone when the block ends; one line per step elsewhere; nothing under

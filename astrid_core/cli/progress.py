@@ -8,11 +8,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TextIO
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
     from astrid_core.cli.output import Output
-    from astrid_hookspecs.engines import Progress
+
+
+class Display(Protocol):
+    """Shows progress. An `astrid_hookspecs.engines.Progress`."""
+
+    def __call__(self, step: str, fraction: float | None) -> None:
+        """Show a step and how far it is; from any thread."""
+        ...
+
+    def paused(self) -> AbstractContextManager[object]:
+        """Leaves the terminal to somebody else for the duration of the block."""
+        ...
 
 
 class _Silent:
@@ -20,6 +34,10 @@ class _Silent:
 
     def __call__(self, step: str, fraction: float | None) -> None:
         """Do nothing."""
+
+    def paused(self) -> AbstractContextManager[object]:
+        """As `Display.paused`."""
+        return contextlib.nullcontext()
 
 
 class _Lines:
@@ -38,9 +56,44 @@ class _Lines:
             self._step = step
             self._output.info(step)
 
+    def paused(self) -> AbstractContextManager[object]:
+        """As `Display.paused`."""
+        return contextlib.nullcontext()
+
+
+class _Bar:
+    """A bar that goes away at the end."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._task = bars.add_task("", total=None)
+
+    def __call__(self, step: str, fraction: float | None) -> None:
+        """Show a step and how far it is."""
+        from rich.markup import escape  # noqa: PLC0415 - only terminals need it
+
+        from astrid_core.cli.output import clean  # noqa: PLC0415
+
+        completed = 0.0 if fraction is None else min(max(fraction, 0.0), 1.0)
+        self._bars.update(
+            self._task,
+            description=escape(clean(step)),
+            total=None if fraction is None else 1.0,
+            completed=completed,
+        )
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """As `Display.paused`."""
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
+
 
 @contextlib.contextmanager
-def display(output: Output, *, stream: TextIO) -> Iterator[Progress]:
+def display(output: Output, *, stream: TextIO) -> Iterator[Display]:
     """Show progress while the block runs.
 
     Args:
@@ -57,9 +110,8 @@ def display(output: Output, *, stream: TextIO) -> Iterator[Progress]:
 
 
 @contextlib.contextmanager
-def _bar(output: Output, *, stream: TextIO) -> Iterator[Progress]:
+def _bar(output: Output, *, stream: TextIO) -> Iterator[Display]:
     from rich.console import Console  # noqa: PLC0415 - only terminals need it
-    from rich.markup import escape  # noqa: PLC0415
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
         SpinnerColumn,
@@ -67,8 +119,6 @@ def _bar(output: Output, *, stream: TextIO) -> Iterator[Progress]:
         TimeElapsedColumn,
     )
     from rich.progress import Progress as RichProgress  # noqa: PLC0415
-
-    from astrid_core.cli.output import clean  # noqa: PLC0415
 
     console = Console(file=stream, no_color=not output.uses_colour(stream))
     with RichProgress(
@@ -79,15 +129,4 @@ def _bar(output: Output, *, stream: TextIO) -> Iterator[Progress]:
         console=console,
         transient=True,
     ) as bars:
-        task = bars.add_task("", total=None)
-
-        def report(step: str, fraction: float | None) -> None:
-            completed = 0.0 if fraction is None else min(max(fraction, 0.0), 1.0)
-            bars.update(
-                task,
-                description=escape(clean(step)),
-                total=None if fraction is None else 1.0,
-                completed=completed,
-            )
-
-        yield report
+        yield _Bar(bars)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from astrid_core.cli.acting import acting
+from astrid_core.cli.call_questions import Consent, hearing
 from astrid_core.cli.context import home_path
 from astrid_core.cli.output import current
 from astrid_core.daemon.client import DaemonClient
@@ -72,16 +73,24 @@ def warn_of_other_workspace(client: DaemonClient, here: Path) -> None:
 
 
 def ask_daemon(
-    client: DaemonClient, call: ToolCall, *, timeout_s: float | None
+    client: DaemonClient, call: ToolCall, *, timeout_s: float | None, consent: Consent
 ) -> Mapping[str, Any]:
     """Call the tool; the answer's keys are those of `DaemonClient.call_tool`.
+
+    Args:
+        client: Connected for the call's principal.
+        call: What is called.
+        timeout_s: How long it may take; None for the principal's limit.
+        consent: What is said when the tool asks for permission.
 
     Raises:
         RemoteError: As the call would have failed in this process.
     """
     limit_s = None if timeout_s is None else min(timeout_s, MAX_TIMEOUT_S)
     try:
-        return client.call_tool(call.name, call.arguments, timeout_s=limit_s)
+        return client.call_tool(
+            call.name, call.arguments, timeout_s=limit_s, hear=hearing(client, consent)
+        )
     except RemoteError as error:
         if error.code == "tool.not-found":
             _explain_absence(client, call)

@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -162,7 +162,12 @@ class DaemonClient:
         return self._wait(request_id, time.monotonic() + timeout_s)
 
     def call_tool(
-        self, name: str, arguments: Mapping[str, object], *, timeout_s: float | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        *,
+        timeout_s: float | None = None,
+        hear: Callable[[Message], None] | None = None,
     ) -> Mapping[str, Any]:
         """Call a tool.
 
@@ -170,6 +175,8 @@ class DaemonClient:
             name: `capsule.tool`.
             arguments: Encodable as JSON.
             timeout_s: For the tool; None for the limit of the principal, which the daemon keeps.
+            hear: Called with each message that arrives meanwhile, instead of keeping it; what it
+                raises ends the waiting.
 
         Returns:
             `content` (text), `is_error`, `capsule`, `duration_ms`.
@@ -181,7 +188,7 @@ class DaemonClient:
         if timeout_s is not None:
             params["timeout_s"] = timeout_s
         request_id = self.send("CallTool", params)
-        answer = self._wait(request_id, None)
+        answer = self._wait(request_id, None, hear=hear)
         if answer.status != "ToolResult" or not isinstance(answer.data, dict):
             raise RemoteProtocolError("the daemon's answer is no tool result")
         return answer.data
@@ -271,10 +278,18 @@ class DaemonClient:
         frame = {"topic": topic, "payload": payload, "source_id": NIL_SOURCE}
         self._stream.send(json.dumps(frame, ensure_ascii=False).encode(), deadline=deadline)
 
-    def _wait(self, request_id: str, deadline: float | None) -> Answer:
+    def _wait(
+        self,
+        request_id: str,
+        deadline: float | None,
+        *,
+        hear: Callable[[Message], None] | None = None,
+    ) -> Answer:
         try:
             while request_id not in self._answers:
                 self._take(deadline)
+                while hear is not None and self._messages:
+                    hear(self._messages.popleft())
         finally:
             self._waiting.discard(request_id)
         answer = self._answers.pop(request_id)

@@ -47,11 +47,14 @@ APPROVAL_TOPIC: Final = "astrid.v1.approval"
 """Says that a person has to decide."""
 APPROVAL_ANSWERS: Final = "astrid.v1.approval.response."
 """Before the id of the request that a front end answers."""
-_ELICITED_PREFIX: Final = "astrid.v1.elicit.response."
+ELICIT_TOPIC: Final = "astrid.v1.elicit"
+"""Says that an install hook asks a person for something."""
+ELICIT_ANSWERS: Final = "astrid.v1.elicit.response."
+"""Before the id of the request that a front end answers."""
 _RESERVED_PREFIXES: Final = (
     ADMIN_PREFIX,
     APPROVAL_ANSWERS,
-    _ELICITED_PREFIX,
+    ELICIT_ANSWERS,
     "client.v1.",
 )
 _SHOWN_CHARACTERS: Final = 80
@@ -189,7 +192,7 @@ def is_reserved(topic: str, *, method: str | None = None) -> bool:
 
 def is_private(topic: str) -> bool:
     """Whether clients hear it in no subscription: what a person typed, which may be a secret."""
-    return topic.startswith(_ELICITED_PREFIX)
+    return topic.startswith(ELICIT_ANSWERS)
 
 
 def is_admin_request(topic: str) -> bool:

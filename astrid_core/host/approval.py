@@ -6,16 +6,13 @@ apart look the same to a person. Spec: host-abi 3; kernel-and-security 7.4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from blake3 import blake3
 
 from astrid_core.domain.approval import MAX_ACTION, MAX_RESOURCE, ApprovalError, State
 from astrid_core.host.handlers import HostPackage, handles
-from astrid_core.host.instance import Waited
 from astrid_core.host.label import CONTROL
-from astrid_hookspecs.cancel import WaitSource
 from astrid_hookspecs.engines import WitError
 from astrid_hookspecs.errors import ApprovalDeniedError, StoreError
 
@@ -71,17 +68,13 @@ class ApprovalHost(HostPackage):
                 instance.context.id,
                 _legible(action),
                 resource=_cut(_legible(resource)),
-                pause=self._pause,
+                pause=self.instance.pause,
             )
         except ApprovalDeniedError as error:
             if error.code == _NO:
                 return ApprovalResponseRecord("denied")
             raise WitError("timeout") from error
         return ApprovalResponseRecord(_DECISIONS[state])
-
-    def _pause(self, sources: Sequence[WaitSource], timeout_s: float) -> bool:
-        waited = self.instance.wait(tuple(sources), timeout_s=timeout_s)
-        return waited is Waited.CANCELLED
 
 
 def _legible(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias, TypeVar, cast
 
@@ -228,6 +228,15 @@ class Instance:
             if any(source.is_ready() for source in sources):
                 return Waited.READY
         return Waited.CANCELLED if bounded_by_deadline else Waited.TIMEOUT
+
+    def pause(self, sources: Sequence[WaitSource], timeout_s: float) -> bool:
+        """As `wait`; whether it was CANCELLED. For the kernel, when it waits on behalf of a guest.
+
+        Args:
+            sources: What may become ready.
+            timeout_s: The bound.
+        """
+        return self.wait(tuple(sources), timeout_s=timeout_s) is Waited.CANCELLED
 
     def is_stopped(self) -> bool:
         """Whether long work should give up: as `wait` answers CANCELLED, without waiting."""

@@ -44,3 +44,8 @@ def check_uuid(text: str) -> str:
 
 
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+def is_secret_key(text: str) -> bool:
+    """Whether a secret can have this name."""
+    return bool(text) and ":" not in text and "/" not in text and text.isprintable()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from astrid_core.domain.approval import State
+from astrid_core.domain.elicitation import Answer, Elicitation
 from astrid_core.domain.identity import Link, User
 from astrid_hookspecs.cancel import WaitSource
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -41,6 +42,28 @@ class Approver(Protocol):
             ApprovalError: It cannot be shown; nobody was asked.
             QuotaExceededError: Too much waits for an answer.
             AuditError, StoreError: It could not be recorded or kept.
+        """
+        ...
+
+
+class Elicitor(Protocol):
+    """Asks people for values."""
+
+    def ask(
+        self, principal: Principal, capsule: CapsuleId, question: Elicitation, *, pause: Pause
+    ) -> Answer:
+        """Ask and wait.
+
+        Args:
+            principal: Who is asked.
+            capsule: Which one asks.
+            question: What.
+            pause: Waits for the answer.
+
+        Raises:
+            ElicitError: There is no answer, or it is of another kind.
+            QuotaExceededError: Too much waits for an answer.
+            AuditError: It could not be recorded.
         """
         ...
 
@@ -84,8 +107,10 @@ class People:
 
     Attributes:
         approver: For `astrid:approval`.
+        elicitor: For `astrid:elicit`.
         identities: For `astrid:identity` and `astrid:uplink`.
     """
 
     approver: Approver | None = None
+    elicitor: Elicitor | None = None
     identities: Identities | None = None

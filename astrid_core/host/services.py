@@ -200,6 +200,8 @@ class PublishBudget:
 
 SecretLookup = Callable[[Principal, CapsuleId, str], str | None]
 """The text of a secret for (principal, capsule, key), or None."""
+SecretKeeper = Callable[[Principal, CapsuleId, str, str], None]
+"""Keeps the text of a secret for (principal, capsule, key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ class HostServices:
         state: Charges what is written to the store; None: a namespace alone may hold as much as
             the principal's limit says.
         secrets: For secret-typed configuration; None while there is no secret store.
+        keep_secret: Where secrets that people are asked for go; None while there is no store.
         people: Those who are asked, and those who have accounts.
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
@@ -239,6 +242,7 @@ class HostServices:
     rate: PublishBudget = field(default_factory=PublishBudget)
     state: StateMeter | None = None
     secrets: SecretLookup | None = field(default=None, repr=False)
+    keep_secret: SecretKeeper | None = field(default=None, repr=False)
     people: People = field(default_factory=People)
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)

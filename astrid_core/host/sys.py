@@ -13,6 +13,7 @@ from loguru import logger
 
 from astrid_core.host.handlers import HostPackage, handles
 from astrid_core.host.instance import Instance, Waited
+from astrid_core.host.label import is_secret_key
 from astrid_core.host.log_line import LogBudget, log_line
 from astrid_hookspecs.engines import WitError
 
@@ -44,7 +45,10 @@ class SysHost(HostPackage):
 
     @handles("get-config")
     def get_config(self, key: str) -> str | None:
-        """A configuration value; a secret-typed key never falls back to ordinary configuration."""
+        """A configuration value; a secret-typed key never falls back to ordinary configuration.
+
+        A key that nobody declared can be one that an install hook asked a secret for [H-35].
+        """
         context = self.instance.context
         if key.startswith(RESERVED_PREFIX):
             raise WitError("config-key-reserved")
@@ -52,6 +56,8 @@ class SysHost(HostPackage):
             return self._secret(key)
         if key == SOCKET_KEY and not (_SOCKET_CAPABILITIES & self.instance.grants.capabilities):
             return None
+        if key not in context.config and is_secret_key(key):
+            return self._secret(key)
         return context.config_text(key)
 
     @handles("get-caller")

@@ -28,9 +28,11 @@ from astrid_core.kernel.audit.denials import DenialRecorder
 from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.retention import DAY_S, MIB, Retention
+from astrid_core.kernel.capsule_secrets import CapsuleSecrets, open_secret_store
 from astrid_core.kernel.capsules import CapsuleTable, SourceIndex
 from astrid_core.kernel.decisions import DecisionLog
 from astrid_core.kernel.dispatcher import Dispatcher
+from astrid_core.kernel.elicit_messages import elicit_notices
 from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import read_settings
@@ -59,6 +61,7 @@ from astrid_hookspecs.buses import Bus, BusRecord
 from astrid_hookspecs.errors import AuditError, PluginError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.sandboxes import ProcessSandboxRecord
+from astrid_hookspecs.secrets import SecretStore
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 from astrid_hookspecs.vfs import VfsOverlayRecord
@@ -93,6 +96,7 @@ class Parts:
     audit: AuditLog
     openers: MountOpeners
     state: StateMeter
+    secrets: SecretStore | None
     changed: Callable[[CapsuleEvent], None]
     release: ExitStack
 
@@ -186,7 +190,12 @@ def _wire(
     gate = Gate(votes=plugins.votes, decided=decisions.record)
     profiles = ProfileStore(home.etc / "profiles")
     principals = make_principals(
-        home, profiles=profiles, kv=kv, audit=audit, announce=approval_notices(bus)
+        home,
+        profiles=profiles,
+        kv=kv,
+        audit=audit,
+        announce=approval_notices(bus),
+        elicit=elicit_notices(bus),
     )
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
@@ -198,6 +207,8 @@ def _wire(
     release.callback(mounts.close)
     sandboxes = Sandboxes(plugins.registry.records(ProcessSandboxRecord), hidden=(home.path,))
     sources = SourceIndex()
+    secret_store = open_secret_store(plugins.registry, home, name=settings.secrets)
+    secrets = None if secret_store is None else CapsuleSecrets(secret_store)
     state = StateMeter(kv, meter_of=openers.meter)
     services = HostServices(
         kv=kv,
@@ -209,6 +220,8 @@ def _wire(
         logs=logs,
         blocked=pool.blocked,
         capsules=sources,
+        secrets=None if secrets is None else secrets.find,
+        keep_secret=None if secrets is None else secrets.keep,
         people=people_of(principals, workspace=workspace),
         files=mounts,
         state=state,
@@ -266,6 +279,7 @@ def _wire(
         audit=audit,
         openers=openers,
         state=state,
+        secrets=secret_store,
         changed=changed,
         release=release.pop_all(),
     )

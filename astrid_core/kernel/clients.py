@@ -21,12 +21,14 @@ from astrid_core.domain.profile import Profile
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.domain.topic import (
     APPROVAL_ANSWERS,
+    ELICIT_ANSWERS,
     check_publish_topic,
     check_subscribe_pattern,
     is_private,
 )
 from astrid_core.kernel.approval_messages import take_answer
 from astrid_core.kernel.assembly import Parts, admin_of
+from astrid_core.kernel.elicit_messages import take_elicited
 from astrid_core.kernel.request_guard import RequestGuard
 from astrid_core.kernel.tools import Outcome, StartedCall
 from astrid_core.security.clients import may_hear
@@ -173,7 +175,7 @@ class ClientAccess:
         Raises:
             TopicError: It is malformed.
             DeniedError: The gate refused, or the principal's budget is used up.
-            ApprovalError: It answers an approval, and cannot.
+            ApprovalError, ElicitError: It answers a question, and cannot.
             ConfigError: The principal's profile cannot be read.
         """
         check_publish_topic(topic)
@@ -198,6 +200,17 @@ class ClientAccess:
                 rule="max_ipc_throughput_bytes",
                 hint=f"raise it in etc/profiles/{principal}.toml, or publish less",
             )
+        if topic.startswith(
+            ELICIT_ANSWERS
+        ):  # may be a secret: it goes to who asked, and nowhere else
+            take_elicited(
+                self._parts.principals.elicitations,
+                topic,
+                kind=kind,
+                payload=payload,
+                principal=principal,
+            )
+            return
         if topic.startswith(APPROVAL_ANSWERS):
             take_answer(
                 self._parts.principals.approvals,

@@ -274,6 +274,7 @@ class Kernel:
             clock=self._parts.services.clock,
             audit=self._parts.audit,
             lifecycle=self._lifecycle,
+            secrets=self._parts.secrets,
         )
         return stage(self._parts.home, source, tools=tools, place=place)
 

@@ -17,6 +17,7 @@ from astrid_core.kernel.staged_kv import StagedKv
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.engines import Call, Engine, Limits, LoadedCapsule
 from astrid_hookspecs.stores import KvWrite
+from astrid_hookspecs.values import CapsuleId, Principal
 
 LIFECYCLE_TIMEOUT_S = 600.0
 
@@ -58,13 +59,31 @@ class KernelLifecycle:
         enabled = self._profiles.profile(principal).enabled
         self._gate.check_invoke(principal, request.manifest.name, request.phase, enabled=enabled)
         staged = StagedKv(self._services.kv)
-        loaded = self._load(request, services=replace(self._services, kv=staged))
+        loaded = self._load(request, services=self._hook_services(request, staged))
         try:
             limits = Limits(timeout_s=LIFECYCLE_TIMEOUT_S)
             loaded.lifecycle(request.phase, Call(request.principal, limits))
             return staged.writes()
         finally:
             loaded.unload(grace_s=1.0)
+
+    def _hook_services(self, request: LifecycleRequest, staged: StagedKv) -> HostServices:
+        """The kernel's, with the store staged, and with secrets that a failure takes back."""
+        services, secrets = replace(self._services, kv=staged), request.secrets
+        if secrets is None:
+            return services
+        stored = services.secrets
+
+        def find(principal: Principal, capsule: CapsuleId, key: str) -> str | None:
+            given = secrets.given(key)
+            if given is not None or stored is None:
+                return given
+            return stored(principal, capsule, key)
+
+        def keep(_principal: Principal, _capsule: CapsuleId, key: str, text: str) -> None:
+            secrets.keep(key, text)
+
+        return replace(services, secrets=find, keep_secret=keep)
 
     def apply(self, writes: KvWrites) -> None:
         """As `LifecycleRunner.apply`."""

@@ -1,4 +1,4 @@
-"""The people that host functions ask, as the kernel knows them. Spec: host-abi 3."""
+"""The people that host functions ask, as the kernel knows them. Spec: host-abi 3, 4."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def people_of(principals: Principals, *, workspace: Path | None) -> People:
     """
     return People(
         approver=ApprovalDesk(principals.approvals, workspace=workspace),
+        elicitor=principals.elicitations,
         identities=principals.identities,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from astrid_core.domain.topic import APPROVAL_ANSWERS, is_reserved
+from astrid_core.domain.topic import APPROVAL_ANSWERS, ELICIT_ANSWERS, is_reserved
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 OPEN_RIGHTS: Final = frozenset({"self:tool:call", "self:bus:subscribe"})
@@ -27,10 +27,10 @@ def may_speak_for(principal: Principal, other: Principal) -> bool:
 def may_publish(principal: Principal, topic: str) -> bool:
     """Whether a client may publish on a topic.
 
-    What the kernel says, nobody says for it. Reserved topics are the owner's, except for answers to
-    approvals: whose they are depends on the request, and is decided where they are taken.
+    What the kernel says, nobody says for it. Reserved topics are the owner's, except for answers of
+    people: whose they are depends on the request, and is decided where they are taken.
     """
-    if topic.startswith(APPROVAL_ANSWERS):
+    if topic.startswith((APPROVAL_ANSWERS, ELICIT_ANSWERS)):
         return True
     if is_reserved(topic):
         return principal == DEFAULT_PRINCIPAL

@@ -27,8 +27,9 @@ current. `astrid COMMAND --help` says more about each option.
 
 Every command takes `--json` (the same as `--format json`), `--format pretty|json` and `--verbose`
 (`-v`), before or after its name. Exit statuses and output streams: [exit-codes.md](exit-codes.md).
-`astrid --principal NAME agent|caps|group|quota|stop ...` acts as that agent, with its rights only;
-without it, `ASTRID_PRINCIPAL` or what `astrid agent switch` chose decides, else the owner acts.
+`astrid --principal NAME agent|approvals|caps|group|quota|stop ...` acts as that agent, with its
+rights only; without it, `ASTRID_PRINCIPAL` or what `astrid agent switch` chose decides, else the
+owner acts.
 "Structured" means that `--json` prints a result for programs; errors are JSON everywhere.
 """
 

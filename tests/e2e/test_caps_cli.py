@@ -6,7 +6,6 @@ import asyncio
 import functools
 import json
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ import pytest
 from astrid_core import Kernel
 from astrid_hookspecs.values import CapsuleId, Principal
 from tests.support.commands import run_astrid
-from tests.support.daemon import short_directory
-from tests.support.daemon_here import serving
 
 ASTRID = str(Path(sys.executable).with_name("astrid"))
 
@@ -77,52 +74,6 @@ def test_an_allowance_is_shown_and_taken_back(home: Path) -> None:
     assert json.loads(removed)["changed"] is True
     astrid(home, "allowance", "remove", agreed, "--of", "alice", "--yes")
     assert json.loads(astrid(home, "allowance", "list", "--of", "alice", "--json")) == []
-
-
-def test_a_question_is_answered_without_a_daemon(home: Path) -> None:
-    asked = asyncio.run(_ask(home))
-    (row,) = json.loads(astrid(home, "approval", "list", "--of", "alice", "--json"))
-    assert (row["id"], row["resource"]) == (asked, "git push")
-    assert "git push" in astrid(home, "approval", "list", "--of", "alice")
-    astrid(home, "approval", "answer", asked, "perhaps", status=1)
-    astrid(home, "approval", "answer", "x", "once", status=1)
-    astrid(home, "approval", "answer", asked, "always")
-    astrid(home, "approval", "answer", asked, "always", status=1)
-    assert json.loads(astrid(home, "approval", "list", "--of", "alice", "--json")) == []
-    assert asked in astrid(home, "allowance", "list", "--of", "alice")
-
-
-def test_a_question_is_answered_through_the_daemon() -> None:
-    with short_directory() as directory:
-        asyncio.run(_answer_live(directory / "h"))
-
-
-async def _answer_live(home: Path) -> None:
-    alice, shell = Principal("alice"), CapsuleId("shell")
-    async with serving(home) as here:
-        ask = functools.partial(
-            here.kernel.approvals.request, alice, shell, "run", resource="git push"
-        )
-        ticket = await asyncio.to_thread(ask)
-        asked = str(ticket.question.id)
-        say = functools.partial(astrid, home, "approval", "answer")
-        await asyncio.to_thread(functools.partial(say, str(uuid.UUID(int=1)), "once", status=1))
-        assert len(here.kernel.approvals.pending()) == 1
-        await asyncio.to_thread(say, asked, "once")
-        wait = functools.partial(here.kernel.approvals.wait, ticket, timeout_s=0)
-        assert await asyncio.to_thread(wait) == f"allowance:{asked}"
-
-
-async def _ask(home: Path) -> str:
-    async with Kernel.open(home=home) as kernel:
-        ask = functools.partial(
-            kernel.approvals.request,
-            Principal("alice"),
-            CapsuleId("shell"),
-            "run",
-            resource="git push",
-        )
-        return str((await asyncio.to_thread(ask)).question.id)
 
 
 async def _agree(home: Path) -> str:

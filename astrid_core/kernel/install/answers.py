@@ -156,6 +156,24 @@ class SecretChange:
         self._store = store
         self._scope = scope
         self._before: dict[str, bytes | None] = {}
+        self._given: Mapping[str, str] = {}
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether there is a store."""
+        return self._store is not None
+
+    def give(self, secrets: Mapping[str, str]) -> None:
+        """Take over what was given for this installation, for the hook to find."""
+        self._given = secrets
+
+    def given(self, name: str) -> str | None:
+        """As `HookSecrets.given`."""
+        return self._given.get(name)
+
+    def keep(self, name: str, value: str) -> None:
+        """As `HookSecrets.keep`."""
+        self.set({name: value})
 
     def stored(self) -> list[str]:
         """Names that have a value."""
@@ -172,7 +190,7 @@ class SecretChange:
         if self._store is None:
             raise no_store()
         for name, value in secrets.items():
-            self._before[name] = self._store.get(self._scope, name)
+            self._before.setdefault(name, self._store.get(self._scope, name))
             self._store.set(self._scope, name, value.encode())
 
     def undo(self) -> None:

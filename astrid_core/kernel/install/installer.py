@@ -215,11 +215,15 @@ class Staged:
         version = str(self.manifest.package.version)
         with recorded(self._tools.audit, "install", capsule=self.name, version=version):
             self._step("hook")
-            writes = self._run_hook(phase, component, answers, progress)
-            self._step("record")
-            write_atomic(self._staging / META, encode_meta(meta))
-            sync_tree(self._staging)
-            self._swap(meta, answers, writes)
+            try:
+                writes = self._run_hook(phase, component, answers, progress)
+                self._step("record")
+                write_atomic(self._staging / META, encode_meta(meta))
+                sync_tree(self._staging)
+                self._swap(meta, answers, writes)
+            except BaseException:
+                self._secrets.undo()  # also what the hook asked for
+                raise
         return self._result()
 
     def roll_back(self) -> InstalledCapsule | None:
@@ -317,8 +321,10 @@ class Staged:
             component_hash=component.digest,
             previous_version=self.previous.meta.version if self.previous is not None else None,
             environment={**read_settings(self._env_file), **answers.settings},
+            secrets=self._secrets if self._secrets.can_keep else None,
             progress=progress,
         )
+        self._secrets.give(answers.secrets)
         lifecycle.check(request)
         return lifecycle.run(request) if has_hook else {}
 
@@ -339,7 +345,6 @@ class Staged:
             if is_in_place(entry):
                 put_back(self._staging, self.target)
             clear_journal(self._home)
-            self._secrets.undo()
             raise
         self._step("finish")
         clear_journal(self._home)

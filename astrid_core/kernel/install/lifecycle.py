@@ -20,6 +20,18 @@ KvWrites = Mapping[str, Sequence[KvWrite]]
 """Writes by namespace."""
 
 
+class HookSecrets(Protocol):
+    """Secrets of one installation, which a failure takes back."""
+
+    def given(self, name: str) -> str | None:
+        """One that was given and is not in the store yet."""
+        ...
+
+    def keep(self, name: str, value: str) -> None:
+        """Store one; raises `SecretError`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LifecycleRequest:
     """One hook to run, or a component to check before that.
@@ -33,6 +45,8 @@ class LifecycleRequest:
         previous_version: What is being replaced, None for a first installation.
         principal: For whom it is installed.
         environment: Answers to `[env]`, without secrets.
+        secrets: Those that were given for this installation, and where those go that the hook asks
+            for; None where no store is.
         progress: Where to report, or None.
     """
 
@@ -44,6 +58,7 @@ class LifecycleRequest:
     previous_version: str | None = None
     principal: Principal = DEFAULT_PRINCIPAL
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: HookSecrets | None = field(default=None, repr=False)
     progress: Progress | None = None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from astrid_core.domain.approval import Question
 from astrid_core.kernel.allowances import AllowanceStore
 from astrid_core.kernel.approvals import Approvals
+from astrid_core.kernel.elicitations import Asked, Elicitations
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.principals.authority import Authority
 from astrid_core.kernel.principals.directory import PrincipalDirectory
@@ -21,6 +22,8 @@ from astrid_core.kernel.warrants import Warrants
 from astrid_core.ports.audit import AuditTrail
 from astrid_hookspecs.stores import KvStore
 
+ElicitNotices: TypeAlias = tuple[Callable[[Asked], None], Callable[[Asked, str], None]]
+
 
 class Principals(NamedTuple):
     """Everything about principals: who may do what, who they are, and how that changes."""
@@ -32,6 +35,7 @@ class Principals(NamedTuple):
     tokens: TokenStore
     allowances: AllowanceStore
     approvals: Approvals
+    elicitations: Elicitations
 
 
 def make_principals(
@@ -41,6 +45,7 @@ def make_principals(
     kv: KvStore,
     audit: AuditTrail,
     announce: Callable[[Question], None] = lambda _question: None,
+    elicit: ElicitNotices = (lambda _asked: None, lambda _asked, _how: None),
 ) -> Principals:
     """Make the services on the files and the store of a home.
 
@@ -50,6 +55,7 @@ def make_principals(
         kv: The kernel's store.
         audit: Where changes are recorded.
         announce: Tells front ends that somebody waits for a decision.
+        elicit: Tells them that somebody waits for a value, and that it is over.
 
     Raises:
         ConfigError: The group file cannot be used. Read later, it would refuse everybody.
@@ -76,4 +82,5 @@ def make_principals(
         tokens,
         allowances,
         Approvals(kv, allowances=allowances, audit=audit, announce=announce),
+        Elicitations(audit, announce=elicit[0], ended=elicit[1]),
     )

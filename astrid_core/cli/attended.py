@@ -1,0 +1,154 @@
+"""Work in this process that may ask: it runs on a thread, and the main thread answers.
+
+A person at the terminal talks to the main thread, because that is where Ctrl-C arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from astrid_core.cli.attending import TOPICS, Attendant, Reply
+from astrid_core.cli.call_questions import Consent
+from astrid_core.cli.output import current
+from astrid_core.domain.topic import APPROVAL_TOPIC
+from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.values import NIL_SOURCE, Principal
+
+if TYPE_CHECKING:
+    from astrid_core.kernel.clients import ClientAccess
+    from astrid_core.kernel.kernel import Kernel
+    from astrid_hookspecs.buses import Envelope
+
+_T = TypeVar("_T")
+
+
+def attend(
+    work: Callable[[], _T], *, clients: ClientAccess, principal: Principal, attendant: Attendant
+) -> _T:
+    """Do some work, and answer what it asks.
+
+    Args:
+        work: Runs on a thread of its own.
+        clients: Of the kernel in this process.
+        principal: Whose questions are answered.
+        attendant: Answers.
+
+    Returns:
+        What the work returns; its exception is raised.
+
+    Raises:
+        KeyboardInterrupt: Somebody pressed Ctrl-C. The work has ended by then: from that moment on
+            its questions are cancelled. A second Ctrl-C does not wait for it.
+    """
+    inbox: queue.SimpleQueue[Envelope | None] = queue.SimpleQueue()
+    outcome: list[Callable[[], _T]] = []
+    thread = threading.Thread(
+        target=_run, args=(work, outcome, inbox), name="attended", daemon=True
+    )
+    door = partial(take_reply, clients=clients, principal=principal)
+    is_interrupted = False
+    with ExitStack() as stops:
+        for topic in TOPICS:
+            stops.callback(clients.listen(topic, inbox.put))
+        thread.start()
+        while not outcome:
+            try:
+                envelope = inbox.get()
+                if envelope is not None and envelope.principal == principal:
+                    door(attendant.answer(envelope.topic, json.loads(envelope.payload)))
+            except KeyboardInterrupt:
+                if is_interrupted:
+                    raise
+                is_interrupted = True
+                for reply in attendant.give_up():
+                    door(reply)
+    thread.join()
+    if is_interrupted:
+        raise KeyboardInterrupt
+    return outcome[0]()
+
+
+def take_reply(reply: Reply | None, *, clients: ClientAccess, principal: Principal) -> None:
+    """Hand an answer to the kernel in this process; one that is not taken is a warning.
+
+    Args:
+        reply: What is answered, if anything.
+        clients: Of the kernel.
+        principal: For whom.
+    """
+    if reply is None:
+        return
+    try:
+        clients.publish(
+            reply.topic,
+            kind=str(reply.payload["type"]),
+            payload=json.dumps(reply.payload).encode(),
+            principal=principal,
+            source_id=NIL_SOURCE,
+        )
+    except AstridError as error:  # the question is over, or the answer cannot be kept
+        current().warning(f"the answer was not taken: {error.message}")
+
+
+@asynccontextmanager
+async def attending(kernel: Kernel, principal: Principal, consent: Consent) -> AsyncIterator[None]:
+    """Answer what a principal is asked in this process for the duration of the block.
+
+    Args:
+        kernel: Of this process.
+        principal: Whose questions.
+        consent: What the command's options say to them.
+    """
+    loop, over = asyncio.get_running_loop(), threading.Event()
+    inbox: asyncio.Queue[Envelope] = asyncio.Queue()
+    attendant = consent.attendant(is_over=over.is_set)
+
+    def answer(envelope: Envelope) -> None:
+        reply = attendant.answer(envelope.topic, json.loads(envelope.payload))
+        if not over.is_set():
+            take_reply(reply, clients=kernel.clients, principal=principal)
+
+    async def serve() -> None:
+        while True:
+            await asyncio.to_thread(answer, await inbox.get())
+
+    def hear(envelope: Envelope) -> None:
+        if envelope.principal == principal:
+            loop.call_soon_threadsafe(inbox.put_nowait, envelope)
+
+    stop = kernel.clients.listen(APPROVAL_TOPIC, hear)
+    serving = asyncio.create_task(serve())
+    try:
+        yield
+    finally:
+        stop()
+        over.set()
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+
+def _run(
+    work: Callable[[], _T],
+    outcome: list[Callable[[], _T]],
+    inbox: queue.SimpleQueue[Envelope | None],
+) -> None:
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001 - raised again by who waits
+        failure = error
+
+        def fail() -> _T:
+            raise failure
+
+        outcome.append(fail)
+    else:
+        outcome.append(lambda: result)
+    inbox.put(None)

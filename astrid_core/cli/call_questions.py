@@ -1,0 +1,85 @@
+"""What a client of the daemon answers while the tool that it called asks for permission.
+
+Costs a call nothing but a subscription until something is asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from astrid_core.cli.output import current
+from astrid_core.daemon.client_errors import RemoteError
+
+if TYPE_CHECKING:
+    from astrid_core.cli.attending import Attendant
+    from astrid_core.daemon.client import DaemonClient, Message
+
+_TOPIC: Final = "astrid.v1.approval"
+
+
+class Consent(NamedTuple):
+    """What the options of a command say to questions.
+
+    Attributes:
+        yes: Approve each, once.
+        patterns: Approve what matches, once.
+        waits: Wait for somebody else where nobody can be asked.
+    """
+
+    yes: bool = False
+    patterns: tuple[str, ...] = ()
+    waits: bool = False
+
+    def attendant(self, *, is_over: Callable[[], bool] = lambda: False) -> Attendant:
+        """Who answers.
+
+        Args:
+            is_over: Whether nobody wants to know any more.
+
+        Raises:
+            ConfigError: A pattern is malformed.
+        """
+        # Imported here because few calls ask.
+        from astrid_core.cli.attending import Attendant, Policy  # noqa: PLC0415
+        from astrid_core.cli.terminal import Terminal, has_person  # noqa: PLC0415
+        from astrid_core.domain.resource_pattern import ResourcePattern  # noqa: PLC0415
+
+        output = current()
+        policy = Policy(
+            approves_once=self.yes,
+            patterns=tuple(ResourcePattern(text) for text in self.patterns),
+            waits=self.waits,
+        )
+        is_asked = not output.is_json and has_person()
+        terminal = Terminal(output.stderr or sys.stderr, is_over=is_over) if is_asked else None
+        return Attendant(output, policy=policy, terminal=terminal)
+
+
+NO_CONSENT: Final = Consent()
+"""Somebody is asked, or nobody answers."""
+
+
+def hearing(client: DaemonClient, consent: Consent) -> Callable[[Message], None] | None:
+    """What answers the messages of a daemon; None where the principal may hear nothing."""
+    try:
+        client.subscribe(_TOPIC)
+    except RemoteError:
+        return None
+    attendants: list[Attendant] = []
+
+    def hear(message: Message) -> None:
+        payload = message.payload
+        if not isinstance(payload, dict):
+            return
+        if payload.get("status") == "Error":
+            current().warning(f"the answer was not taken: {payload.get('data')}")
+            return
+        if not attendants:
+            attendants.append(consent.attendant())
+        reply = attendants[0].answer(message.topic, payload)
+        if reply is not None:
+            client.publish(reply.topic, reply.payload)
+
+    return hear
