@@ -21,6 +21,7 @@ from astrid_core.daemon.survey import survey
 from astrid_core.domain.version import VERSION
 from astrid_hookspecs.engines import EngineRecord
 from astrid_hookspecs.errors import PluginLoadError
+from astrid_hookspecs.sandboxes import ProcessSandboxRecord
 
 _FILES_WANTED: Final = 1024
 _OLDEST_CLOCK: Final = 1_767_225_600
@@ -42,6 +43,7 @@ def part_checks(home: Path, *, daemon: bool) -> list[Check]:
         Check("component engine", _component_engine),
         Check("capsules", lambda: _capsules(home)),
         Check("safe paths", _safe_paths),
+        Check("processes", _processes),
         Check("open files", _open_files),
         Check("clock", lambda: _clock(home)),
         Check("database", _database),
@@ -153,6 +155,22 @@ def _safe_paths() -> Finding:
         "warn" if sys.platform == "linux" else "ok",
         "without openat2, paths are walked step by step: as safe, but slower",
         "use Linux 5.6 or later, or allow openat2 in the container's seccomp profile",
+    )
+
+
+def _processes() -> Finding:
+    from astrid_core.kernel.sandboxes import Sandboxes  # noqa: PLC0415 - few commands need it
+
+    states = Sandboxes(plugin_registry().records(ProcessSandboxRecord)).states()
+    works = [state.name for state in states if state.reason is None]
+    if works:
+        return Finding("processes", "ok", f"confined by {works[0]}")
+    reasons = "; ".join(f"{state.name}: {state.reason}" for state in states) or "no plugin does it"
+    return Finding(
+        "processes",
+        "warn",
+        f"none is started, as nothing can confine it ({reasons})",
+        "install bubblewrap, for example: apt install bubblewrap",
     )
 
 

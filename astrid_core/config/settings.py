@@ -25,6 +25,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "limits": ("workers", "instances"),
     "logging": ("level",),
     "files": ("overlay", "hard_links"),
+    "processes": ("network", "workspace"),
     "audit": ("strict", "max_mib", "max_age_days"),
     "identity": ("links",),
 }
@@ -35,6 +36,7 @@ _LINK_METHOD: Final = "admin"
 _MOUNT_KEYS: Final = ("url", "access")
 HARD_LINKS: Final = ("refuse", "read")
 ACCESS: Final = ("read", "write")
+NETWORK: Final = ("refuse", "allow")
 TAKEN_SCHEMES: Final = frozenset({"workspace", "cwd", "home", "tmp", "file"})
 """Names that no mount can have: guests know them as something else."""
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://.*", re.DOTALL)
@@ -106,6 +108,20 @@ class FileSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """What processes that capsules start may do besides what their manifests say.
+
+    Attributes:
+        network: Whether those of capsules with `net = ["*"]` may use the network. Nobody can tell
+            whom they talk to, this machine and its neighbours included.
+        writes_workspace: Whether they may change the workspace on the disk, past the overlay.
+    """
+
+    network: bool = False
+    writes_workspace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AuditSettings:
     """How much of the audit log is kept, and what happens when it is not as it was written.
 
@@ -149,6 +165,7 @@ class Settings:
         limits: Limits of the whole kernel.
         log_level: One of `LOG_LEVELS`.
         files: How workspaces are opened.
+        processes: What processes of capsules may do.
         mounts: File systems besides the workspace and the homes, by name.
         audit: Bounds of the audit log.
         links: Accounts of users, in the order of the file.
@@ -161,6 +178,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     log_level: str = "info"
     files: FileSettings = FileSettings()
+    processes: ProcessSettings = ProcessSettings()
     mounts: Mapping[str, MountSettings] = field(default_factory=dict)
     audit: AuditSettings = AuditSettings()
     links: tuple[LinkSettings, ...] = ()
@@ -195,6 +213,10 @@ def parse_settings(document: Document) -> Settings:
             overlay=_name(files, "overlay"),
             reads_hard_links=files.choice("hard_links", HARD_LINKS) == "read",
         ),
+        processes=ProcessSettings(
+            network=sections["processes"].choice("network", NETWORK) == "allow",
+            writes_workspace=sections["processes"].choice("workspace", ACCESS) == "write",
+        ),
         mounts={name: _mount(mounts, name) for name in mounts},
         audit=_audit(sections["audit"], default.audit),
         links=tuple(_link(entry) for entry in sections["identity"].tables("links")),
@@ -217,6 +239,8 @@ def settings_values(settings: Settings) -> dict[str, Any]:
         "logging.level": settings.log_level,
         "files.overlay": settings.files.overlay,
         "files.hard_links": "read" if settings.files.reads_hard_links else "refuse",
+        "processes.network": "allow" if settings.processes.network else "refuse",
+        "processes.workspace": "write" if settings.processes.writes_workspace else "read",
         "audit.strict": settings.audit.strict,
         "audit.max_mib": settings.audit.max_mib,
         "audit.max_age_days": settings.audit.max_age_days,

@@ -45,6 +45,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "limits.instances": at_most,
     "limits.workers": at_most,
     "logging.level": free,
+    "processes.network": tightest(("refuse", "allow")),
+    "processes.workspace": tightest(("read", "write")),
 }
 """By dotted key. Which code runs (`engines`, `storage`, `secrets`, `kernel`, `files.overlay`), what
 else guests see (`mounts`), who somebody is (`identity`) and what is kept of it (`audit`) are the

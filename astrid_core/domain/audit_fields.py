@@ -37,7 +37,7 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "kv": "bytes",
     "net": "host port verdict",
     "overlay": "change",
-    "process": "arguments[] command cwd id_hash signal",
+    "process": "arguments[] command content_hash cwd id_hash signal",
     "sys": "",
     "uplink": "platform user_id",
 }

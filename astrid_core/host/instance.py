@@ -90,6 +90,18 @@ class Instance:
         return self._base_principal
 
     @property
+    def call_id(self) -> str | None:
+        """The tool call that the running call is part of, None for anything else."""
+        return None if self._call is None else self._call.call_id
+
+    @property
+    def is_for_somebody(self) -> bool:
+        """Whether the effective principal was named, and is not just the owner by default."""
+        if self.purpose == "run":
+            return self.caller is not None and self.caller.principal is not None
+        return self.purpose == "call"
+
+    @property
     def attribution(self) -> Attribution:
         """How sure the effective principal is: a claim stays a claim."""
         source = self.caller

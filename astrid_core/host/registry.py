@@ -16,6 +16,8 @@ from astrid_core.host.instance import HandlerTable
 from astrid_core.host.ipc import IpcHost
 from astrid_core.host.kv import KvHost
 from astrid_core.host.poll import PollHost
+from astrid_core.host.process import ProcessHost
+from astrid_core.host.process_persistent import PersistentHost
 from astrid_core.host.streams import ErrorHost, StreamsHost
 from astrid_core.host.sys import SysHost
 from astrid_core.host.unavailable import unavailable_handlers
@@ -30,7 +32,9 @@ PACKAGES: Final[tuple[type[HostPackage], ...]] = (
     IdentityHost,
     IpcHost,
     KvHost,
+    PersistentHost,
     PollHost,
+    ProcessHost,
     StreamsHost,
     SysHost,
     UplinkHost,

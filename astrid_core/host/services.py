@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,9 +12,10 @@ from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.host.mount import Files, NoFiles
 from astrid_core.host.people import People
+from astrid_core.host.process_service import NoProcesses, Processes
 from astrid_core.ports.audit import AuditTrail, NoAudit
 from astrid_core.ports.clock import Clock
-from astrid_core.security.checked import CheckedPath, FileAccess
+from astrid_core.security.checked import CheckedCommand, CheckedPath, FileAccess
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.people_checks import IdentityLevel
 from astrid_hookspecs.buses import Bus
@@ -57,6 +58,22 @@ class Gate(Protocol):
         """Put on record that what the capsule did was more than the principal may use."""
         ...
 
+    def check_process(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        argv: Sequence[str],
+        *,
+        allowed: Sequence[str],
+        network: bool,
+    ) -> CheckedCommand:
+        """May the capsule start the command?"""
+        ...
+
+    def check_persistent(self, grants: CapsuleGrants, principal: Principal) -> object:
+        """May processes of the capsule outlive the call that started them?"""
+        ...
+
     def check_file(
         self, grants: CapsuleGrants, principal: Principal, access: FileAccess, place: FilePlace
     ) -> CheckedPath:
@@ -97,6 +114,11 @@ class Quotas(Protocol):
         ...
 
     @property
+    def max_background_processes(self) -> int:
+        """Processes that may run in the background."""
+        ...
+
+    @property
     def max_storage_bytes(self) -> int:
         """Bytes that the store and the files may hold together."""
         ...
@@ -131,6 +153,10 @@ class Profiles(Protocol):
 
     def is_enabled(self, principal: Principal) -> bool:
         """Whether the principal is switched on; raises as `quotas`."""
+        ...
+
+    def process_allow(self, principal: Principal) -> tuple[str, ...]:
+        """Which programs may be started for the principal; empty for no opinion."""
         ...
 
 
@@ -225,6 +251,7 @@ class HostServices:
         secrets: For secret-typed configuration; None while there is no secret store.
         keep_secret: Where secrets that people are asked for go; None while there is no store.
         people: Those who are asked, and those who have accounts.
+        processes: Where processes of the machine are started; without it, none is.
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
         turns: Who goes first where principals compete for the interpreter.
@@ -244,6 +271,7 @@ class HostServices:
     secrets: SecretLookup | None = field(default=None, repr=False)
     keep_secret: SecretKeeper | None = field(default=None, repr=False)
     people: People = field(default_factory=People)
+    processes: Processes = field(default_factory=NoProcesses)
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)
     turns: Turns = field(default_factory=NoTurns)

@@ -45,6 +45,8 @@ from astrid_core.kernel.mounts.openers import MountOpeners
 from astrid_core.kernel.mounts.table import MountTable, environment_limit
 from astrid_core.kernel.people import people_of
 from astrid_core.kernel.principals.assembly import Principals, make_principals
+from astrid_core.kernel.processes.cancelling import CANCEL_TOPIC, cancels_processes
+from astrid_core.kernel.processes.table import ProcessTable
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.sandboxes import Sandboxes
 from astrid_core.kernel.schema_catalog import SchemaCatalog
@@ -206,6 +208,13 @@ def _wire(
     )
     release.callback(mounts.close)
     sandboxes = Sandboxes(plugins.registry.records(ProcessSandboxRecord), hidden=(home.path,))
+    processes = ProcessTable(
+        home.var,
+        sandbox=sandboxes.choose,
+        network=settings.processes.network,
+        writes_workspace=settings.processes.writes_workspace,
+    )
+    release.callback(processes.close)
     sources = SourceIndex()
     secret_store = open_secret_store(plugins.registry, home, name=settings.secrets)
     secrets = None if secret_store is None else CapsuleSecrets(secret_store)
@@ -223,11 +232,13 @@ def _wire(
         secrets=None if secrets is None else secrets.find,
         keep_secret=None if secrets is None else secrets.keep,
         people=people_of(principals, workspace=workspace),
+        processes=processes,
         files=mounts,
         state=state,
         audit=audit,
         turns=turns,
     )
+    release.callback(bus.add_listener(CANCEL_TOPIC, cancels_processes(processes)))
     engines = EnginePool(
         choose=lambda kind: plugins.registry.choose_engine(kind, settings.engines.for_entry(kind)),
         cache_dir=home.path / "cache",
@@ -240,6 +251,8 @@ def _wire(
     catalog = SchemaCatalog()
 
     def changed(event: CapsuleEvent) -> None:
+        if event.state in ("unloaded", "down"):
+            processes.end_capsule(event.capsule)
         record_change(audit, event)
         plugins.observe("astrid_capsule_changed", event)
 

@@ -68,6 +68,9 @@ def capsule_grants(manifest: Manifest) -> CapsuleGrants:
         identity=manifest.capabilities.identity,
         fs_read=parse_file_patterns(manifest.capabilities.fs_read),
         fs_write=parse_file_patterns(manifest.capabilities.fs_write),
+        host_process=manifest.capabilities.host_process,
+        any_host="*" in manifest.capabilities.net,
+        persistent=manifest.capabilities.allow_persistent,
         capabilities=frozenset(held),
     )
 

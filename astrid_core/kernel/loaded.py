@@ -20,6 +20,7 @@ from astrid_core.host.pulse import Beat
 from astrid_core.kernel.audit.tool_calls import record_tool_call
 from astrid_core.kernel.cpu_meter import CpuMeter
 from astrid_core.kernel.latency import Latencies
+from astrid_core.kernel.processes.cancelling import call_id_of
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.security.gate import Gate
@@ -147,7 +148,8 @@ class Loaded:
             timestamp=envelope.timestamp,
             depth=envelope.depth,
         )
-        call = Call(principal, self._limits(profile.limits()), caller, cancel)
+        call_id = call_id_of(envelope)
+        call = Call(principal, self._limits(profile.limits()), caller, cancel, call_id)
         with self._idle:
             self._running += 1
         began_s, entered_s = time.thread_time(), time.perf_counter()

@@ -36,6 +36,10 @@ class ProfileStore:
         """Whether the principal is switched on; raises as `profile`."""
         return self.profile(principal).enabled
 
+    def process_allow(self, principal: Principal) -> tuple[str, ...]:
+        """Which programs may be started for the principal; raises as `profile`."""
+        return self.profile(principal).process_allow
+
     def profile(self, principal: Principal) -> Profile:
         """The principal's profile; the default one when there is no file.
 

@@ -60,3 +60,28 @@ class CheckedPath:
         if name in ("", ".", "..") or "/" in name or inner.is_reserved:
             raise TypeError("not a name below a checked path")
         return CheckedPath(inner, self.access, self.rule, GATE_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCommand:
+    """A command that may be started.
+
+    Attributes:
+        argv: Program and arguments, as the guest named them.
+        network: Whether it may use the network.
+        rule: The rule that allowed it.
+    """
+
+    argv: tuple[str, ...]
+    network: bool
+    rule: str
+    key: InitVar[object]
+
+    def __post_init__(self, key: object) -> None:
+        """Refuse everybody but the gate.
+
+        Raises:
+            TypeError: The caller does not hold the gate's key.
+        """
+        if key is not GATE_KEY:
+            raise TypeError("only the gate makes a CheckedCommand")

@@ -14,6 +14,7 @@ from astrid_core.security.decider import Grant
 from astrid_core.security.file_checks import FileChecks
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.people_checks import PeopleChecks
+from astrid_core.security.process_checks import ProcessChecks
 from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.errors import QuotaExceededError
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -21,7 +22,7 @@ from astrid_hookspecs.values import CapsuleId, Principal
 __all__ = ["Gate", "Grant"]
 
 
-class Gate(BusChecks, ClientChecks, FileChecks, PeopleChecks):
+class Gate(BusChecks, ClientChecks, FileChecks, PeopleChecks, ProcessChecks):
     """Decides about requests of capsules and clients."""
 
     def check_invoke(

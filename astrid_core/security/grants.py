@@ -20,6 +20,10 @@ class CapsuleGrants:
         identity: What it may do to users and accounts: `resolve`, `link`, `admin`.
         fs_read: What it may read. Spec: host-abi 5.2.
         fs_write: What it may change; does not include reading.
+        host_process: Which commands it may start; entries as written. Spec: host-abi 13.2.
+        any_host: Whether `net` has `*`: it may reach every host. Ours for processes, of which
+            nobody can tell whom they talk to.
+        persistent: `capabilities.allow_persistent`: processes may outlive their call.
         capabilities: Names of the capabilities that are not empty or false, for
             `check-capsule-capability`. Spec: host-abi 14.
     """
@@ -31,4 +35,7 @@ class CapsuleGrants:
     identity: tuple[str, ...] = ()
     fs_read: tuple[FilePattern, ...] = ()
     fs_write: tuple[FilePattern, ...] = ()
+    host_process: tuple[str, ...] = ()
+    any_host: bool = False
+    persistent: bool = False
     capabilities: frozenset[str] = frozenset()

@@ -110,7 +110,7 @@ def _options(request: SandboxRequest, *, sized: bool) -> Iterator[str]:
     for layer in stack:
         if layer.sight == "hidden" and layer.path.is_dir():
             yield from ("--remount-ro", str(layer.path))
-    yield from ("--chdir", str(request.cwd.resolve()), "--clearenv")
+    yield from ("--chdir", str(request.starts_in or request.cwd), "--clearenv")
     for name, value in request.environment.items():
         yield from ("--setenv", name, value)
 

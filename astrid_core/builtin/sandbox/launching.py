@@ -52,7 +52,7 @@ def launched(
         {
             "parent": os.getpid(),
             "argv": request.argv,
-            "cwd": str(request.cwd),
+            "cwd": str(request.starts_in or request.cwd),
             "environment": dict(request.environment),
             "limits": _limits(request.limits),
             "filter": base64.b64encode(program).decode(),

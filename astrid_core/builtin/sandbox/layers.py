@@ -41,8 +41,10 @@ def layers(request: SandboxRequest) -> list[Layer]:
                 wanted[path] = sight
 
     add((place for place in SCRATCH if place.is_dir() and not place.is_symlink()), "scratch")
-    writable = [_tree(path) for path in (request.cwd, *request.writable)]
+    cwd = _tree(request.cwd)
+    writable = [_tree(path) for path in request.writable]
     readable = [_tree(path) for path in request.readable]
+    (writable if request.writes_cwd else readable).append(cwd)
     if request.network:
         readable += [place for place in RESOLVER if place.exists()]
     add(readable, "read")

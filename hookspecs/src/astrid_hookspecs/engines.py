@@ -94,12 +94,14 @@ class Call:
         limits: Of that principal.
         caller: The causing message; None for life-cycle hooks and run loops.
         cancel: Fired to stop this call; None when only unload can stop it.
+        call_id: Of the tool call that this is part of, where it is part of one.
     """
 
     principal: Principal
     limits: Limits
     caller: Caller | None = None
     cancel: CancelToken | None = None
+    call_id: str | None = None
 
 
 class GuestResult(NamedTuple):

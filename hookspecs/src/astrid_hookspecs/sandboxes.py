@@ -48,12 +48,15 @@ class SandboxRequest:
 
     Attributes:
         argv: Program (absolute path) and arguments.
-        cwd: Working directory, also the only writable tree unless `writable` adds some.
+        cwd: Working directory, and a writable tree unless `writes_cwd` is off.
+        starts_in: Where inside `cwd` it starts, None for `cwd` itself. Links on the way are
+            followed as the process would, and so lead nowhere else than it can go.
         environment: The whole environment of the child.
         writable: Further writable trees.
         readable: Trees that are readable even below what is hidden.
         hidden: Trees the child must not see at all (the runtime home), besides what the sandbox
             hides by itself: credentials of the user, sockets of other programs.
+        writes_cwd: Whether the working directory is writable.
         files: Files that are put in front of it.
         network: Whether it may use the network. Without, it cannot make a socket.
         limits: Resources.
@@ -65,6 +68,8 @@ class SandboxRequest:
     writable: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
+    writes_cwd: bool = True
+    starts_in: Path | None = None
     files: tuple[SandboxFile, ...] = ()
     network: bool = False
     limits: SandboxLimits = SandboxLimits()

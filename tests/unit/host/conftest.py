@@ -59,6 +59,7 @@ class TestQuotas:
 
     max_ipc_throughput_bytes: int = 10 * 1024 * 1024
     max_storage_bytes: int = 1024**3
+    max_background_processes: int = 8
 
 
 @dataclass
@@ -80,6 +81,7 @@ class World:
     audit_fails: bool = False
     disabled: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
+    process_allow: tuple[str, ...] = ()
 
     def services(self) -> HostServices:
         world = self
@@ -92,6 +94,10 @@ class World:
             def quotas(self, principal: str) -> TestQuotas:
                 del principal
                 return world.quotas
+
+            def process_allow(self, principal: str) -> tuple[str, ...]:
+                del principal
+                return world.process_allow
 
             def is_enabled(self, principal: str) -> bool:
                 if principal in world.damaged:
@@ -148,6 +154,8 @@ class World:
         capabilities: frozenset[str] = frozenset(),
         fs_read: tuple[str, ...] = (),
         fs_write: tuple[str, ...] = (),
+        host_process: tuple[str, ...] = (),
+        persistent: bool = False,
         bindings: tuple[InterceptorBinding, ...] = (),
         caller: Caller | None = None,
         cancel: CancelToken | None = None,
@@ -174,6 +182,8 @@ class World:
                 capabilities=capabilities,
                 fs_read=parse_file_patterns(fs_read),
                 fs_write=parse_file_patterns(fs_write),
+                host_process=host_process,
+                persistent=persistent,
             ),
             owner=Principal("default"),
             **context,

@@ -78,7 +78,14 @@ def test_a_process_is_denied_when_there_is_no_plugin() -> None:
         Sandboxes([]).choose()
 
 
-@pytest.mark.parametrize(("value", "warns"), [("required", False), ("maybe", True), ("off", True)])
+@pytest.mark.parametrize(
+    ("value", "warns"),
+    [
+        ("required", False),
+        pytest.param("maybe", True, id="180-unknown"),
+        pytest.param("off", True, id="180-off"),
+    ],
+)
 def test_a_policy_that_asks_for_less_is_treated_as_required(value: str, *, warns: bool) -> None:
     seen: list[str] = []
     sink = logger.add(seen.append, format="{message}")

@@ -1,0 +1,1 @@
+"""Processes that guests started: confined, counted, and gone when nobody needs them."""

@@ -1,0 +1,295 @@
+"""All processes of guests: how many each principal has, who may ask about which, and their end.
+
+Trusted with three properties: no principal has more than its profile allows, nobody reaches a
+process of another capsule or principal, and nothing outlives the capsule or the kernel.
+Spec: host-abi 13.2, 13.5; capsules-and-bus 5.7; kernel-and-security 5.3.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from astrid_core.host.process_service import Launch, PersistentProcess
+from astrid_core.kernel.processes.child import Child
+from astrid_core.kernel.processes.environment import ProcessEnvironment
+from astrid_core.kernel.processes.reactor import Reactor
+from astrid_core.kernel.processes.recorded import ProcessRecords
+from astrid_core.kernel.processes.snapshots import Snapshots, clear_snapshots
+from astrid_hookspecs.cancel import wait_any
+from astrid_hookspecs.errors import QuotaExceededError, SandboxError
+from astrid_hookspecs.sandboxes import ProcessSandbox, SandboxedCommand, SandboxRequest
+from astrid_hookspecs.values import CapsuleId, Principal
+
+MAX_PER_CAPSULE: Final = 8
+MAX_RETAINED: Final = 32
+MAX_RETAINED_IN_ALL: Final = 256
+CANCEL_GRACE_S: Final = 2.0
+_SWEEP_S: Final = 0.25
+_CLOSE_S: Final = 5.0
+
+
+class Kept:
+    """Implements `astrid_core.host.process_service.PersistentProcess`."""
+
+    def __init__(self, process: Child) -> None:
+        self.id = secrets.token_hex(16)
+        self.process = process
+        self.asked_s = time.monotonic()
+        self.exited_s: float | None = None
+
+    @property
+    def idle_s(self) -> float:
+        """As `PersistentProcess.idle_s`."""
+        return time.monotonic() - self.asked_s
+
+
+class ProcessTable:
+    """Implements `astrid_core.host.process_service.Processes`.
+
+    Args:
+        directory: Of the kernel's own, for what it notes about processes.
+        sandbox: Gives what confines them; raises `SandboxError` when nothing can.
+        environ: Of the kernel.
+        network: Whether the operator lets processes use the network at all.
+        writes_workspace: Whether the operator lets processes change the workspace on the disk.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        sandbox: Callable[[], ProcessSandbox],
+        environ: Mapping[str, str] = os.environ,
+        network: bool = False,
+        writes_workspace: bool = False,
+    ) -> None:
+        self.allows_network = network
+        self._snapshots = directory / "files"
+        self._records = ProcessRecords(directory / "processes")
+        self._sandbox = sandbox
+        self._environment = ProcessEnvironment.of(environ)
+        self._writes_workspace = writes_workspace
+        self._reactor = Reactor()
+        self._lock = threading.Lock()
+        self._live: dict[Child, int] = {}
+        self._known: weakref.WeakSet[Child] = weakref.WeakSet()
+        self._reserved: list[Launch] = []
+        self._kept: dict[str, Kept] = {}
+        self._is_sweeping = False
+        self._is_closed = False
+        self._records.end_leftovers()
+        clear_snapshots(self._snapshots)
+
+    def start(self, launch: Launch) -> Child:
+        """As `Processes.start`."""
+        self._reserve(launch)
+        try:
+            return self._start(launch)
+        finally:
+            with self._lock:
+                self._reserved.remove(launch)
+
+    def persist(self, launch: Launch) -> Kept:
+        """As `Processes.persist`."""
+        with self._lock:
+            mine = [kept for kept in self._kept.values() if _is_of(kept, None, launch.principal)]
+            if len(mine) >= MAX_RETAINED or len(self._kept) >= MAX_RETAINED_IN_ALL:
+                raise QuotaExceededError(
+                    "too many processes are remembered",
+                    rule="process.retained",
+                    code="process.registry-full",
+                    hint="release those that have ended",
+                )
+        kept = Kept(self.start(launch))
+        with self._lock:
+            self._kept[kept.id] = kept
+            starts, self._is_sweeping = not self._is_sweeping, True
+        if starts:
+            self._reactor.after(_SWEEP_S, self._sweep)
+        return kept
+
+    def find(self, capsule: CapsuleId, principal: Principal, process_id: str) -> Kept | None:
+        """As `Processes.find`."""
+        with self._lock:
+            kept = self._kept.get(process_id)
+            if kept is None or not _is_of(kept, capsule, principal):
+                return None
+            kept.asked_s = time.monotonic()
+            return kept
+
+    def of(self, capsule: CapsuleId, principal: Principal) -> Sequence[Kept]:
+        """As `Processes.of`."""
+        with self._lock:
+            return [kept for kept in self._kept.values() if _is_of(kept, capsule, principal)]
+
+    def release(self, found: PersistentProcess) -> None:
+        """As `Processes.release`."""
+        with self._lock:
+            self._kept.pop(found.id, None)
+        found.process.close()
+
+    def cancel(self, principal: Principal | None, call_ids: Collection[str]) -> None:
+        """End what runs for these calls: ask first, then insist.
+
+        What belongs to no call is ended as well, unless it is meant to outlive calls. Somebody
+        else's processes are never touched; the kernel itself speaks for everybody.
+        """
+        if not call_ids:
+            return
+        with self._lock:
+            meant = [
+                child
+                for child in self._live
+                if principal in (None, child.launch.principal) and _is_meant(child, call_ids)
+            ]
+        for child in meant:
+            threading.Thread(target=child.signal, args=(signal.SIGINT,), daemon=True).start()
+            self._reactor.after(CANCEL_GRACE_S, child.kill)
+
+    def end_capsule(self, capsule: CapsuleId) -> None:
+        """End everything that a capsule started, for whomever."""
+        with self._lock:
+            self._kept = {
+                kept.id: kept for kept in self._kept.values() if not _is_of(kept, capsule, None)
+            }
+            meant = [child for child in self._live if child.launch.capsule == capsule]
+        for child in meant:
+            child.close()
+
+    def close(self) -> None:
+        """End everything, wait for it, and start nothing more."""
+        with self._lock:
+            self._is_closed = True
+            self._kept.clear()
+            known = list(self._known)  # those that have ended, too: they may hold pipes
+        for child in known:
+            child.close()
+        deadline = time.monotonic() + _CLOSE_S
+        for child in known:
+            wait_any((child.exited,), timeout_s=max(0.0, deadline - time.monotonic()))
+        self._reactor.stop()
+
+    def _reserve(self, launch: Launch) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise SandboxError("the kernel is closing", code="kernel.closed")
+            running = [child.launch for child in self._live if not child.is_given_up]
+            others = (*self._reserved, *running)
+            counted = [one for one in others if one.tier != "waited"]
+            mine = [one for one in counted if one.principal == launch.principal]
+            same = [one for one in mine if one.capsule == launch.capsule]
+            if launch.tier != "waited":
+                if len(mine) >= launch.max_background:
+                    raise _too_many("max_background_processes", launch.max_background)
+                if len(same) >= MAX_PER_CAPSULE:
+                    raise _too_many("process.per-capsule", MAX_PER_CAPSULE)
+            self._reserved.append(launch)
+
+    def _start(self, launch: Launch) -> Child:
+        sandbox = self._sandbox()
+        request = launch.request
+        directory = launch.workspace.joinpath(*request.cwd)
+        program = self._environment.program(launch.command.argv[0], directory=directory)
+        try:
+            snapshots = Snapshots(self._snapshots, request.files)
+        except OSError as error:
+            raise SandboxError("a file for the process cannot be kept") from error
+        try:
+            command = sandbox.command(
+                SandboxRequest(
+                    argv=(str(program), *launch.command.argv[1:]),
+                    cwd=launch.workspace,
+                    starts_in=directory,
+                    environment={
+                        **self._environment.variables,
+                        **request.variables,
+                        **snapshots.variables,
+                    },
+                    writes_cwd=self._writes_workspace,
+                    files=snapshots.files,
+                    network=launch.command.network,
+                    limits=request.limits,
+                )
+            )
+            child = Child(
+                launch,
+                sandbox=sandbox,
+                reactor=self._reactor,
+                ended=lambda ended: self._on_end(ended, snapshots),
+            )
+            self._reactor.call(lambda: self._begin(child, command))
+        except OSError as error:
+            snapshots.close()
+            raise SandboxError("the process cannot be started") from error
+        except BaseException:
+            snapshots.close()
+            raise
+        return child
+
+    def _begin(self, child: Child, command: SandboxedCommand) -> None:
+        pid = child.begin(command)
+        self._records.add(pid)
+        with self._lock:
+            self._live[child] = pid
+            self._known.add(child)
+
+    def _on_end(self, child: Child, snapshots: Snapshots) -> None:
+        snapshots.close()
+        with self._lock:
+            pid = self._live.pop(child, None)
+            for kept in self._kept.values():
+                if kept.process is child:
+                    kept.exited_s = time.monotonic()
+        if pid is not None:
+            self._records.remove(pid)
+
+    def _sweep(self) -> None:
+        """End what lived too long or nobody asks about, and forget what ended long ago."""
+        now = time.monotonic()
+        with self._lock:
+            kept = list(self._kept.values())
+            for one in kept:
+                if one.process.exit is not None and one.exited_s is None:
+                    one.exited_s = now  # it ended before it was kept
+        for one in kept:
+            limits = one.process.launch.request.persistence
+            if one.exited_s is not None:
+                if now - one.exited_s > limits.exit_retention_s:
+                    self.release(one)
+                continue
+            age_s, idle_s = now - one.process.started_s, now - one.asked_s
+            if age_s > limits.max_lifetime_s or idle_s > limits.idle_timeout_s:
+                one.process.kill()
+        with self._lock:
+            self._is_sweeping = bool(self._kept) and not self._is_closed
+            goes_on = self._is_sweeping
+        if goes_on:
+            self._reactor.after(_SWEEP_S, self._sweep)
+
+
+def _is_of(kept: Kept, capsule: CapsuleId | None, principal: Principal | None) -> bool:
+    launch = kept.process.launch
+    return capsule in (None, launch.capsule) and principal in (None, launch.principal)
+
+
+def _is_meant(child: Child, call_ids: Collection[str]) -> bool:
+    launch = child.launch
+    if launch.call_id is None:
+        return launch.tier != "persistent"
+    return launch.call_id in call_ids
+
+
+def _too_many(rule: str, most: int) -> QuotaExceededError:
+    return QuotaExceededError(
+        f"at most {most} processes may run in the background",
+        rule=rule,
+        hint="end those that are not needed any more",
+    )
