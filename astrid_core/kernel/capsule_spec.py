@@ -71,6 +71,8 @@ def capsule_grants(manifest: Manifest) -> CapsuleGrants:
         host_process=manifest.capabilities.host_process,
         any_host="*" in manifest.capabilities.net,
         persistent=manifest.capabilities.allow_persistent,
+        net=manifest.capabilities.net,
+        net_connect=manifest.capabilities.net_connect,
         capabilities=frozenset(held),
     )
 

@@ -1,6 +1,6 @@
-"""Proof that the gate allowed a path: the only thing that file operations accept.
+"""Proofs that the gate allowed a path or an address: the only things that operations accept.
 
-Trusted with one property: nobody but the gate can make a `CheckedPath`. Python cannot enforce that
+Trusted with one property: nobody but the gate can make one. Python cannot enforce that
 against malice, so a key guards against mistakes and a test looks for other users of the key.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import InitVar, dataclass
 from typing import Final, Literal, TypeAlias
 
 from astrid_core.domain.file_pattern import FilePlace
+from astrid_core.domain.ip_ranges import IpAddress
 
 FileAccess: TypeAlias = Literal["read", "write", "read-write"]
 
@@ -85,3 +86,30 @@ class CheckedCommand:
         """
         if key is not GATE_KEY:
             raise TypeError("only the gate makes a CheckedCommand")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAddress:
+    """An address that may be connected to: the only thing that connection steps accept.
+
+    Attributes:
+        address: The target itself; nothing is looked up any more.
+        port: Of the target.
+        host: The name that led there, for certificates and logs.
+        rule: The rules that allowed it.
+    """
+
+    address: IpAddress
+    port: int
+    host: str
+    rule: str
+    key: InitVar[object]
+
+    def __post_init__(self, key: object) -> None:
+        """Refuse everybody but the gate.
+
+        Raises:
+            TypeError: The caller does not hold the gate's key.
+        """
+        if key is not GATE_KEY:
+            raise TypeError("only the gate makes a CheckedAddress")

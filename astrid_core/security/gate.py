@@ -13,6 +13,7 @@ from astrid_core.security.client_checks import ClientChecks
 from astrid_core.security.decider import Grant
 from astrid_core.security.file_checks import FileChecks
 from astrid_core.security.grants import CapsuleGrants
+from astrid_core.security.network_checks import NetworkChecks
 from astrid_core.security.people_checks import PeopleChecks
 from astrid_core.security.process_checks import ProcessChecks
 from astrid_hookspecs.authz import AuthzRequest
@@ -22,7 +23,7 @@ from astrid_hookspecs.values import CapsuleId, Principal
 __all__ = ["Gate", "Grant"]
 
 
-class Gate(BusChecks, ClientChecks, FileChecks, PeopleChecks, ProcessChecks):
+class Gate(BusChecks, ClientChecks, FileChecks, NetworkChecks, PeopleChecks, ProcessChecks):
     """Decides about requests of capsules and clients."""
 
     def check_invoke(

@@ -24,6 +24,8 @@ class CapsuleGrants:
         any_host: Whether `net` has `*`: it may reach every host. Ours for processes, of which
             nobody can tell whom they talk to.
         persistent: `capabilities.allow_persistent`: processes may outlive their call.
+        net: Hosts of its requests. Spec: kernel-and-security 11.
+        net_connect: Endpoints of its connections, `host:port`.
         capabilities: Names of the capabilities that are not empty or false, for
             `check-capsule-capability`. Spec: host-abi 14.
     """
@@ -38,4 +40,6 @@ class CapsuleGrants:
     host_process: tuple[str, ...] = ()
     any_host: bool = False
     persistent: bool = False
+    net: tuple[str, ...] = ()
+    net_connect: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()

@@ -1,0 +1,140 @@
+"""Checks of where capsules send requests and connect to.
+
+Two questions, always both: may the capsule talk to this name, and does the name lead to an address
+that it may reach. The second one is asked about the very address that is connected to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from astrid_core.domain.egress import EgressRule, endpoint_matches, host_matches
+from astrid_core.domain.ip_ranges import IpAddress, blocked_range
+from astrid_core.security.checked import GATE_KEY, CheckedAddress
+from astrid_core.security.decider import Decider, Grant
+from astrid_core.security.grants import CapsuleGrants
+from astrid_hookspecs.authz import AuthzRequest
+from astrid_hookspecs.errors import CapabilityDeniedError
+from astrid_hookspecs.values import Principal
+
+LOCAL_EGRESS = "network.local-egress"
+"""The rule that refuses addresses inside."""
+
+
+class NetworkChecks(Decider):
+    """Decides about the network."""
+
+    def check_http(
+        self, grants: CapsuleGrants, principal: Principal, *, scheme: str, host: str, port: int
+    ) -> Grant:
+        """May the capsule send a request to this host? Asked for every hop of a redirect.
+
+        Args:
+            grants: Of the capsule.
+            principal: Effective principal.
+            scheme: `http` or `https`.
+            host: As the parsed URL has it: lower case, IPv6 without brackets.
+            port: For policies; entries of the manifest do not look at it.
+
+        Raises:
+            CapabilityDeniedError: No entry of `net` covers the host.
+            PolicyDeniedError: A policy refused.
+
+        Spec: kernel-and-security 11; host-abi 7.1.
+        """
+        request = AuthzRequest(
+            principal, "http.request", f"{scheme}://{endpoint(host, port)}", grants.capsule
+        )
+        for entry in grants.net:
+            if host_matches(host, entry):
+                return self._ask_policies(request, rule=f"net:{entry}")
+        raise self._refuse(
+            request,
+            rule="net",
+            message=f"capsule {grants.capsule!r} may not send requests to {host!r}",
+            hint=f"add {json.dumps(host)} to net below [capabilities] in its Capsule.toml",
+        )
+
+    def check_connect(
+        self, grants: CapsuleGrants, principal: Principal, *, host: str, port: int | None
+    ) -> Grant:
+        """May the capsule connect to this endpoint, or, without a port, look the name up?
+
+        Raises:
+            CapabilityDeniedError: No entry of `net_connect` covers it.
+            PolicyDeniedError: A policy refused.
+
+        Spec: kernel-and-security 11; host-abi 12.1.
+        """
+        verb = "net.lookup" if port is None else "net.connect"
+        where = host if port is None else endpoint(host, port)
+        request = AuthzRequest(principal, verb, where, grants.capsule)
+        for entry in grants.net_connect:
+            if endpoint_matches(host, port, entry):
+                return self._ask_policies(request, rule=f"net_connect:{entry}")
+        raise self._refuse(
+            request,
+            rule="net_connect",
+            message=f"capsule {grants.capsule!r} may not connect to {where!r}",
+            hint=f"add {json.dumps(endpoint(host, port or 443))} to net_connect below "
+            "[capabilities] in its Capsule.toml",
+        )
+
+    def check_address(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        address: IpAddress,
+        port: int,
+        *,
+        grant: Grant,
+        host: str,
+        consent: Iterable[EgressRule],
+    ) -> CheckedAddress:
+        """May what a name led to be connected to?
+
+        Args:
+            grants: Of the capsule.
+            principal: Effective principal.
+            address: One of the resolver's answers, or the address that stood in the URL.
+            port: Of the connection.
+            grant: That the capsule may talk to the host.
+            host: The name.
+            consent: Local targets that the operator opened to capsules.
+
+        Raises:
+            CapabilityDeniedError: The address is inside and nobody consented to it.
+
+        Spec: host-abi 12.4.
+        """
+        inside = blocked_range(address)
+        if inside is None:
+            return CheckedAddress(address, port, host, grant.rule, GATE_KEY)
+        for rule in consent:
+            if rule.covers(address, port):
+                return CheckedAddress(address, port, host, f"{LOCAL_EGRESS}:{rule}", GATE_KEY)
+        raise self._refuse_address(grants, principal, address, port, inside=inside)
+
+    def _refuse_address(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        address: IpAddress,
+        port: int,
+        *,
+        inside: str,
+    ) -> CapabilityDeniedError:
+        where = endpoint(str(address), port)
+        return self._refuse(
+            AuthzRequest(principal, "net.address", where, grants.capsule),
+            rule=LOCAL_EGRESS,
+            message=f"{where} is inside ({inside}): capsules reach the open internet only",
+            hint=f"an operator can consent: local_egress = [{json.dumps(where)}] below [network] "
+            "in etc/config.toml",
+        )
+
+
+def endpoint(host: str, port: int) -> str:
+    """`host:port`, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
