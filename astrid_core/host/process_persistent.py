@@ -27,8 +27,9 @@ from astrid_core.host.process_records import (
 )
 from astrid_core.host.process_service import ExitInfo, PersistentProcess, Stream
 from astrid_hookspecs.engines import WitError
-from astrid_hookspecs.errors import CapabilityDeniedError
+from astrid_hookspecs.errors import CapabilityDeniedError, SandboxError
 
+PERSISTENT: Final = "capabilities.allow_persistent"
 MAX_READ_BYTES: Final = MAX_FILE_BYTES
 DEFAULT_GRACE_MS: Final = 5_000
 MAX_GRACE_MS: Final = 30_000
@@ -49,10 +50,11 @@ class PersistentHost(HostPackage):
     @classmethod
     def foreseen(cls, error: Exception) -> WitError | None:
         """As `HostPackage.foreseen`; what needs `allow_persistent` is `persist-unsupported`."""
-        is_about_persistence = isinstance(error, CapabilityDeniedError) and error.rule.startswith(
-            "capabilities."
-        )
-        return WitError("persist-unsupported") if is_about_persistence else error_answer(error)
+        lacks_right = isinstance(error, CapabilityDeniedError) and error.rule == PERSISTENT
+        lacks_sandbox = isinstance(error, SandboxError) and error.code == "sandbox.unavailable"
+        if lacks_right or lacks_sandbox:
+            return WitError("persist-unsupported")
+        return error_answer(error)
 
     @handles("spawn-persistent")
     def spawn_persistent(self, request: tuple[object, ...]) -> str:

@@ -19,10 +19,13 @@ from astrid_core.builtin.sandbox.seccomp import FilterRules
 from astrid_hookspecs.errors import SandboxError
 from astrid_hookspecs.sandboxes import SandboxedCommand, SandboxFile, SandboxRequest
 
+_PROGRAM: Final = "bwrap"
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 _PROBE_S: Final = 10
 _SCRATCH_BYTES: Final = 512 * 1024 * 1024
 _NAMESPACES: Final = ("--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
+_KERNEL_SETTINGS: Final = ("--ro-bind", "/proc/sys", "/proc/sys")
+"""Bubblewrap leaves them writable for the superuser, whose identity the sandbox keeps."""
 _SIZED_SINCE: Final = (0, 7)
 _OLDEST: Final = (0, 4)
 
@@ -48,22 +51,40 @@ class Bubblewrap:
         )
 
     def signal_group(self, pid: int) -> int | None:
-        """As `ProcessSandbox.signal_group`: the only child of the outer bubblewrap leads it."""
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        except OSError:
-            return None
-        return int(children[0]) if children else None
+        """As `ProcessSandbox.signal_group`: the only child of the outer bubblewrap leads it.
+
+        It is the first process of its namespace, which ignores signals; so not before it has a
+        child itself, which is the confined process.
+        """
+        for first in _children(pid):
+            if _name(first) == _PROGRAM and _children(first):
+                return first
+        return None
 
     @functools.cached_property
     def _state(self) -> tuple[str | None, str, tuple[int, ...]]:
-        program = shutil.which("bwrap", path=_PATH)
+        program = shutil.which(_PROGRAM, path=_PATH)
         if program is None:
             return "the program bwrap is not installed", "", ()
         try:
             return None, program, _probe(program)
         except (OSError, subprocess.SubprocessError, SandboxError) as error:
             return _why(error), program, ()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _probe(program: str) -> tuple[int, ...]:
@@ -102,6 +123,7 @@ def _options(request: SandboxRequest, *, sized: bool) -> Iterator[str]:
     if request.network:
         yield "--share-net"
     yield from ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+    yield from _KERNEL_SETTINGS
     stack = layers(request)
     for layer in stack:
         yield from _mounted(layer, sized=sized)

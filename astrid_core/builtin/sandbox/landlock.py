@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from astrid_core.builtin.sandbox.launching import launched
-from astrid_core.builtin.sandbox.layers import Layer, layers, sight_of
+from astrid_core.builtin.sandbox.layers import Layer, is_below, layers, sight_of
 from astrid_core.builtin.sandbox.seccomp import FilterRules, this_machine
 from astrid_hookspecs.errors import SandboxError
 from astrid_hookspecs.sandboxes import SandboxedCommand, SandboxRequest
@@ -113,7 +113,7 @@ def _grants(request: SandboxRequest) -> Iterator[tuple[Path, int]]:
 
 
 def _walk(path: Path, sight: str, stack: list[Layer]) -> Iterator[tuple[Path, int]]:
-    inner = [layer for layer in stack if layer.path != path and layer.path.is_relative_to(path)]
+    inner = [layer for layer in stack if layer.path != path and is_below(layer.path, path)]
     if sight == "write" and any(layer.sight != "write" for layer in inner):
         raise SandboxError(
             "without bubblewrap nothing can be hidden inside a writable directory",
@@ -124,12 +124,14 @@ def _walk(path: Path, sight: str, stack: list[Layer]) -> Iterator[tuple[Path, in
         rights = _WRITE if sight == "write" else _READ
         yield path, rights if path.is_dir() else rights & _OF_FILES
         return
-    if not inner:
-        return
-    try:
-        children = sorted(path.iterdir())
-    except OSError:
-        children = [layer.path for layer in inner if layer.path.parent == path]
-    for child in children:
+    ways = {path / layer.path.relative_to(path).parts[0] for layer in inner}
+    for child in sorted(ways if sight in ("hidden", "scratch") else _children(path) or ways):
         if not child.is_symlink():
             yield from _walk(child, sight_of(child, stack), stack)
+
+
+def _children(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []

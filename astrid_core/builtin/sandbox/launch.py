@@ -125,10 +125,9 @@ def _limit_by_cgroup(processes: int) -> None:
     for root in _CGROUPS:
         try:
             for old in root.glob("astrid-*"):
-                try:
-                    old.rmdir()
-                except OSError:
-                    continue  # it is in use
+                if not Path("/proc", old.name.partition("-")[2]).exists():
+                    with contextlib.suppress(OSError):  # something of it may still run
+                        old.rmdir()
             group = root / f"astrid-{os.getpid()}"
             group.mkdir()
             (group / "pids.max").write_text(str(processes), encoding="ascii")
@@ -153,6 +152,11 @@ def _become_bubblewrap(plan: dict[str, Any]) -> NoReturn:
     program = base64.b64decode(plan["filter"])
     if program:
         options += ["--seccomp", str(_memory_file(program))]
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    options += ["--info-fd", str(writer)]
+    _watch(plan["parent"], told=reader, not_mine=writer)
+    os.close(reader)
     packed = b"".join(os.fsencode(option) + b"\0" for option in options)
     arguments = ["bwrap", "--args", str(_memory_file(packed)), "--", *plan["argv"]]
     os.execve(plan["bubblewrap"]["program"], arguments, {})  # noqa: S606 - the purpose
@@ -163,7 +167,7 @@ def _become_landlocked(plan: dict[str, Any]) -> NoReturn:
     environment: dict[str, str] = plan["environment"]
     scratch = Path(rules["scratch"]) / f"astrid-{os.getpid()}-{os.urandom(8).hex()}"
     scratch.mkdir(mode=0o700)
-    _watch(plan["parent"], scratch)
+    _watch(plan["parent"], scratch=scratch)
     _prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     _restrict(rules, scratch)
     os.chdir(plan["cwd"])
@@ -201,29 +205,66 @@ def _filter(program: bytes) -> None:
     _prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), described)
 
 
-def _watch(kernel: int, scratch: Path) -> None:
-    """Leave a process behind that ends the group with its leader or the kernel, and tidies up."""
+def _watch(kernel: int, *, scratch: Path | None = None, told: int = -1, not_mine: int = -1) -> None:
+    """Leave a process behind that ends everything with its leader or the kernel, and tidies up.
+
+    Bubblewrap alone does not: who is killed while it makes its namespaces leaves a first process in
+    them that was not yet tied to anybody.
+
+    Args:
+        kernel: The kernel's process number.
+        scratch: A directory to remove.
+        told: Where bubblewrap says which process is the first of its namespace.
+        not_mine: The other end of it.
+    """
     leader = os.getpid()
     ends = [os.pidfd_open(leader), os.pidfd_open(kernel)]
-    if os.fork() != 0:
+    between = os.fork()
+    if between != 0:
+        os.waitpid(between, 0)
         for end in ends:
             os.close(end)
         return
+    if os.fork() != 0:
+        os._exit(0)  # so that the leader has no child that it does not know
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(0))
     nothing = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
+    if not_mine >= 0:
+        os.close(not_mine)
+    first = _first_process(told)
     poll = select.poll()
     for end in ends:
         poll.register(end, select.POLLIN)
     poll.poll()
     with contextlib.suppress(ProcessLookupError):  # it may have been alone
         os.killpg(leader, signal.SIGKILL)
-    import shutil  # noqa: PLC0415 - only here, and it takes its time
+    if first is not None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(first, signal.SIGKILL)
+    if scratch is not None:
+        import shutil  # noqa: PLC0415 - only here, and it takes its time
 
-    shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
+
+
+def _first_process(told: int) -> int | None:
+    """What bubblewrap says about the process whose end is that of the namespace; waits for it.
+
+    Until it has said that, the process waits for bubblewrap, in the leader's process group.
+    """
+    if told < 0:
+        return None
+    text = b""
+    while piece := os.read(told, 4096):
+        text += piece
+    try:
+        return os.pidfd_open(json.loads(text)["child-pid"])
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 if __name__ == "__main__":

@@ -73,9 +73,18 @@ def sight_of(path: Path, stack: Iterable[Layer]) -> Sight:
     """
     found: Sight = "read"
     for layer in stack:
-        if path.is_relative_to(layer.path):
+        if is_below(path, layer.path):
             found = layer.sight
     return found
+
+
+def is_below(path: Path, outer: Path) -> bool:
+    """Whether a path is another one or below it; as `is_relative_to`, which takes ten times longer.
+
+    Both are absolute and without links.
+    """
+    inner_text, outer_text = str(path), str(outer)
+    return inner_text == outer_text or inner_text.startswith(f"{outer_text.rstrip('/')}/")
 
 
 def _tree(path: Path) -> Path:

@@ -24,6 +24,8 @@ from astrid_core.kernel.processes.ring import Ring
 from astrid_hookspecs.sandboxes import ProcessSandbox, SandboxedCommand
 
 _READ_BYTES: Final = 256 * 1024
+_WAITED_BYTES: Final = 10 * 1024 * 1024
+"""Output that `spawn` keeps of each stream. Spec: host-abi 13.3."""
 _GROUP_WAIT_S: Final = 5.0
 _GROUP_POLL_S: Final = 0.005
 _SIGNAL_CODES: Final = range(129, 129 + 64)
@@ -54,6 +56,7 @@ class Child:
         self.launch = launch
         self.started_s = time.monotonic()
         persistence = launch.request.persistence
+        ring_bytes = _WAITED_BYTES if launch.tier == "waited" else persistence.ring_bytes
         self.exited = _State(self, lambda: self._exit is not None)
         self.drained = _State(self, self._is_drained)
         self.has_output = _State(self, self._has_output)
@@ -65,8 +68,8 @@ class Child:
         self._reactor = reactor
         self._ended = ended
         self._rings: dict[Stream, Ring] = {
-            "stdout": Ring(persistence.ring_bytes),
-            "stderr": Ring(persistence.ring_bytes),
+            "stdout": Ring(ring_bytes),
+            "stderr": Ring(ring_bytes),
         }
         self._holds_back = persistence.overflow == "backpressure"
         self._exit: ExitInfo | None = None
@@ -101,8 +104,13 @@ class Child:
             start_new_session=True,
         )
         self._signals_as_codes = command.signals_as_codes
+        try:
+            self._pid_descriptor = os.pidfd_open(popen.pid)
+        except OSError:  # nobody would notice its end
+            os.killpg(popen.pid, signal.SIGKILL)
+            popen.communicate()
+            raise
         self._popen = popen
-        self._pid_descriptor = os.pidfd_open(popen.pid)
         self._reactor.watch(self._pid_descriptor, selectors.EVENT_READ, self._on_exit)
         for pipe in (popen.stdin, popen.stdout, popen.stderr):
             if pipe is not None:

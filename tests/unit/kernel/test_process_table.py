@@ -1,0 +1,162 @@
+"""Whose processes end when: cancel requests, capsules that go, kernels that close."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from astrid_core.builtin.memory_bus import MemoryBus
+from astrid_core.domain.payload import encode
+from astrid_core.domain.payload_variants import RawJson, ToolCancelRequest, ToolExecuteRequest
+from astrid_core.host.process_service import ExitInfo
+from astrid_core.kernel.processes import table as table_module
+from astrid_core.kernel.processes.cancelling import CANCEL_TOPIC, call_id_of, cancels_processes
+from astrid_core.kernel.processes.child import Child
+from astrid_core.kernel.processes.environment import ProcessEnvironment
+from astrid_core.kernel.processes.ring import Ring
+from astrid_core.kernel.processes.table import ProcessTable
+from astrid_hookspecs.buses import Envelope
+from astrid_hookspecs.cancel import wait_any
+from astrid_hookspecs.errors import SandboxError
+from astrid_hookspecs.values import CapsuleId, Principal
+from tests.support.doomed_processes import ADA, SANDBOXES, launch
+
+BOB = Principal("bob")
+KILLED = ExitInfo(None, signal.SIGKILL)
+STUBBORN = "trap '' INT; echo x; while :; do sleep 0.05; done"
+POLITE = "trap 'exit 5' INT; echo x; while :; do sleep 0.05; done"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[ProcessTable]:
+    made = ProcessTable(tmp_path, sandbox=SANDBOXES["bubblewrap"])
+    yield made
+    made.close()
+
+
+def started(table: ProcessTable, tmp_path: Path, script: str, **fields: object) -> Child:
+    child = table.start(launch(tmp_path, "sh", "-c", script, **fields))  # type: ignore[arg-type]
+    assert wait_any((child.has_output,), timeout_s=5)
+    return child
+
+
+def ended(child: Child, *, within_s: float = 5.0) -> ExitInfo | None:
+    wait_any((child.exited,), timeout_s=within_s)
+    return child.exit
+
+
+def cancel(table: ProcessTable, principal: Principal | None, *call_ids: str) -> None:
+    bus = MemoryBus()
+    bus.add_listener(CANCEL_TOPIC, cancels_processes(table))
+    kind, payload = encode(ToolCancelRequest(call_ids=list(call_ids)))
+    bus.publish(Envelope(CANCEL_TOPIC, payload, kind, principal=principal))
+    bus.close()
+
+
+def test_a_cancel_request_asks_and_then_insists(
+    table: ProcessTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_module, "CANCEL_GRACE_S", 0.3)
+    polite = started(table, tmp_path, POLITE, call_id="c-1")
+    stubborn = started(table, tmp_path, STUBBORN, call_id="c-1")
+    nameless = started(table, tmp_path, POLITE)
+    other_call = started(table, tmp_path, POLITE, call_id="c-2")
+    other_person = started(table, tmp_path, POLITE, call_id="c-1", principal=BOB)
+    lasting = started(table, tmp_path, POLITE, tier="persistent")
+    cancel(table, ADA, "c-1")
+    assert ended(polite) == ExitInfo(5, None)
+    assert ended(nameless) == ExitInfo(5, None)
+    assert ended(stubborn) == KILLED
+    for spared in (other_call, other_person, lasting):
+        assert spared.exit is None
+    cancel(table, None, "c-1", "c-2")
+    assert ended(other_person) == ended(other_call) == ExitInfo(5, None)
+
+
+def test_a_cancel_request_of_nobody_ends_nothing(table: ProcessTable, tmp_path: Path) -> None:
+    child = started(table, tmp_path, POLITE)
+    cancel(table, ADA)
+    kind, payload = encode(RawJson(value={"call_ids": ["x"]}))
+    cancels_processes(table)(Envelope(CANCEL_TOPIC, payload, kind, principal=ADA))
+    cancels_processes(table)(Envelope(CANCEL_TOPIC, b"{}", "tool_cancel_request", principal=ADA))
+    assert ended(child, within_s=0.2) is None
+
+
+def test_the_call_of_a_message_is_known() -> None:
+    kind, payload = encode(ToolExecuteRequest(call_id="c-9", tool_name="t", arguments={}))
+    assert call_id_of(Envelope("tool.v1.execute.t", payload, kind)) == "c-9"
+    assert call_id_of(Envelope("tool.v1.execute.t", b"{", kind)) is None
+    assert call_id_of(Envelope("x", payload)) is None
+
+
+def test_processes_of_a_capsule_end_with_it(table: ProcessTable, tmp_path: Path) -> None:
+    mine = started(table, tmp_path, STUBBORN)
+    kept = table.persist(launch(tmp_path, "sleep", "60", tier="persistent"))
+    other = started(table, tmp_path, STUBBORN, capsule=CapsuleId("other"))
+    table.end_capsule(CapsuleId("c"))
+    assert ended(mine) == ended(kept.process) == KILLED
+    assert table.of(CapsuleId("c"), ADA) == []
+    assert other.exit is None
+
+
+def test_a_closed_table_has_ended_everything_and_starts_nothing(tmp_path: Path) -> None:
+    table = ProcessTable(tmp_path, sandbox=SANDBOXES["bubblewrap"])
+    children = [started(table, tmp_path, STUBBORN) for _ in range(3)]
+    table.close()
+    assert [child.exit for child in children] == [KILLED] * 3
+    with pytest.raises(SandboxError, match="closing"):
+        table.start(launch(tmp_path, "true"))
+
+
+def test_usage_is_told_and_remembered(table: ProcessTable, tmp_path: Path) -> None:
+    child = started(table, tmp_path, "echo x; sleep 60")
+    usage = child.usage()
+    assert usage.cpu_ms is not None
+    assert (usage.peak_bytes or 0) > 0
+    child.kill()
+    ended(child)
+    assert child.usage() == usage
+
+
+def test_programs_are_looked_for_where_the_kernel_looks(tmp_path: Path) -> None:
+    tool = tmp_path / "bin" / "mine"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\n")
+    environment = ProcessEnvironment.of(
+        {"PATH": f"relative:{tool.parent}", "HOME": "/h", "LC_ALL": "C", "SECRET": "x"}
+    )
+    with pytest.raises(SandboxError, match="no program 'mine'"):
+        environment.program("mine", directory=tmp_path)
+    tool.chmod(0o755)
+    assert environment.program("mine", directory=tmp_path) == tool
+    assert environment.program("bin/mine", directory=tmp_path) == tool
+    assert set(environment.variables) == {"PATH", "HOME", "LC_ALL", "TMPDIR"}
+    assert "relative" not in environment.places
+
+
+def test_a_ring_keeps_the_newest_and_counts_the_rest() -> None:
+    ring = Ring(4)
+    ring.append(b"abcdef")
+    assert (len(ring), ring.lost, ring.end, ring.space) == (4, 2, 6, 0)
+    assert ring.since(0, max_bytes=2) == (b"cd", 2, False)
+    assert ring.since(9, max_bytes=2) == (b"", 6, False)
+    assert ring.take() == b"cdef"
+    ring.append(b"g")
+    ring.is_ended = True
+    assert ring.since(6, max_bytes=9) == (b"g", 6, True)
+    for _ in range(70_000):
+        ring.append(b"zz")
+    assert (len(ring), ring.take()) == (4, b"zzzz")
+
+
+def test_a_failure_of_one_job_is_not_the_end_of_the_reactor(
+    table: ProcessTable, tmp_path: Path
+) -> None:
+    table._reactor.submit(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    began = time.monotonic()
+    assert ended(started(table, tmp_path, "echo x")) == ExitInfo(0, None)
+    assert time.monotonic() - began < 5
