@@ -20,11 +20,15 @@ MAX_LIST_BYTES: Final = 2_600_000
 """Longest `bytes` handed to one host call; a longer one traps. Spec: host-abi 22.2."""
 
 INTERFACES: Final[dict[str, str]] = {
+    "approval": "astrid:approval/host@1.0.0",
+    "elicit": "astrid:elicit/host@1.0.0",
     "fs": "astrid:fs/host@1.0.0",
+    "identity": "astrid:identity/host@1.0.0",
     "ipc": "astrid:ipc/host@1.0.0",
     "kv": "astrid:kv/host@1.0.0",
     "poll": "astrid:io/poll@1.0.0",
     "sys": "astrid:sys/host@1.0.0",
+    "uplink": "astrid:uplink/host@1.0.0",
 }
 """Every wrapper module of this package, and the interface it wraps."""
 

@@ -77,6 +77,22 @@ class SysError(HostError):
     """Configuration, clock or entropy refused."""
 
 
+class ApprovalError(HostError):
+    """A person could not be asked for permission, or did not answer."""
+
+
+class ElicitError(HostError):
+    """A person could not be asked for a value, or gave none."""
+
+
+class IdentityError(HostError):
+    """Users and accounts could not be looked up or changed."""
+
+
+class UplinkError(HostError):
+    """A front end was refused."""
+
+
 class PollError(HostError):
     """Waiting for several things at once failed."""
 
@@ -133,11 +149,39 @@ class UnavailableError(HostError):
     """The host has no such service."""
 
 
+class StoreUnavailableError(HostError):
+    """The store behind it does not work."""
+
+
+class NotInLifecycleError(HostError):
+    """Only install and upgrade hooks can do this."""
+
+
+class UserNotFoundError(HostError):
+    """There is no such user."""
+
+
+class LinkNotFoundError(HostError):
+    """The account is nobody's."""
+
+
+class AlreadyLinkedError(HostError):
+    """The account is another user's."""
+
+
+class UnknownUplinkError(HostError):
+    """No front end of this capsule has that id."""
+
+
 _INTERFACES: Final[dict[str, type[HostError]]] = {
+    "approval": ApprovalError,
+    "elicit": ElicitError,
+    "identity": IdentityError,
     "kv": KvError,
     "ipc": IpcError,
     "sys": SysError,
     "poll": PollError,
+    "uplink": UplinkError,
 }
 _CASES: Final[dict[str, type[HostError]]] = {
     "capability-denied": CapabilityDeniedError,
@@ -153,6 +197,12 @@ _CASES: Final[dict[str, type[HostError]]] = {
     "timeout": HostTimeoutError,
     "config-key-reserved": ReservedKeyError,
     "registry-unavailable": UnavailableError,
+    "store-unavailable": StoreUnavailableError,
+    "not-in-lifecycle": NotInLifecycleError,
+    "user-not-found": UserNotFoundError,
+    "link-not-found": LinkNotFoundError,
+    "already-linked": AlreadyLinkedError,
+    "unknown-uplink": UnknownUplinkError,
 }
 _LEAVES: dict[tuple[str, str], type[HostError]] = {}
 

@@ -27,6 +27,7 @@ from astrid_sdk.testing.bus import (
 )
 from astrid_sdk.testing.cases import require
 from astrid_sdk.testing.files import FakeFiles
+from astrid_sdk.testing.people import People, modules
 from astrid_sdk.testing.store import FakeKv
 from astrid_sdk.testing.tree import FileTree
 
@@ -90,6 +91,7 @@ class FakeHost:
         files: The workspace, the home and the temporary directory.
         fs_read: Entries of the manifest's `fs_read`.
         fs_write: Entries of its `fs_write`.
+        people: Who is asked and answers, and whose account is whose.
         logs: What it logged.
         is_ready: Whether it signalled readiness.
         now_ns: The clock.
@@ -108,6 +110,7 @@ class FakeHost:
     files: FileTree = field(default_factory=FileTree)
     fs_read: list[str] = field(default_factory=list)
     fs_write: list[str] = field(default_factory=list)
+    people: People = field(default_factory=People)
     logs: list[LogLine] = field(default_factory=list)
     is_ready: bool = False
     now_ns: int = 0
@@ -118,6 +121,7 @@ class FakeHost:
         self._timers: list[tuple[int, Item]] = []
         self._bus = FakeBus(self)
         self._modules = {
+            **modules(self),
             "fs": FakeFiles(self),
             "kv": FakeKv(lambda: self.kv),
             "ipc": self._bus,

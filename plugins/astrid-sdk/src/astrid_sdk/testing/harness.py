@@ -196,9 +196,7 @@ class CapsuleHarness:
         Raises:
             AstridSdkError: There is none.
         """
-        function = self._hook("astrid-install")
-        with self.active():
-            function()
+        self._run_hook("astrid-install")
 
     def upgrade(self) -> None:
         """Call the `@upgrade` hook.
@@ -206,9 +204,16 @@ class CapsuleHarness:
         Raises:
             AstridSdkError: There is none.
         """
-        function = self._hook("astrid-upgrade")
-        with self.active():
-            function()
+        self._run_hook("astrid-upgrade")
+
+    def _run_hook(self, name: str) -> None:
+        function = self._hook(name)
+        self.host.people.is_installing = True
+        try:
+            with self.active():
+                function()
+        finally:
+            self.host.people.is_installing = False
 
     def _hook(self, name: str) -> Any:
         if name not in self._capsule.hooks:
