@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from astrid_core.domain.egress import EgressRule, parse_egress
 from astrid_core.domain.toml_document import Document
 from astrid_core.domain.toml_table import Table
 
@@ -24,6 +25,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "engines": ("component", "mcp_server"),
     "limits": ("workers", "instances"),
     "logging": ("level",),
+    "network": ("local_egress",),
     "files": ("overlay", "hard_links"),
     "processes": ("network", "workspace"),
     "audit": ("strict", "max_mib", "max_age_days"),
@@ -169,6 +171,7 @@ class Settings:
         mounts: File systems besides the workspace and the homes, by name.
         audit: Bounds of the audit log.
         links: Accounts of users, in the order of the file.
+        local_egress: Addresses inside that capsules may reach if their manifest says so.
     """
 
     bus: str = "memory"
@@ -182,6 +185,7 @@ class Settings:
     mounts: Mapping[str, MountSettings] = field(default_factory=dict)
     audit: AuditSettings = AuditSettings()
     links: tuple[LinkSettings, ...] = ()
+    local_egress: tuple[EgressRule, ...] = ()
 
 
 def parse_settings(document: Document) -> Settings:
@@ -220,6 +224,7 @@ def parse_settings(document: Document) -> Settings:
         mounts={name: _mount(mounts, name) for name in mounts},
         audit=_audit(sections["audit"], default.audit),
         links=tuple(_link(entry) for entry in sections["identity"].tables("links")),
+        local_egress=_local_egress(sections["network"]),
     )
 
 
@@ -241,10 +246,27 @@ def settings_values(settings: Settings) -> dict[str, Any]:
         "files.hard_links": "read" if settings.files.reads_hard_links else "refuse",
         "processes.network": "allow" if settings.processes.network else "refuse",
         "processes.workspace": "write" if settings.processes.writes_workspace else "read",
+        "network.local_egress": [str(rule) for rule in settings.local_egress],
         "audit.strict": settings.audit.strict,
         "audit.max_mib": settings.audit.max_mib,
         "audit.max_age_days": settings.audit.max_age_days,
     }
+
+
+def _local_egress(table: Table) -> tuple[EgressRule, ...]:
+    rules = []
+    for index, text in enumerate(table.texts("local_egress") or ()):
+        try:
+            rules.append(parse_egress(text))
+        except ValueError as error:
+            raise table.error(
+                "E-VALUE",
+                f"{text[:_MAX_SHOWN]!r} is no local target: {error}",
+                "local_egress",
+                index,
+                hint='for example local_egress = ["127.0.0.1:8080"]',
+            ) from error
+    return tuple(rules)
 
 
 def _limits(table: Table, default: LimitSettings) -> LimitSettings:

@@ -1,7 +1,7 @@
 """Which addresses belong to the open internet, and which a guest may not reach without consent.
 
-Trusted with unwrapping: an address that carries another one inside (mapped, compatible, NAT64,
-6to4, Teredo) is judged by what it leads to. Spec: host-abi 12.4; kernel-and-security 11.1.
+Trusted with unwrapping: an address that carries another one inside (mapped, translated, compatible,
+NAT64, 6to4, Teredo) is judged by what it leads to. Spec: host-abi 12.4; kernel-and-security 11.1.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ _V6: Final = tuple(
     )
 )
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_TRANSLATED: Final = IPv6Network("::ffff:0:0:0/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _6TO4: Final = IPv6Network("2002::/16")
@@ -93,7 +94,9 @@ def _unwrapped(address: IpAddress) -> Iterator[IpAddress]:
         yield address
         return
     number = int(address)
-    if address in _MAPPED or address in _NAT64 or (address in _COMPATIBLE and number > 1):
+    # `::` and `::1` look like compatible ones and are addresses of their own.
+    carries = any(address in net for net in (_MAPPED, _TRANSLATED, _NAT64))
+    if carries or (address in _COMPATIBLE and number > 1):
         yield IPv4Address(number & _MASK32)
     elif address in _6TO4:
         yield IPv4Address(number >> 80 & _MASK32)

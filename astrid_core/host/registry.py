@@ -11,6 +11,7 @@ from astrid_core.host.elicit import ElicitHost
 from astrid_core.host.fs import FsHost
 from astrid_core.host.fs_open import FsHandleHost
 from astrid_core.host.handlers import HostPackage, handler_table
+from astrid_core.host.http import HttpHost, HttpHost11
 from astrid_core.host.identity import IdentityHost
 from astrid_core.host.instance import HandlerTable
 from astrid_core.host.ipc import IpcHost
@@ -30,6 +31,8 @@ PACKAGES: Final[tuple[type[HostPackage], ...]] = (
     FsHandleHost,
     FsHost,
     IdentityHost,
+    HttpHost,
+    HttpHost11,
     IpcHost,
     KvHost,
     PersistentHost,

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from astrid_core.domain.egress import EgressRule
 from astrid_core.domain.file_pattern import FilePlace
+from astrid_core.domain.ip_ranges import IpAddress
 from astrid_core.domain.rate import RateLimiter
+from astrid_core.host.http_network import Network
 from astrid_core.host.mount import Files, NoFiles
 from astrid_core.host.people import People
 from astrid_core.host.process_service import NoProcesses, Processes
 from astrid_core.ports.audit import AuditTrail, NoAudit
 from astrid_core.ports.clock import Clock
-from astrid_core.security.checked import CheckedCommand, CheckedPath, FileAccess
+from astrid_core.security.checked import (
+    CheckedAddress,
+    CheckedCommand,
+    CheckedPath,
+    FileAccess,
+)
+from astrid_core.security.decider import Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.people_checks import IdentityLevel
 from astrid_hookspecs.buses import Bus
@@ -72,6 +81,32 @@ class Gate(Protocol):
 
     def check_persistent(self, grants: CapsuleGrants, principal: Principal) -> object:
         """May processes of the capsule outlive the call that started them?"""
+        ...
+
+    def check_http(
+        self, grants: CapsuleGrants, principal: Principal, *, scheme: str, host: str, port: int
+    ) -> Grant:
+        """May the capsule send requests to the host?"""
+        ...
+
+    def check_connect(
+        self, grants: CapsuleGrants, principal: Principal, *, host: str, port: int | None
+    ) -> Grant:
+        """May the capsule connect to the endpoint, or look the name up?"""
+        ...
+
+    def check_address(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        address: IpAddress,
+        port: int,
+        *,
+        grant: Grant,
+        host: str,
+        consent: Iterable[EgressRule],
+    ) -> CheckedAddress:
+        """May what the name led to be connected to?"""
         ...
 
     def check_file(
@@ -254,6 +289,7 @@ class HostServices:
         processes: Where processes of the machine are started; without it, none is.
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
+        network: How names are resolved, and which local targets are open.
         turns: Who goes first where principals compete for the interpreter.
     """
 
@@ -274,4 +310,5 @@ class HostServices:
     processes: Processes = field(default_factory=NoProcesses)
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)
+    network: Network = field(default_factory=Network)
     turns: Turns = field(default_factory=NoTurns)
