@@ -174,7 +174,7 @@ class Attendant:
             return rules.LATER, None
 
     def _give(self, asked: Mapping[str, Any]) -> Reply:
-        wanted = _field_of(asked["field"])
+        wanted = field_of(asked["field"])
         given: Mapping[str, Any] = {}
         try:
             given = self._value(wanted, str(asked["capsule_id"]))
@@ -185,23 +185,31 @@ class Attendant:
         return Reply(nothing.topic, {**nothing.payload, **given})
 
     def _value(self, wanted: OnboardingField, capsule: str) -> Mapping[str, Any]:
-        def check(raw: Raw) -> Mapping[str, Any] | None:
-            raw = raw or wanted.default or raw
-            if wanted.kind == "Array" and isinstance(raw, str):
-                raw = _items(raw)
-            value, values = (None, raw) if isinstance(raw, list) else (raw, None)
-            read_answer(_elicitation(wanted), value=value, values=values)
-            return {"value": value} if values is None else {"values": values}
+        def check(raw: Raw) -> Mapping[str, Any]:
+            return typed_answer(wanted, raw or wanted.default or raw)
 
         if wanted.key in self._policy.values:
             self.used.add(wanted.key)
-            return check(self._policy.values[wanted.key]) or {}
+            return check(self._policy.values[wanted.key])
         if self._terminal is None:
             if wanted.default is not None:
-                return check(wanted.default) or {}
+                return check(wanted.default)
             raise UnansweredError(f"{clean_line(capsule)} asks {wanted.prompt!r}")
         with self._terminal.within(ELICIT_S):
             return ask(wanted, self._terminal, check=check)
+
+
+def typed_answer(wanted: OnboardingField, raw: Raw) -> Mapping[str, Any]:
+    """What was typed, as `value` or `values`.
+
+    Raises:
+        ElicitError: It is no answer to this question.
+    """
+    if wanted.kind == "Array" and isinstance(raw, str):
+        raw = _items(raw)
+    value, values = (None, raw) if isinstance(raw, list) else (raw, None)
+    read_answer(_elicitation(wanted), value=value, values=values)
+    return {"value": value} if values is None else {"values": values}
 
 
 def _nothing_decided(asked: Mapping[str, Any]) -> Reply:
@@ -257,7 +265,8 @@ def _question(capsule: str, action: str, resource: str) -> Question:
     )
 
 
-def _field_of(found: Mapping[str, Any]) -> OnboardingField:
+def field_of(found: Mapping[str, Any]) -> OnboardingField:
+    """A question as it stands in payloads."""
     kind = found["field_type"]
     choices = tuple(kind["Enum"]) if isinstance(kind, Mapping) else ()
     return OnboardingField(

@@ -5,6 +5,7 @@ Costs a call nothing but a subscription until something is asked.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -55,6 +56,29 @@ class Consent(NamedTuple):
         is_asked = not output.is_json and has_person()
         terminal = Terminal(output.stderr or sys.stderr, is_over=is_over) if is_asked else None
         return Attendant(output, policy=policy, terminal=terminal)
+
+
+def ask_before(client: DaemonClient, capsule: str) -> None:
+    """On a terminal, ask what a daemon's capsule has not been told yet, before it is used.
+
+    Raises:
+        UnansweredError: The person gave no usable answer.
+        RemoteError: The daemon did not take the answers.
+    """
+    if (
+        current().is_json
+        or os.environ.get("CI")
+        or not (sys.stdin.isatty() and sys.stderr.isatty())
+    ):
+        return
+    try:
+        rows = client.request("GetCapsuleMetadata").data
+    except RemoteError:
+        return  # the call itself says what there is to say
+    if any(row["name"] == capsule and row.get("questions") for row in rows):
+        from astrid_core.cli.capsule_configure import ask_first  # noqa: PLC0415 - seldom
+
+        ask_first(client, capsule)
 
 
 NO_CONSENT: Final = Consent()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from astrid_core.cli.capsule_check import check
+from astrid_core.cli.capsule_configure import configure
 from astrid_core.cli.capsule_install import install
 from astrid_core.cli.capsule_project import build_project, new_project, run_tests
 from astrid_core.cli.capsule_run import develop, run_tool
@@ -31,6 +32,7 @@ app.command("test")(run_tests)
 app.command("dev")(develop)
 app.command("install")(install)
 app.command("run")(run_tool)
+app.command("configure")(configure)
 
 NameArgument = Annotated[str, typer.Argument(help="Capsule name, as 'astrid capsule list' shows.")]
 

@@ -29,7 +29,7 @@ _PREFIX: Final = "ASTRID_VAR_"
 
 
 def given_answers(
-    manifest: Manifest,
+    keys: Iterable[str],
     *,
     pairs: Iterable[str],
     file: Path | None,
@@ -37,14 +37,20 @@ def given_answers(
 ) -> dict[str, str]:
     """Answers given without asking: `--var`, then `--var-file`, then `ASTRID_VAR_<KEY>`.
 
+    Args:
+        keys: Whose variables are looked at.
+        pairs: `KEY=VALUE`.
+        file: JSON, or lines of `KEY=VALUE`.
+        environ: Where the variables are.
+
     Raises:
         ConfigError: `cli.variable`; not `KEY=VALUE`, or a file that cannot be read.
     """
     found: dict[str, str] = {}
-    for question in manifest.env:
-        text = environ.get(_variable(question.key))
+    for key in keys:
+        text = environ.get(_variable(key))
         if text is not None:
-            found[question.key] = text
+            found[key] = text
     if file is not None:
         found.update(_read_file(file))
     for pair in pairs:
@@ -53,6 +59,11 @@ def given_answers(
             raise _wrong(f"--var needs KEY=VALUE, not {key!a}")
         found[key] = text
     return found
+
+
+def keys_of(manifest: Manifest) -> list[str]:
+    """The keys that a manifest asks for."""
+    return [question.key for question in manifest.env]
 
 
 def split_given(

@@ -14,7 +14,7 @@ import typer
 
 from astrid_core.cli.attended import attend
 from astrid_core.cli.attending import Attendant, Policy
-from astrid_core.cli.capsule_answers import ask_for, given_answers, split_given
+from astrid_core.cli.capsule_answers import ask_for, given_answers, keys_of, split_given
 from astrid_core.cli.capsule_session import (
     Workbench,
     WorkspaceOption,
@@ -90,7 +90,7 @@ def _install(
 
     place = bench.place(in_workspace=in_workspace)
     with stage(bench.home, source, tools=bench.tools, place=place) as staged:
-        given = given_answers(staged.manifest, pairs=pairs, file=file, environ=os.environ)
+        given = given_answers(keys_of(staged.manifest), pairs=pairs, file=file, environ=os.environ)
         for_env, for_hook = split_given(staged.manifest, given)
         answers = agree(staged, for_env, yes=yes, output=output)
         return _commit(bench, staged, answers, Policy(values=for_hook), output)

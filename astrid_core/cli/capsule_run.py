@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from astrid_core.cli.attended import attending
-from astrid_core.cli.call_questions import Consent
-from astrid_core.cli.capsule_answers import given_answers
+from astrid_core.cli.call_questions import Consent, ask_before
+from astrid_core.cli.capsule_answers import given_answers, keys_of
+from astrid_core.cli.capsule_configure import ask_first_here
 from astrid_core.cli.capsule_project import ProjectArgument
 from astrid_core.cli.capsule_session import YesOption, workspace
 from astrid_core.cli.consent_options import (
@@ -92,6 +93,7 @@ def run_tool(
         return
     with client:
         warn_of_other_workspace(client, workspace())
+        ask_before(client, name)
         answer = ask_daemon(client, call, timeout_s=timeout_s, consent=consent)
     show_answer(call, content=str(answer["content"]), is_error=bool(answer["is_error"]))
 
@@ -103,6 +105,7 @@ async def _call(call: ToolCall, *, timeout_s: float | None, consent: Consent) ->
         for problem in kernel.problems:
             if call.name.startswith(f"{problem.capsule}."):
                 raise problem.error
+        await ask_first_here(kernel, call.name.partition(".")[0])
         async with attending(kernel, call.principal, consent):
             return await kernel.call_tool(
                 call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
@@ -193,7 +196,9 @@ class _DevSession:
                 staged = stack.enter_context(
                     self._kernel.stage(Source(built.directory, "directory"))
                 )
-            given = given_answers(staged.manifest, pairs=self._pairs, file=None, environ=os.environ)
+            given = given_answers(
+                keys_of(staged.manifest), pairs=self._pairs, file=None, environ=os.environ
+            )
             answers = agree(staged, given, yes=self._yes, output=output)
             values: Mapping[str, str] = {**answers.settings, **answers.secrets}
             with output.progress() as progress:

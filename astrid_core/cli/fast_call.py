@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from astrid_core.cli.call_questions import NO_CONSENT, Consent
+from astrid_core.cli.call_questions import NO_CONSENT, Consent, ask_before
 from astrid_core.cli.context import home_path
 from astrid_core.cli.fast import run_plain
 from astrid_core.cli.output import current
@@ -44,6 +44,7 @@ def call_tool(
     """
     call = ToolCall(tool, parse_arguments(arguments), acting_as(principal))
     with _daemon(call.principal) as client:
+        ask_before(client, tool.partition(".")[0])
         answer = ask_daemon(client, call, timeout_s=timeout_s, consent=consent)
     show_answer(call, content=str(answer["content"]), is_error=bool(answer["is_error"]))
     return EXIT_OK

@@ -40,8 +40,14 @@ from astrid_hookspecs.values import Principal
 MAX_OF_ONE: Final = 32
 """Requests of one principal that wait or are under way."""
 MAX_OF_ALL: Final = 512
-BUS_METHODS: Final = frozenset(METHODS) - {"CallTool", "Subscribe", "Unsubscribe"}
-"""The others make sense on a connection only; capsules have functions of their own for them."""
+BUS_METHODS: Final = frozenset(METHODS) - {
+    "CallTool",
+    "ConfigureCapsule",
+    "Subscribe",
+    "Unsubscribe",
+}
+"""The others make sense on a connection only; capsules have functions of their own for them, and
+what configures may be a secret, which others on the bus would see."""
 
 
 class BusRequests:

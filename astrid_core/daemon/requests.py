@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from astrid_core.domain.environment import onboarding_field
 from astrid_core.domain.error_fields import error_fields
 from astrid_core.domain.kernel_request import KernelRequest, Reply, RequestError, text_param
 from astrid_core.kernel.install.installer import Staged
@@ -46,6 +47,7 @@ class Requests:
         self._stop = stop
         self._handlers: Mapping[str, Handler] = {
             "ApproveCapability": self._approve,
+            "ConfigureCapsule": self._configure,
             "GetCapsuleMetadata": self._metadata,
             "GetCommands": self._commands,
             "GetStatus": self._status,
@@ -74,7 +76,7 @@ class Requests:
             raise RequestError(
                 f"{request.method} is for connections of clients", code="request.unknown-method"
             )
-        if request.method == "InstallCapsule":
+        if request.method in ("InstallCapsule", "ConfigureCapsule"):
             # It is installed for everybody, and the owner's run loops run it: no agent's business.
             check = self._kernel.clients.check_right
             await asyncio.to_thread(check, principal, request.method, INSTALL_RIGHT)
@@ -127,16 +129,20 @@ class Requests:
         )
 
     async def _metadata(self, _params: Mapping[str, Any]) -> Reply:
-        return Reply(
-            "CapsuleMetadata",
-            [
-                {
-                    "name": capsule.id,
-                    "interceptor_events": [binding.topic for binding in capsule.spec.bindings],
-                }
-                for capsule in self._ready()
-            ],
-        )
+        return Reply("CapsuleMetadata", await asyncio.to_thread(self._metadata_rows))
+
+    def _metadata_rows(self) -> list[Mapping[str, Any]]:
+        return [
+            {
+                "name": capsule.id,
+                "interceptor_events": [binding.topic for binding in capsule.spec.bindings],
+                "questions": [
+                    onboarding_field(question).to_json()
+                    for question in self._kernel.unanswered(capsule.id)
+                ],
+            }
+            for capsule in self._ready()
+        ]
 
     async def _tools(self, _params: Mapping[str, Any]) -> Reply:
         return Reply(
@@ -158,11 +164,9 @@ class Requests:
 
     async def _install(self, params: Mapping[str, Any]) -> Reply:
         source = find_source(text_param(params, "source"), cwd=Path("/"))
-        in_workspace, answers = params.get("workspace", False), params.get("answers", {})
+        in_workspace, answers = params.get("workspace", False), _answers(params)
         if not isinstance(in_workspace, bool):
             raise RequestError("workspace is true or false", code="request.params")
-        if not isinstance(answers, dict) or not all(isinstance(a, str) for a in answers.values()):
-            raise RequestError("answers are texts by key", code="request.params")
         staged = await asyncio.to_thread(self._kernel.stage, source, in_workspace=in_workspace)
         with staged:
             _check_agreed(staged, params.get("agreed", False))
@@ -176,6 +180,11 @@ class Requests:
             },
         )
 
+    async def _configure(self, params: Mapping[str, Any]) -> Reply:
+        name = text_param(params, "name")
+        missing = await self._kernel.configure(name, _answers(params))
+        return Reply("Success", {"name": name, "missing": [question.key for question in missing]})
+
     async def _shutdown(self, params: Mapping[str, Any]) -> Reply:
         reason = params.get("reason")
         if reason is not None and not isinstance(reason, str):
@@ -185,6 +194,13 @@ class Requests:
 
     def _ready(self) -> list[Loaded]:
         return [capsule for capsule in self._kernel.capsules() if capsule.state == "ready"]
+
+
+def _answers(params: Mapping[str, Any]) -> dict[str, str]:
+    answers = params.get("answers", {})
+    if not isinstance(answers, dict) or not all(isinstance(a, str) for a in answers.values()):
+        raise RequestError("answers are texts by key", code="request.params")
+    return answers
 
 
 def _check_agreed(staged: Staged, agreed: object) -> None:

@@ -49,6 +49,7 @@ class Method(NamedTuple):
 METHODS: Final[Mapping[str, Method]] = {
     "ApproveCapability": Method("self:approval:respond", 10),
     "CallTool": Method("self:tool:call"),
+    "ConfigureCapsule": Method("self:capsule:install", 30),
     "GetCapsuleMetadata": Method("self:capsule:list"),
     "GetCommands": Method("self:capsule:list"),
     "GetStatus": Method("system:status"),
@@ -60,7 +61,7 @@ METHODS: Final[Mapping[str, Method]] = {
     "Subscribe": Method("self:bus:subscribe"),
     "Unsubscribe": Method("self:bus:subscribe"),
 }
-"""`CallTool`, `ListTools`, `Subscribe` and `Unsubscribe` are ours."""
+"""`CallTool`, `ConfigureCapsule`, `ListTools`, `Subscribe` and `Unsubscribe` are ours."""
 
 
 class KernelRequest(NamedTuple):

@@ -44,6 +44,7 @@ from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.mounts.configured import configured_mounts
 from astrid_core.kernel.mounts.openers import MountOpeners
 from astrid_core.kernel.mounts.table import MountTable, environment_limit
+from astrid_core.kernel.onboarding import Onboarding
 from astrid_core.kernel.people import people_of
 from astrid_core.kernel.principals.assembly import Principals, make_principals
 from astrid_core.kernel.processes.cancelling import CANCEL_TOPIC, cancels_processes
@@ -100,6 +101,7 @@ class Parts:
     openers: MountOpeners
     state: StateMeter
     secrets: SecretStore | None
+    onboarding: Onboarding
     changed: Callable[[CapsuleEvent], None]
     release: ExitStack
 
@@ -258,12 +260,19 @@ def _wire(
         record_change(audit, event)
         plugins.observe("astrid_capsule_changed", event)
 
+    onboarding = Onboarding(home, secrets=secret_store, bus=bus, audit=audit)
+
     def answers(capsule: CapsuleId) -> Mapping[str, str]:
         return read_settings(home.principal(DEFAULT_PRINCIPAL).env_file(capsule))
 
     capsules = CapsuleTable(
         loader=CapsuleLoader(
-            engines=engines, services=services, profiles=profiles, gate=gate, settings=answers
+            engines=engines,
+            services=services,
+            profiles=profiles,
+            gate=gate,
+            settings=answers,
+            onboard=onboarding.announce,
         ),
         sources=sources,
         catalog=catalog,
@@ -295,6 +304,7 @@ def _wire(
         openers=openers,
         state=state,
         secrets=secret_store,
+        onboarding=onboarding,
         changed=changed,
         release=release.pop_all(),
     )

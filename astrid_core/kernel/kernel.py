@@ -17,6 +17,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from astrid_core.domain.manifest import EnvField
 from astrid_core.domain.topic import check_publish_topic
 from astrid_core.host.kv import kv_namespace
 from astrid_core.kernel.approvals import Approvals
@@ -26,7 +27,7 @@ from astrid_core.kernel.build import built
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.farewell import say_farewell
 from astrid_core.kernel.home import resolve_home
-from astrid_core.kernel.install.installed import discover
+from astrid_core.kernel.install.installed import discover, load_installed
 from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
 from astrid_core.kernel.install.places import workspace_place
 from astrid_core.kernel.install.removal import Removed
@@ -298,6 +299,33 @@ class Kernel:
                 failed: what was loaded before goes on until the next start of the kernel.
         """
         return await self._live.install(staged, answers=answers, progress=progress)
+
+    def unanswered(self, name: str) -> tuple[EnvField, ...]:
+        """What an installed capsule has not been told yet and has no default for, in file order.
+
+        Raises:
+            CapsuleNotFoundError: It is not installed.
+            SecretError: The secret store cannot be asked.
+        """
+        installed = load_installed(self._parts.home, name, workspace=self._workspace)
+        return self._parts.onboarding.missing(installed.manifest)
+
+    async def configure(self, name: str, answers: Mapping[str, str]) -> tuple[EnvField, ...]:
+        """Answer what an installed capsule's `[env]` asks, and load it again.
+
+        Args:
+            name: Its id.
+            answers: Settings and secrets by key.
+
+        Returns:
+            What is still missing.
+
+        Raises:
+            CapsuleNotFoundError: It is not installed.
+            CapsuleError: `capsule.answer`, and nothing was kept; else as `reload`.
+            SecretError: There is no store, or it failed; nothing was kept.
+        """
+        return await self._live.configure(name, answers)
 
     async def remove(self, name: str, *, force: bool = False, purge: bool = False) -> Removed:
         """Unload and uninstall a capsule.

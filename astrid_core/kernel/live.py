@@ -16,6 +16,7 @@ from typing import TypeVar
 from loguru import logger
 
 from astrid_core.domain.failure_text import failure_text
+from astrid_core.domain.manifest import EnvField
 from astrid_core.kernel.assembly import Parts
 from astrid_core.kernel.boot import BootProblem, load_changes
 from astrid_core.kernel.capsules import READY_TIMEOUT_S
@@ -64,6 +65,17 @@ class LiveCapsules:
                 self._take_back(staged, error)
                 raise
             return result
+
+        return await self._in_turn(change)
+
+    async def configure(self, name: str, given: Mapping[str, str]) -> tuple[EnvField, ...]:
+        """As `Kernel.configure`."""
+
+        def change() -> tuple[EnvField, ...]:
+            installed = load_installed(self._parts.home, name, workspace=self._workspace)
+            missing = self._parts.onboarding.keep(installed.manifest, given)
+            self._load(installed.id)
+            return missing
 
         return await self._in_turn(change)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from loguru import logger
 
+from astrid_core.domain.manifest import Manifest
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.audit.capsule_changes import record_load
@@ -22,7 +23,7 @@ from astrid_core.kernel.loaded import Loaded
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.engines import CapsuleSpec, LoadedCapsule, Readiness
-from astrid_hookspecs.errors import CapsuleError
+from astrid_hookspecs.errors import CapsuleError, SecretError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 
 RUN_ACTION: Final = "run"
@@ -38,6 +39,7 @@ class CapsuleLoader:
         profiles: Limits of callers.
         gate: Decides about every call.
         settings: Stored `[env]` answers of a capsule.
+        onboard: Told of what is about to be loaded, to find out what it should be asked.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class CapsuleLoader:
         profiles: ProfileStore,
         gate: Gate,
         settings: Callable[[CapsuleId], Mapping[str, str]],
+        onboard: Callable[[Manifest], None],
     ) -> None:
         self._engines = engines
         self._services = services
@@ -55,6 +58,7 @@ class CapsuleLoader:
         self._gate = gate
         self._cpu = CpuMeter()
         self._settings = settings
+        self._onboard = onboard
 
     def prepare(self, installed: InstalledCapsule) -> Loaded:
         """Record the load, then make everything ready for calls; no guest code runs yet.
@@ -73,6 +77,7 @@ class CapsuleLoader:
             component_hash=installed.meta.wasm_hash,
             settings=self._settings(installed.id),
         )
+        self._announce_questions(manifest)
         context = capsule_context(manifest, spec, owner=DEFAULT_PRINCIPAL)
         host = CapsuleHost(context, services=self._services)
         return Loaded(
@@ -119,6 +124,13 @@ class CapsuleLoader:
         if outcome is Readiness.TIMEOUT:
             logger.warning("capsule {} did not signal readiness in time; going on", capsule.id)
         return outcome is Readiness.READY
+
+    def _announce_questions(self, manifest: Manifest) -> None:
+        """Loading goes on without answers, and without a secret store that could say."""
+        try:
+            self._onboard(manifest)
+        except SecretError as error:
+            logger.warning("whether {} lacks secrets is not known: {}", manifest.name, error)
 
     def _load_parts(self, spec: CapsuleSpec, host: CapsuleHost) -> tuple[LoadedCapsule, ...]:
         parts: list[LoadedCapsule] = []

@@ -19,45 +19,16 @@ from astrid_core.domain.payload_variants import ElicitRequest
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
 from astrid_hookspecs.errors import AstridError, GuestTrapError
-from astrid_hookspecs.markers import hookimpl
-from astrid_hookspecs.secrets import SecretStoreRecord
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 from tests.support.capsules import eventually
 from tests.support.people_probe import MANIFEST
 from tests.support.probe import probe_home, probe_project
+from tests.support.secrets import Vault, VaultPlugin
 
 pytestmark = pytest.mark.slow
 ALL = 'uplink = true\nidentity = ["admin"]'
 UPLINK = '\n[[uplink]]\nname = "bot"\nplatform = "chat"\nprofile = "chat"\n'
 WORD = "correct horse battery"
-
-
-class Vault:
-    """A secret store in memory."""
-
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, str], bytes] = {}
-
-    def get(self, scope: str, name: str) -> bytes | None:
-        return self.values.get((scope, name))
-
-    def set(self, scope: str, name: str, value: bytes) -> None:
-        self.values[scope, name] = value
-
-    def delete(self, scope: str, name: str) -> bool:
-        return self.values.pop((scope, name), None) is not None
-
-    def names(self, scope: str) -> list[str]:
-        return sorted(name for where, name in self.values if where == scope)
-
-
-class VaultPlugin:
-    def __init__(self) -> None:
-        self.vault = Vault()
-
-    @hookimpl
-    def astrid_register_secret_stores(self) -> list[SecretStoreRecord]:
-        return [SecretStoreRecord("vault", 1, lambda _directory: self.vault)]
 
 
 class World:
