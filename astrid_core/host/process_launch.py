@@ -89,6 +89,7 @@ class ProcessLauncher:
             workspace=workspace,
             principal=principal,
             capsule=instance.context.id,
+            load=instance.context.spec.source_id,
             max_background=services.profiles.quotas(principal).max_background_processes,
             call_id=instance.call_id,
             tier=tier,

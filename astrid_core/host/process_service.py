@@ -52,6 +52,7 @@ class Launch:
         workspace: The directory on the host that `request.cwd` is below.
         principal: For whom.
         capsule: By whom.
+        load: Which load of the capsule: its source id.
         max_background: How many processes of the principal may live at once.
         call_id: The tool call that it is part of, None for none.
         tier: How long it lives.
@@ -62,6 +63,7 @@ class Launch:
     workspace: Path
     principal: Principal
     capsule: CapsuleId
+    load: str
     max_background: int
     call_id: str | None
     tier: Tier

@@ -255,8 +255,8 @@ def _wire(
     catalog = SchemaCatalog()
 
     def changed(event: CapsuleEvent) -> None:
-        if event.state in ("unloaded", "down"):
-            processes.end_capsule(event.capsule)
+        if event.state != "ready":
+            processes.end_unloaded(lambda load: sources.capsule(load) is not None)
         record_change(audit, event)
         plugins.observe("astrid_capsule_changed", event)
 

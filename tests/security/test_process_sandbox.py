@@ -33,19 +33,17 @@ from astrid_hookspecs.sandboxes import (
     SandboxLimits,
     SandboxRequest,
 )
-from tests.support.doomed_processes import SANDBOXES, launch
+from tests.support.doomed_processes import launch
+from tests.support.sandboxes import SANDBOXES, sandbox_or_skip
 
 SECRET = "correct-horse-battery-staple"  # noqa: S105 - what must not be seen
 PYTHON = os.path.realpath(sys.executable)
 PYTHON_HOMES = (Path(sys.base_prefix).resolve(),)
-WORKING = [name for name, made in SANDBOXES.items() if made().unavailable_reason() is None]
 
 
 @pytest.fixture(params=SANDBOXES)
 def sandbox(request: pytest.FixtureRequest) -> ProcessSandbox:
-    if request.param not in WORKING:
-        pytest.skip(f"{request.param} does not work on this machine")
-    return SANDBOXES[request.param]()
+    return sandbox_or_skip(request.param)
 
 
 @pytest.fixture
@@ -399,8 +397,9 @@ def test_a_hundred_starts_and_ends_leave_nothing(table: ProcessTable, tmp_path: 
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("name", WORKING)
+@pytest.mark.parametrize("name", SANDBOXES)
 def test_nothing_outlives_a_killed_kernel(name: str, tmp_path: Path) -> None:
+    sandbox_or_skip(name)
     (tmp_path / "notes").mkdir()
     (tmp_path / "ws").mkdir()
     mark = new_mark()

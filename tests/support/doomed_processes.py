@@ -11,17 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-from astrid_core.builtin.sandbox.bubblewrap import Bubblewrap
-from astrid_core.builtin.sandbox.landlock import Landlock
 from astrid_core.domain.process_request import parse_request
 from astrid_core.host.process_service import Launch
 from astrid_core.kernel.processes.table import ProcessTable
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
-from astrid_hookspecs.sandboxes import ProcessSandbox
 from astrid_hookspecs.values import CapsuleId, Principal
+from tests.support.sandboxes import SANDBOXES
 
-SANDBOXES: dict[str, type[ProcessSandbox]] = {"bubblewrap": Bubblewrap, "landlock": Landlock}
 ADA = Principal("ada")
 
 
@@ -36,6 +33,7 @@ def launch(workspace: Path, *argv: str, tier: str = "background", **fields: obje
         workspace=workspace,
         principal=fields.get("principal", ADA),  # type: ignore[arg-type]
         capsule=fields.get("capsule", CapsuleId("c")),  # type: ignore[arg-type]
+        load=str(fields.get("load", "load-1")),
         max_background=256,
         call_id=fields.get("call_id"),  # type: ignore[arg-type]
         tier=tier,  # type: ignore[arg-type]

@@ -28,6 +28,8 @@ _PREFIX: Final = "ASTRID_SANDBOX_"
 _FAILED: Final = 125
 """Exit status when the process was not started."""
 
+_MOST: Final = 2**62
+"""As good as no limit, and a number that the system takes."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_SECCOMP: Final = 22
@@ -53,8 +55,9 @@ def main() -> NoReturn:
             _become_bubblewrap(plan)
         else:
             _become_landlocked(plan)
-    except OSError as error:
-        sys.stderr.write(f"astrid: the process could not be confined: {error.strerror}\n")
+    except (OSError, MemoryError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        sys.stderr.write(f"astrid: the process could not be confined: {reason}\n")
     sys.stderr.flush()
     os._exit(_FAILED)
 
@@ -100,7 +103,8 @@ def _limit(limits: dict[str, int | None]) -> None:
     for which, amount in wanted.items():
         if amount is not None:
             _, hard = resource.getrlimit(which)
-            bound = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+            most = _MOST if hard == resource.RLIM_INFINITY else hard
+            bound = min(amount, most)
             resource.setrlimit(which, (bound, bound))
 
 

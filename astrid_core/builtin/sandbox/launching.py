@@ -76,6 +76,6 @@ def _limits(limits: SandboxLimits) -> dict[str, int | None]:
     return {
         "memory_bytes": limits.memory_bytes,
         "cpu_s": limits.cpu_s,
-        "processes": limits.processes or PROCESSES,
-        "open_files": limits.open_files or OPEN_FILES,
+        "processes": min(limits.processes or PROCESSES, PROCESSES),
+        "open_files": min(limits.open_files or OPEN_FILES, OPEN_FILES),
     }

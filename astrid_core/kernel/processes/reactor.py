@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from loguru import logger
 
 from astrid_core.domain.failure_text import failure_text
+from astrid_hookspecs.errors import SandboxError
 
 _T = TypeVar("_T")
 _CALL_LIMIT_S: Final = 30.0
@@ -40,16 +41,21 @@ class Reactor:
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
         self._stopping = False
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Run a job on the thread, soon. Jobs of one caller keep their order."""
+    def submit(self, job: Callable[[], None]) -> bool:
+        """Run a job on the thread, soon. Jobs of one caller keep their order.
+
+        Returns:
+            False when the thread has ended or is about to, and the job is forgotten.
+        """
         with self._lock:
             if self._stopping:
-                return
+                return False
             self._jobs.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
                 self._thread.start()
         self._wake()
+        return True
 
     def call(self, job: Callable[[], _T]) -> _T:
         """Run a job on the thread and wait for what it returns or raises."""
@@ -64,7 +70,8 @@ class Reactor:
                 errors.append(error)
             done.set()
 
-        self.submit(run)
+        if not self.submit(run):
+            raise SandboxError("the kernel is closing", code="kernel.closed")
         if not done.wait(_CALL_LIMIT_S):
             raise TimeoutError("processes are not being served")
         if errors:

@@ -154,13 +154,17 @@ class ProcessTable:
             threading.Thread(target=child.signal, args=(signal.SIGINT,), daemon=True).start()
             self._reactor.after(CANCEL_GRACE_S, child.kill)
 
-    def end_capsule(self, capsule: CapsuleId) -> None:
-        """End everything that a capsule started, for whomever."""
+    def end_unloaded(self, is_loaded: Callable[[str], bool]) -> None:
+        """End everything that loads of capsules started which are gone, for whomever.
+
+        Args:
+            is_loaded: Of a load, by its source id.
+        """
         with self._lock:
-            self._kept = {
-                kept.id: kept for kept in self._kept.values() if not _is_of(kept, capsule, None)
-            }
-            meant = [child for child in self._live if child.launch.capsule == capsule]
+            gone = [kept for kept in self._kept.values() if not is_loaded(_load(kept.process))]
+            for kept in gone:
+                del self._kept[kept.id]
+            meant = [child for child in self._live if not is_loaded(_load(child))]
         for child in meant:
             child.close()
 
@@ -278,6 +282,10 @@ class ProcessTable:
 def _is_of(kept: Kept, capsule: CapsuleId | None, principal: Principal | None) -> bool:
     launch = kept.process.launch
     return capsule in (None, launch.capsule) and principal in (None, launch.principal)
+
+
+def _load(child: Child) -> str:
+    return child.launch.load
 
 
 def _is_meant(child: Child, call_ids: Collection[str]) -> bool:

@@ -17,20 +17,29 @@ from astrid_core.builtin.sandbox.layers import layers, sight_of
 from astrid_core.builtin.sandbox.seccomp import FilterRules, filter_program
 from astrid_core.builtin.sandbox.syscall_numbers import MACHINES
 from astrid_hookspecs.errors import SandboxError
-from astrid_hookspecs.sandboxes import SandboxedCommand, SandboxFile, SandboxRequest
+from astrid_hookspecs.sandboxes import ProcessSandbox, SandboxedCommand, SandboxFile, SandboxRequest
+from tests.support.sandboxes import sandbox_or_skip
 
-needs_landlock = pytest.mark.skipif(
-    Landlock().unavailable_reason() is not None, reason="this machine has no Landlock"
-)
+
+@pytest.fixture
+def bubblewrap() -> ProcessSandbox:
+    return sandbox_or_skip("bubblewrap")
 
 
 class TestBubblewrap(ProcessSandboxConformance):
+    @pytest.fixture(autouse=True)
+    def works(self) -> None:
+        sandbox_or_skip("bubblewrap")
+
     def make(self) -> Bubblewrap:
         return Bubblewrap()
 
 
-@needs_landlock
 class TestLandlock(ProcessSandboxConformance):
+    @pytest.fixture(autouse=True)
+    def works(self) -> None:
+        sandbox_or_skip("landlock")
+
     def make(self) -> Landlock:
         return Landlock()
 
@@ -41,13 +50,15 @@ def options_of(command: SandboxedCommand) -> list[str]:
     return list(json.loads(text)["bubblewrap"]["options"])
 
 
-def test_178_the_options_stand_in_the_order_in_which_they_act(tmp_path: Path) -> None:
+def test_178_the_options_stand_in_the_order_in_which_they_act(
+    tmp_path: Path, bubblewrap: ProcessSandbox
+) -> None:
     """Root, devices and processes first, then scratch, then the tree; the command behind `--`.
 
     The network is not shared and the tree comes after `/tmp`, unlike the reference's: D-75 to D-77.
     """
     work = tmp_path.resolve()
-    command = Bubblewrap().command(SandboxRequest(("/bin/ls", "-l"), work, {"A": "b"}))
+    command = bubblewrap.command(SandboxRequest(("/bin/ls", "-l"), work, {"A": "b"}))
     options = options_of(command)
     landmarks = ["--die-with-parent", "--ro-bind", "--dev", "--proc", "/tmp", "--bind", "--chdir"]
     places = [options.index(landmark) for landmark in landmarks]
@@ -98,9 +109,9 @@ def test_credentials_are_hidden_whatever_is_asked(
         layers(SandboxRequest(("/bin/true",), ssh, {}))
 
 
-def test_a_command_refused_when_it_is_too_large(tmp_path: Path) -> None:
+def test_a_command_refused_when_it_is_too_large(tmp_path: Path, bubblewrap: ProcessSandbox) -> None:
     with pytest.raises(SandboxError, match="too large"):
-        Bubblewrap().command(SandboxRequest(("/bin/true",), tmp_path, {"A": "x" * 1_400_000}))
+        bubblewrap.command(SandboxRequest(("/bin/true",), tmp_path, {"A": "x" * 1_400_000}))
 
 
 def test_bubblewrap_says_why_it_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,13 +153,13 @@ def test_landlock_refused_when_the_kernel_is_too_old(monkeypatch: pytest.MonkeyP
         Landlock().command(SandboxRequest(("/bin/true",), Path("/"), {}))
 
 
-@needs_landlock
 def test_landlock_refused_when_it_cannot_keep_the_promise(tmp_path: Path) -> None:
+    landlock = sandbox_or_skip("landlock")
     work, inner = tree(tmp_path, "w", "w/secret")
     moved = SandboxFile(tmp_path / "x", Path("/tmp/x"))
     for fields in ({"hidden": (inner,)}, {"files": (moved,)}):
         with pytest.raises(SandboxError) as caught:
-            Landlock().command(replace(SandboxRequest(("/bin/true",), work, {}), **fields))
+            landlock.command(replace(SandboxRequest(("/bin/true",), work, {}), **fields))
         assert caught.value.code == "sandbox.unsupported"
 
 

@@ -14,13 +14,13 @@ from typing import Any, Self
 import pytest
 
 from astrid_core.builtin.host_vfs import open_host_directory
-from astrid_core.builtin.sandbox.bubblewrap import Bubblewrap
 from astrid_core.host.instance import Instance
 from astrid_core.host.mount import Mount
 from astrid_core.kernel.processes.table import ProcessTable
 from astrid_core.kernel.sandboxes import Sandboxes
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.sandboxes import ProcessSandboxRecord
+from tests.support.sandboxes import sandbox_or_skip
 from tests.unit.host.conftest import World
 
 PROCESS = "astrid:process/host@1.0.0"
@@ -60,8 +60,10 @@ class Workspace:
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[ProcessTable]:
     (tmp_path / "notes").mkdir()
-    sandboxes = Sandboxes([ProcessSandboxRecord("bubblewrap", 1, Bubblewrap)])
-    table = ProcessTable(tmp_path / "notes", sandbox=sandboxes.choose)
+    sandbox_or_skip()
+    notes = tmp_path / "notes"
+    sandboxes = Sandboxes([ProcessSandboxRecord("bubblewrap", 1, sandbox_or_skip)], hidden=(notes,))
+    table = ProcessTable(notes, sandbox=sandboxes.choose)
     yield table
     table.close()
 

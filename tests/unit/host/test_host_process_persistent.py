@@ -215,6 +215,15 @@ def test_files_are_handed_over_read_only(opened: Open, run: Run, world: World) -
     assert run(instance, "spawn", request("true", files=bad))[0] == "invalid-input"
 
 
+def test_limits_tighten_and_never_widen(opened: Open, run: Run) -> None:
+    most = (2**64 - 1, 2**64 - 1, 2**32 - 1, 2**32 - 1)
+    wide = run(opened(), "spawn", request("sh", "-c", "ulimit -n", limits=most))[1]
+    assert wide.stdout == "4096\n"
+    narrow = (None, 1, None, None)
+    busy = run(opened(), "spawn", request("sh", "-c", "while :; do :; done", limits=narrow))[1]
+    assert busy.exit in {(None, signal.SIGKILL), (None, signal.SIGXCPU)}
+
+
 def test_files_are_gone_with_the_process(opened: Open, run: Run, tmp_path: Path) -> None:
     files = [(b"secret", ("env-pointer", "KEY"))]
     run(opened(), "spawn", request("true", files=files))

@@ -23,7 +23,8 @@ from astrid_hookspecs.buses import Envelope
 from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.errors import SandboxError
 from astrid_hookspecs.values import CapsuleId, Principal
-from tests.support.doomed_processes import ADA, SANDBOXES, launch
+from tests.support.doomed_processes import ADA, launch
+from tests.support.sandboxes import sandbox_or_skip
 
 BOB = Principal("bob")
 KILLED = ExitInfo(None, signal.SIGKILL)
@@ -33,7 +34,7 @@ POLITE = "trap 'exit 5' INT; echo x; while :; do sleep 0.05; done"
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[ProcessTable]:
-    made = ProcessTable(tmp_path, sandbox=SANDBOXES["bubblewrap"])
+    made = ProcessTable(tmp_path, sandbox=sandbox_or_skip)
     yield made
     made.close()
 
@@ -96,15 +97,16 @@ def test_the_call_of_a_message_is_known() -> None:
 def test_processes_of_a_capsule_end_with_it(table: ProcessTable, tmp_path: Path) -> None:
     mine = started(table, tmp_path, STUBBORN)
     kept = table.persist(launch(tmp_path, "sleep", "60", tier="persistent"))
-    other = started(table, tmp_path, STUBBORN, capsule=CapsuleId("other"))
-    table.end_capsule(CapsuleId("c"))
+    other = started(table, tmp_path, STUBBORN, load="load-3")
+    successor = started(table, tmp_path, STUBBORN, load="load-2")
+    table.end_unloaded(lambda load: load != "load-1")
     assert ended(mine) == ended(kept.process) == KILLED
     assert table.of(CapsuleId("c"), ADA) == []
-    assert other.exit is None
+    assert (other.exit, successor.exit) == (None, None)
 
 
 def test_a_closed_table_has_ended_everything_and_starts_nothing(tmp_path: Path) -> None:
-    table = ProcessTable(tmp_path, sandbox=SANDBOXES["bubblewrap"])
+    table = ProcessTable(tmp_path, sandbox=sandbox_or_skip)
     children = [started(table, tmp_path, STUBBORN) for _ in range(3)]
     table.close()
     assert [child.exit for child in children] == [KILLED] * 3
