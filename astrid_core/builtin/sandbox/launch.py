@@ -30,6 +30,8 @@ _FAILED: Final = 125
 
 _MOST: Final = 2**62
 """As good as no limit, and a number that the system takes."""
+_MOST_S: Final = 2**31
+"""The same for processor time, of which the system counts billionths of a second."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_SECCOMP: Final = 22
@@ -92,7 +94,7 @@ def _limit(limits: dict[str, int | None]) -> None:
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_AS: limits["memory_bytes"],
-        resource.RLIMIT_CPU: limits["cpu_s"],
+        resource.RLIMIT_CPU: limits["cpu_s"] and min(limits["cpu_s"], _MOST_S),
         resource.RLIMIT_NOFILE: limits["open_files"],
     }
     processes = limits["processes"] or 0
