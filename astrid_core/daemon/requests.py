@@ -237,7 +237,7 @@ def _capsule_row(capsule: Loaded) -> dict[str, object]:
         "version": capsule.spec.version,
         "state": capsule.state,
         "problem": capsule.problem,
-        "tools": len(capsule.manifest.tool_names),
+        "tools": len(capsule.tool_names),
         "uptime_secs": int(time.monotonic() - capsule.since),
         **capsule.latencies.percentiles()._asdict(),
         **stats,

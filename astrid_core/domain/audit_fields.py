@@ -38,6 +38,7 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "net": "host port verdict",
     "overlay": "change",
     "process": "arguments[] command content_hash cwd id_hash signal",
+    "server": "",
     "sys": "",
     "uplink": "platform user_id",
 }

@@ -15,6 +15,8 @@ Direction = Literal["publish", "subscribe"]
 CommandKind = Literal["slash", "cli"]
 UplinkProfile = Literal["chat", "interactive", "notify", "bridge"]
 PinKind = Literal["version", "tag", "rev", "branch", "path"]
+MCP_TYPES: Final = ("stdio", "http")
+"""Types of MCP servers that an engine runs; others are accepted and ignored."""
 
 
 class Pin(NamedTuple):
@@ -85,13 +87,29 @@ class EnvField:
 
 @dataclass(frozen=True, slots=True)
 class McpServer:
-    """One `[[mcp_server]]`; only type `stdio` is run."""
+    """One `[[mcp_server]]`; the types `stdio` and `http` are run.
+
+    Attributes:
+        url: Of an `http` server.
+        env: Keys of `[env]` that it gets; None for all that are no secrets.
+        bearer: Key of `[env]` whose value is sent as a token to an `http` server.
+        shared: Whether one process serves all principals.
+    """
 
     id: str
     type: str | None = None
     command: str | None = None
     args: tuple[str, ...] = ()
     description: str | None = None
+    url: str | None = None
+    env: tuple[str, ...] | None = None
+    bearer: str | None = None
+    shared: bool = False
+
+    @property
+    def is_run(self) -> bool:
+        """Whether an engine runs servers of this type."""
+        return self.type in MCP_TYPES
 
 
 @dataclass(frozen=True, slots=True)

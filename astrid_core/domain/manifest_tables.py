@@ -155,13 +155,19 @@ def read_mcp_servers(tables: Iterable[Table]) -> tuple[McpServer, ...]:
     """`[[mcp_server]]`."""
     out = []
     for table in tables:
-        table.only(("id", "description", "type", "command", "args"), later=("url",))
+        table.only(
+            ("id", "description", "type", "command", "args", "url", "env", "bearer", "shared")
+        )
         server = McpServer(
             id=table.need_text("id"),
             type=table.text("type"),
             command=table.text("command"),
             args=table.texts("args") or (),
             description=table.text("description"),
+            url=table.text("url"),
+            env=table.texts("env"),
+            bearer=table.text("bearer"),
+            shared=table.flag("shared") or False,
         )
         out.append(server)
     return tuple(out)

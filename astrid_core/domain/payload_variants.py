@@ -131,11 +131,17 @@ class ToolCall(_Record, frozen=True):
 
 
 class ToolCallResult(_Record, frozen=True):
-    """What a tool answered."""
+    """What a tool answered.
+
+    `blocks` has everything as MCP content blocks, where `content` is not all of it; `structured` is
+    the answer as a value. Readers that know neither have the text.
+    """
 
     call_id: str
     content: str
     is_error: bool
+    blocks: list[dict[str, Any]] | None = None
+    structured: Any = None
 
 
 class Message(_Record, frozen=True):

@@ -11,6 +11,7 @@ from astrid_core.host.ipc import IpcHost
 from astrid_core.host.pulse import Beat
 from astrid_core.host.registry import all_handlers
 from astrid_core.host.services import HostServices
+from astrid_core.host.tool_servers import ToolServers
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.values import Principal
 
@@ -18,8 +19,8 @@ MAX_RUN_BINDINGS: Final = 64
 """Handlers of a run-loop capsule. Spec: host-abi 16.2."""
 
 
-class CapsuleHost:
-    """Implements `astrid_hookspecs.engines.HostApi`.
+class CapsuleHost(ToolServers):
+    """Implements `astrid_hookspecs.tool_servers.ToolHost`.
 
     Args:
         context: The capsule.
@@ -31,8 +32,7 @@ class CapsuleHost:
     """
 
     def __init__(self, context: CapsuleContext, *, services: HostServices) -> None:
-        self._context = context
-        self._services = services
+        super().__init__(context, services=services)
         self._handlers = all_handlers()
         self._run: Instance | None = None
         self.estate = Estate()

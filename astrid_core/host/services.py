@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import NoReturn, Protocol
 
 from astrid_core.domain.egress import EgressRule
 from astrid_core.domain.file_pattern import FilePlace
@@ -28,6 +29,7 @@ from astrid_core.security.decider import Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.people_checks import IdentityLevel
 from astrid_hookspecs.buses import Bus
+from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.stores import KvStore
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -139,6 +141,18 @@ class Gate(Protocol):
         """May what an account says be said for the principal that it is linked to?"""
         ...
 
+    def check_server_command(
+        self, grants: CapsuleGrants, principal: Principal, command: str, *, enabled: bool
+    ) -> object:
+        """May the capsule start this program as its server?"""
+        ...
+
+    def check_server_url(
+        self, grants: CapsuleGrants, principal: Principal, url: str, *, enabled: bool
+    ) -> object:
+        """May the capsule use this server elsewhere?"""
+        ...
+
 
 class Quotas(Protocol):
     """The limits of a principal that host functions apply."""
@@ -225,6 +239,27 @@ class NoTurns:
         """Go on."""
 
 
+class ServerPlaces(Protocol):
+    """Directories of tool servers."""
+
+    def directory(self, principal: Principal, capsule: CapsuleId, server: str) -> Path:
+        """Where a server works for a principal; made on first use, mode 0700.
+
+        Raises:
+            ConfigError: The principal has no home, or it cannot be made.
+        """
+        ...
+
+
+class NoServerPlaces:
+    """There is no place for a server."""
+
+    def directory(self, principal: Principal, capsule: CapsuleId, server: str) -> NoReturn:
+        """As `ServerPlaces.directory`; always refuses."""
+        del principal, capsule, server
+        raise ConfigError("there is no place for tool servers here")
+
+
 class CapsuleDirectory(Protocol):
     """Knows which capsule speaks under a source id."""
 
@@ -291,6 +326,7 @@ class HostServices:
         audit: The audit log; without one, nothing that has to be recorded happens.
         network: How names are resolved, and which local targets are open.
         turns: Who goes first where principals compete for the interpreter.
+        servers: Where tool servers work; without, none is started.
     """
 
     kv: KvStore
@@ -312,3 +348,4 @@ class HostServices:
     audit: AuditTrail = field(default_factory=NoAudit)
     network: Network = field(default_factory=Network)
     turns: Turns = field(default_factory=NoTurns)
+    servers: ServerPlaces = field(default_factory=NoServerPlaces)

@@ -52,6 +52,7 @@ from astrid_core.kernel.processes.table import ProcessTable
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.sandboxes import Sandboxes
 from astrid_core.kernel.schema_catalog import SchemaCatalog
+from astrid_core.kernel.server_places import ServerPlaces
 from astrid_core.kernel.state_meter import StateMeter
 from astrid_core.kernel.tools import ToolCalls
 from astrid_core.kernel.turns import Turns
@@ -241,6 +242,7 @@ def _wire(
         audit=audit,
         turns=turns,
         network=Network(consent=settings.local_egress),
+        servers=ServerPlaces(home),
     )
     release.callback(bus.add_listener(CANCEL_TOPIC, cancels_processes(processes)))
     engines = EnginePool(
@@ -249,6 +251,7 @@ def _wire(
         seal_key=home.seal_key(),
         abi=load_abi(),
         sandbox=sandboxes.choose,
+        state_dir=home.var / "engines",
     )
     release.callback(engines.close)
 
@@ -273,6 +276,7 @@ def _wire(
             gate=gate,
             settings=answers,
             onboard=onboarding.announce,
+            rights=principals.authority.decide,
         ),
         sources=sources,
         catalog=catalog,

@@ -43,7 +43,16 @@ def capsule_spec(
         component_hash=component_hash,
         bindings=manifest.interceptors,
         servers=tuple(
-            McpServerSpec(server.id, server.type or "", server.command, server.args)
+            McpServerSpec(
+                server.id,
+                server.type or "",
+                server.command,
+                server.args,
+                url=server.url,
+                env=server.env,
+                bearer=server.bearer,
+                shared=server.shared,
+            )
             for server in manifest.mcp_servers
         ),
         is_daemon=manifest.is_daemon,

@@ -80,6 +80,7 @@ class CapsuleTable:
         self._changed = changed
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.RLock()
+        self._offers = threading.Lock()
         self._capsules: dict[CapsuleId, Loaded] = {}
         self._by_tool: Mapping[str, tuple[Loaded, ...]] = {}
         self._is_closed = False
@@ -159,6 +160,7 @@ class CapsuleTable:
             As `load`.
         """
         fresh = self._loader.prepare(installed)
+        self._watch(fresh)
         with self._lock:
             try:
                 self._make_room(fresh)
@@ -243,11 +245,36 @@ class CapsuleTable:
 
     def _index_tools(self) -> None:
         """Note anew who offers what; readers see the old index or the new one, whole."""
+        with self._offers:
+            self._index_locked()
+
+    def _index_locked(self) -> None:
         found: dict[str, tuple[Loaded, ...]] = {}
         for capsule in self.all():
-            for tool in capsule.manifest.tool_names:
+            for tool in capsule.tool_names:
                 found[tool] = (*found.get(tool, ()), capsule)
         self._by_tool = found
+
+    def _watch(self, fresh: Loaded) -> None:
+        """Follow what the servers of a load offer, which changes at any time and on any thread."""
+        fresh.host.watch_offers(
+            taken=lambda: self._taken(fresh), changed=lambda: self._offers_changed(fresh)
+        )
+
+    def _taken(self, asking: Loaded) -> frozenset[str]:
+        others = (
+            name
+            for name, capsules in self._by_tool.items()
+            if any(capsule.id != asking.id for capsule in capsules)
+        )
+        return frozenset((*others, *asking.manifest.tool_names))
+
+    def _offers_changed(self, capsule: Loaded) -> None:
+        """Not under the lock of loads: who unloads holds it, and waits for the one that offers."""
+        with self._offers:
+            if self._capsules.get(capsule.id) is capsule and capsule.state == "ready":
+                self._index_locked()
+                self._bind_locked(capsule)
 
     def _make_room(self, fresh: Loaded) -> None:
         """Stop what cannot run beside a new load, and give it what that leaves."""
@@ -281,10 +308,14 @@ class CapsuleTable:
         self._tell(capsule, "failed", reason)
 
     def _bind(self, capsule: Loaded) -> None:
+        with self._offers:
+            self._bind_locked(capsule)
+
+    def _bind_locked(self, capsule: Loaded) -> None:
         if self._dispatcher is None:
             return
         if capsule.answers_hooks():
-            self._dispatcher.set_bindings(capsule.id, capsule.spec.bindings)
+            self._dispatcher.set_bindings(capsule.id, capsule.bindings)
         else:  # the version before it may have had some
             self._dispatcher.remove_bindings(capsule.id)
 

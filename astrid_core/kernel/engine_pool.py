@@ -23,6 +23,7 @@ class EnginePool:
         seal_key: 32 bytes, secret to the home.
         abi: Accepted signatures.
         sandbox: As `EngineEnvironment.sandbox`.
+        state_dir: Parent of what the engines must not lose; None to keep nothing.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class EnginePool:
         seal_key: bytes,
         abi: Mapping[str, tuple[str, ...]],
         sandbox: Callable[[], ProcessSandbox] = no_sandbox,
+        state_dir: Path | None = None,
     ) -> None:
         self._choose = choose
         self._cache_dir = cache_dir
         self._seal_key = seal_key
         self._abi = abi
         self._sandbox = sandbox
+        self._state_dir = state_dir
         self._lock = threading.Lock()
         self._engines: dict[str, Engine] = {}
 
@@ -52,13 +55,14 @@ class EnginePool:
         with self._lock:
             engine = self._engines.get(record.name)
             if engine is None:
-                directory = self._cache_dir / record.name
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                directory = _private(self._cache_dir / record.name)
+                state = self._state_dir
                 environment = EngineEnvironment(
                     cache_dir=directory,
                     seal_key=self._seal_key,
                     abi=self._abi,
                     sandbox=self._sandbox,
+                    state_dir=None if state is None else _private(state / record.name),
                 )
                 engine = self._engines[record.name] = record.factory(environment)
             return engine
@@ -69,3 +73,8 @@ class EnginePool:
             engines, self._engines = list(self._engines.values()), {}
         for engine in engines:
             engine.close()
+
+
+def _private(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory

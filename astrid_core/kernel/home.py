@@ -96,6 +96,11 @@ class PrincipalHome:
         """Capsule logs, one directory per capsule."""
         return self.path / ".local" / "log"
 
+    @property
+    def servers(self) -> Path:
+        """Where tool servers work, one directory per capsule and server."""
+        return self.path / ".local" / "servers"
+
     def log_dir(self, capsule: CapsuleId) -> Path:
         """Log files of one capsule, `YYYY-MM-DD.log`."""
         return self.log / capsule

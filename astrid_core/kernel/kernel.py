@@ -38,6 +38,7 @@ from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.principals.configured_links import link_configured
 from astrid_core.kernel.supervision import Supervisor
+from astrid_core.kernel.tool_pins import ToolPins
 from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.ports.clock import Clock
@@ -172,9 +173,22 @@ class Kernel:
             raise outcome
         return outcome
 
-    def tools(self) -> list[ToolInfo]:
-        """Every tool that can be called now, by name and capsule."""
-        return self._parts.tools.catalogue()
+    def tools(self, principal: str | None = None) -> list[ToolInfo]:
+        """Every tool that can be called now, by name and capsule.
+
+        Args:
+            principal: Only what it may see; None for everything.
+
+        Raises:
+            ConfigError: `principal.invalid`, or its profile or the groups cannot be read.
+        """
+        who = None if principal is None else parse_principal(principal)
+        return self._parts.tools.catalogue(who)
+
+    @property
+    def tool_pins(self) -> ToolPins:
+        """Tools of servers as they were accepted, and those that wait for somebody's yes."""
+        return ToolPins(self._parts.capsules, audit=self._parts.audit)
 
     def capsules(self) -> list[Loaded]:
         """Every loaded capsule, by id."""

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from astrid_core.domain.capability import Decision, Outcome
 from astrid_core.domain.capsule_meta import BakedTopic, ToolDescription
 from astrid_core.domain.manifest import Manifest
 from astrid_core.domain.topic import TOOL_PREFIX
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.pulse import Beat
-from astrid_core.kernel.audit.tool_calls import record_tool_call
+from astrid_core.kernel.audit.tool_calls import record_server_call, record_tool_call
 from astrid_core.kernel.cpu_meter import CpuMeter
 from astrid_core.kernel.latency import Latencies
 from astrid_core.kernel.processes.cancelling import call_id_of
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.ports.audit import AuditTrail
-from astrid_core.security.gate import Gate
+from astrid_core.security.gate import Gate, Grant
 from astrid_core.security.grants import CapsuleGrants
+from astrid_core.security.server_checks import tool_right
 from astrid_hookspecs.buses import Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import (
@@ -33,17 +35,27 @@ from astrid_hookspecs.engines import (
     CapsuleSpec,
     GuestResult,
     Health,
+    InterceptorBinding,
     Limits,
     LoadedCapsule,
     Readiness,
 )
 from astrid_hookspecs.errors import AstridError, UnsupportedActionError
+from astrid_hookspecs.tool_servers import OfferedTool
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 
 UNLOAD_GRACE_S: Final = 5.0
+TOOL_ACTION: Final = "tool_execute_"
 _PATIENCE_S: Final = 300.0
 
 State = Literal["loading", "ready", "failed", "unloading"]
+Rights = Callable[[Principal, str], Decision]
+
+
+def closed(principal: Principal, right: str) -> Decision:
+    """Rights where nobody holds any."""
+    del principal, right
+    return Decision(Outcome.MISSING)
 
 
 @dataclass(slots=True)
@@ -68,6 +80,7 @@ class Loaded:
         owner: For whom it was loaded; calls without a principal run for it.
         latencies: How long its latest calls took.
         since: When it was loaded, on the monotonic clock.
+        rights: Whether a principal holds a capability; decides about tools of servers.
     """
 
     spec: CapsuleSpec
@@ -87,6 +100,7 @@ class Loaded:
     owner: Principal = DEFAULT_PRINCIPAL
     latencies: Latencies = field(default_factory=Latencies)
     since: float = field(default_factory=time.monotonic)
+    rights: Rights = closed
     _tools: Mapping[tuple[str, str], str] = field(init=False)
     _running: int = 0
     _is_draining: bool = False
@@ -110,6 +124,46 @@ class Loaded:
         """UUID text of this load."""
         return self.spec.source_id
 
+    @property
+    def runs_servers(self) -> bool:
+        """Whether foreign processes start with it."""
+        return any(server.is_run for server in self.manifest.mcp_servers)
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """Tools that it answers now: those of its manifest, then those of its servers."""
+        return (*self.manifest.tool_names, *self.host.offered)
+
+    @property
+    def bindings(self) -> tuple[InterceptorBinding, ...]:
+        """Its interceptors, those of its servers' tools included."""
+        offered = (
+            InterceptorBinding(TOOL_PREFIX + name, TOOL_ACTION + name) for name in self.host.offered
+        )
+        return (*self.spec.bindings, *offered)
+
+    def check_tool(self, principal: Principal, tool: OfferedTool) -> Grant:
+        """May the principal call this tool of a server?
+
+        Raises:
+            DeniedError: It lacks the right, or a policy refused.
+            ConfigError: Its profile or the groups cannot be read.
+        """
+        return self.gate.check_server_tool(
+            principal,
+            self.id,
+            server=tool.server,
+            tool=tool.tool,
+            decision=self.rights(principal, tool_right(self.id, tool.server, tool.tool)),
+        )
+
+    def may_see(self, principal: Principal, name: str) -> bool:
+        """Whether a tool is shown to a principal: one of a server only where it may be called."""
+        tool = self.host.offered.get(name)
+        if tool is None:
+            return True
+        return self.rights(principal, tool_right(self.id, tool.server, tool.tool)).is_allowed
+
     def answers_hooks(self) -> bool:
         """Whether interceptor calls can reach any part: a lone run loop answers none."""
         return any(not part.is_run_loop() for part in self.parts)
@@ -131,8 +185,18 @@ class Loaded:
         grant = self.gate.check_invoke(principal, self.spec.id, action, enabled=profile.enabled)
         per_minute = profile.quotas.max_cpu_secs_per_minute
         self._check_cpu(principal, action, per_minute=per_minute)
+        offered = self._offered(action, envelope.topic)
         tool = self._tools.get((action, envelope.topic))
-        if tool is not None:
+        if offered is not None:
+            record_server_call(
+                self.audit,
+                principal=principal,
+                server=f"{self.spec.id}:{offered.server}",
+                tool=offered.tool,
+                payload=payload,
+                rule=self.check_tool(principal, offered).rule,
+            )
+        elif tool is not None:
             record_tool_call(
                 self.audit,
                 principal=principal,
@@ -217,6 +281,10 @@ class Loaded:
             for name, value in part.stats().items():
                 total[name] = total.get(name, 0) + value
         return total
+
+    def _offered(self, action: str, topic: str) -> OfferedTool | None:
+        name = topic.removeprefix(TOOL_PREFIX)
+        return self.host.offered.get(name) if action == TOOL_ACTION + name else None
 
     def _check_cpu(self, principal: Principal, action: str, *, per_minute: int) -> None:
         wait_s = self.cpu.wait_s(principal, per_minute=per_minute)

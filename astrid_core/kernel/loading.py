@@ -12,6 +12,7 @@ from typing import Final
 from loguru import logger
 
 from astrid_core.domain.manifest import Manifest
+from astrid_core.domain.manifest_entries import MCP_TYPES
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.audit.capsule_changes import record_load
@@ -19,7 +20,7 @@ from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
 from astrid_core.kernel.cpu_meter import CpuMeter
 from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.install.installed import InstalledCapsule
-from astrid_core.kernel.loaded import Loaded
+from astrid_core.kernel.loaded import Loaded, Rights, closed
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.engines import CapsuleSpec, LoadedCapsule, Readiness
@@ -40,6 +41,7 @@ class CapsuleLoader:
         gate: Decides about every call.
         settings: Stored `[env]` answers of a capsule.
         onboard: Told of what is about to be loaded, to find out what it should be asked.
+        rights: Whether a principal holds a capability.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class CapsuleLoader:
         gate: Gate,
         settings: Callable[[CapsuleId], Mapping[str, str]],
         onboard: Callable[[Manifest], None],
+        rights: Rights = closed,
     ) -> None:
         self._engines = engines
         self._services = services
@@ -59,6 +62,7 @@ class CapsuleLoader:
         self._cpu = CpuMeter()
         self._settings = settings
         self._onboard = onboard
+        self._rights = rights
 
     def prepare(self, installed: InstalledCapsule) -> Loaded:
         """Record the load, then make everything ready for calls; no guest code runs yet.
@@ -92,15 +96,16 @@ class CapsuleLoader:
             gate=self._gate,
             cpu=self._cpu,
             audit=self._services.audit,
+            rights=self._rights,
         )
 
     def start(self, capsule: Loaded) -> None:
-        """Start the run loops, after the gate agreed to that; returns at once.
+        """Start run loops and servers, after the gate agreed to that; returns at once.
 
         Raises:
             DeniedError: The owner is disabled, or a policy refused.
         """
-        if any(part.is_run_loop() for part in capsule.parts):
+        if capsule.runs_servers or any(part.is_run_loop() for part in capsule.parts):
             profile = self._profiles.profile(capsule.owner)
             self._gate.check_invoke(capsule.owner, capsule.id, RUN_ACTION, enabled=profile.enabled)
         capsule.start()
@@ -137,7 +142,7 @@ class CapsuleLoader:
         try:
             if spec.component is not None:
                 parts.append(self._engines.engine("component").load(spec, host))
-            if any(server.type == "stdio" for server in spec.servers):
+            if any(server.type in MCP_TYPES for server in spec.servers):
                 parts.append(self._engines.engine("mcp_server").load(spec, host))
         except Exception:
             for part in reversed(parts):

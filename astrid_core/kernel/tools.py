@@ -48,12 +48,16 @@ class ToolResult:
         is_error: Whether the tool itself reports a failure; `content` then says which.
         capsule: Who answered.
         duration_ms: From the request to the answer.
+        blocks: The answer as MCP content blocks where `content` is not all of it, else empty.
+        structured: The answer as a value, where the tool gave one besides its text.
     """
 
     content: str
     is_error: bool
     capsule: str
     duration_ms: float
+    blocks: tuple[Mapping[str, object], ...] = ()
+    structured: object = None
 
     def json(self) -> Any:
         """The content as a value.
@@ -78,12 +82,18 @@ class ToolInfo:
         capsule: Who offers it.
         description: For the model that chooses it.
         input_schema: JSON Schema of the arguments; empty when the capsule gave none.
+        output_schema: JSON Schema of the structured answer; None without one.
+        annotations: Hints of a server (`readOnlyHint`), which nobody checks.
+        server: Id of the tool server that answers; empty where the capsule itself does.
     """
 
     name: str
     capsule: str
     description: str = ""
     input_schema: Mapping[str, object] = field(default_factory=dict)
+    output_schema: Mapping[str, object] | None = None
+    annotations: Mapping[str, object] = field(default_factory=dict)
+    server: str = ""
 
 
 Outcome = ToolResult | Exception
@@ -196,21 +206,21 @@ class ToolCalls:
         with self._lock:
             self._pending.pop(call_id, None)
 
-    def catalogue(self) -> list[ToolInfo]:
-        """Every tool that can be called now, by name and capsule."""
-        found = []
-        for name, capsules in self._capsules.tools().items():
-            for capsule in capsules:
-                known = {tool.name: tool for tool in capsule.tools}
-                described = known.get(name)
-                found.append(
-                    ToolInfo(name, capsule.id)
-                    if described is None
-                    else ToolInfo(
-                        name, capsule.id, described.description, described.input_schema or {}
-                    )
-                )
-        return found
+    def catalogue(self, principal: Principal | None = None) -> list[ToolInfo]:
+        """Every tool that can be called now, by name and capsule.
+
+        Args:
+            principal: Leaves out the tools of servers that it has no right to call; None for all.
+
+        Raises:
+            ConfigError: The principal's profile or the groups cannot be read.
+        """
+        return [
+            _described(name, capsule)
+            for name, capsules in self._capsules.tools().items()
+            for capsule in capsules
+            if principal is None or capsule.may_see(principal, name)
+        ]
 
     def close(self) -> None:
         """End every call that is still waiting."""
@@ -258,6 +268,8 @@ class ToolCalls:
             is_error=answer.result.is_error,
             capsule=speaker,
             duration_ms=(time.perf_counter() - call.started) * 1000,
+            blocks=tuple(answer.result.blocks or ()),
+            structured=answer.result.structured,
         )
         self._finish(answer.call_id, result)
 
@@ -325,6 +337,24 @@ def _problem(tool: str, report: ChainReport) -> Exception | None:
     return report.first_error
 
 
+def _described(name: str, capsule: Loaded) -> ToolInfo:
+    offered = capsule.host.offered.get(name)
+    if offered is not None:
+        return ToolInfo(
+            name,
+            capsule.id,
+            offered.description,
+            offered.input_schema,
+            offered.output_schema,
+            offered.annotations,
+            offered.server,
+        )
+    known = {tool.name: tool for tool in capsule.tools}.get(name)
+    if known is None:
+        return ToolInfo(name, capsule.id)
+    return ToolInfo(name, capsule.id, known.description, known.input_schema or {})
+
+
 def _spellings(offers: Mapping[str, Iterable[Loaded]]) -> list[str]:
     return [*offers, *(f"{capsule.id}.{tool}" for tool, them in offers.items() for capsule in them)]
 
@@ -340,6 +370,6 @@ def _handlers(capsules: Iterable[Loaded], topic: str) -> frozenset[tuple[Capsule
     return frozenset(
         (capsule.id, binding.action)
         for capsule in capsules
-        for binding in capsule.spec.bindings
+        for binding in capsule.bindings
         if binding.topic == topic
     )

@@ -16,6 +16,7 @@ from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.network_checks import NetworkChecks
 from astrid_core.security.people_checks import PeopleChecks
 from astrid_core.security.process_checks import ProcessChecks
+from astrid_core.security.server_checks import ServerChecks
 from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.errors import QuotaExceededError
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -23,7 +24,7 @@ from astrid_hookspecs.values import CapsuleId, Principal
 __all__ = ["Gate", "Grant"]
 
 
-class Gate(BusChecks, ClientChecks, FileChecks, NetworkChecks, PeopleChecks, ProcessChecks):
+class Gate(BusChecks, ClientChecks, FileChecks, NetworkChecks, PeopleChecks, ProcessChecks, ServerChecks):
     """Decides about requests of capsules and clients."""
 
     def check_invoke(

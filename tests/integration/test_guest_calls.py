@@ -26,7 +26,7 @@ from astrid_hookspecs.errors import (
 )
 from astrid_hookspecs.values import Principal
 from tests.support.capsules import answering, eventually, install, manifest, tool, write_capsule
-from tests.support.engines import SiblingEngine
+from tests.support.engines import SiblingEngine, choose_sibling
 from tests.support.guests import engine_guest, writing_state
 
 Run = Callable[..., Any]
@@ -35,6 +35,11 @@ SERVER = '[[mcp_server]]\nid = "helper"\ntype = "stdio"\ncommand = "helper"\n'
 ORDERS = '"orders.*" = { wit = "opaque" }\n'
 RECEIVE_ONCE = ("(br_if $again (i32.eqz (i32.load8_u (i32.const 256))))", "")
 RECEIVE_AND_TRAP = ("(br_if $again (i32.eqz (i32.load8_u (i32.const 256))))", "unreachable")
+
+
+@pytest.fixture(autouse=True)
+def sibling_is_chosen(tmp_path: Path) -> None:
+    choose_sibling(tmp_path / "home")
 
 
 def event(topic: str) -> Envelope:

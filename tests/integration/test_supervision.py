@@ -23,7 +23,7 @@ from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 from tests.support.capsules import answering, eventually, install, manifest, write_capsule
-from tests.support.engines import SiblingEngine
+from tests.support.engines import SiblingEngine, choose_sibling
 from tests.support.guests import engine_guest
 
 ORDERS = '[subscribe]\n"orders.*" = { wit = "opaque" }\n'
@@ -92,6 +92,11 @@ class World:
 
 
 Run = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def sibling_is_chosen(tmp_path: Path) -> None:
+    choose_sibling(tmp_path / "home")
 
 
 @pytest.fixture

@@ -24,6 +24,13 @@ from astrid_hookspecs.errors import ComponentError
 from astrid_hookspecs.values import Principal
 
 
+def choose_sibling(home: Path) -> None:
+    """Make a home that prefers `SiblingEngine` to the engine that is installed."""
+    (home / "etc").mkdir(mode=0o700, parents=True)
+    home.chmod(0o700)
+    (home / "etc" / "config.toml").write_text('[engines]\nmcp_server = "sibling"\n')
+
+
 class SiblingEngine:
     """Serves `mcp_server` entries the way an engine of processes would; one object is all of it.
 

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.ports.audit import AuditTrail
-from astrid_hookspecs.audit import AuditEntry
+from astrid_hookspecs.audit import AuditEntry, AuditValue
 from astrid_hookspecs.values import CapsuleId, Principal
 
 
@@ -49,23 +49,71 @@ def record_tool_call(
     Raises:
         AuditError: It was not recorded and must not happen.
     """
+    _record(
+        audit,
+        principal=principal,
+        action="capsule_tool_call",
+        rule=rule,
+        detail={"capsule_id": capsule, "tool": tool, "args_hash": _hash(payload)},
+    )
+
+
+def record_server_call(
+    audit: AuditTrail,
+    *,
+    principal: Principal,
+    server: str,
+    tool: str,
+    payload: bytes,
+    rule: str,
+) -> None:
+    """Record that a tool of a server is about to be called.
+
+    Args:
+        audit: Where to.
+        principal: Who calls.
+        server: `<capsule>:<server>`.
+        tool: The tool's part of the right.
+        payload: As for `record_tool_call`.
+        rule: Which rule allowed it.
+
+    Raises:
+        AuditError: It was not recorded and must not happen.
+    """
+    _record(
+        audit,
+        principal=principal,
+        action="mcp_tool_call",
+        rule=rule,
+        detail={"server": server, "tool": tool, "args_hash": _hash(payload)},
+    )
+
+
+def _hash(payload: bytes) -> str:
     try:
         arguments: bytes | msgspec.Raw = _decode(payload).arguments
     except (ValueError, RecursionError):
         arguments = payload
+    return blake3(arguments).hexdigest()
+
+
+def _record(
+    audit: AuditTrail,
+    *,
+    principal: Principal,
+    action: str,
+    rule: str,
+    detail: dict[str, AuditValue],
+) -> None:
     audit.append(
         AuditEntry(
             timestamp=format_timestamp(time.time_ns()),
             principal=principal,
             capsule=None,
-            action="capsule_tool_call",
+            action=action,
             resource="",
             outcome="allowed",
             rule=rule,
-            detail={
-                "capsule_id": capsule,
-                "tool": tool,
-                "args_hash": blake3(arguments).hexdigest(),
-            },
+            detail=detail,
         )
     )

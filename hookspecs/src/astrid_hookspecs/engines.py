@@ -136,12 +136,27 @@ class InterceptorBinding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class McpServerSpec:
-    """One `[[mcp_server]]` table."""
+    """One `[[mcp_server]]` table.
+
+    Attributes:
+        id: Unique in the capsule.
+        type: `stdio`, `http`, or something that no engine runs.
+        command: Program of a `stdio` server.
+        args: Its arguments.
+        url: Of an `http` server.
+        env: Keys of `[env]` that it gets; None for all that are no secrets.
+        bearer: Key of `[env]` whose value an `http` server gets as its token.
+        shared: Whether one process serves all principals.
+    """
 
     id: str
     type: str
     command: str | None
     args: tuple[str, ...] = ()
+    url: str | None = None
+    env: tuple[str, ...] | None = None
+    bearer: str | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,12 +402,15 @@ class EngineEnvironment:
         sandbox: Gives what confines processes that the engine starts; it hides the runtime home
             whatever a request says. Raises `SandboxError` where nothing can confine them, and then
             the engine starts none.
+        state_dir: A directory of the engine's own, mode 0700, for what must not be lost; None
+            where nothing is to be kept.
     """
 
     cache_dir: Path
     seal_key: bytes = field(repr=False)
     abi: Mapping[str, tuple[str, ...]] = field(repr=False)
     sandbox: Callable[[], ProcessSandbox] = no_sandbox
+    state_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

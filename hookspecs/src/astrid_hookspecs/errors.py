@@ -293,6 +293,12 @@ class GuestCancelledError(EngineError):
     default_code = "engine.cancelled"
 
 
+class ServerError(EngineError):
+    """A tool server did not start, broke its protocol, or ended."""
+
+    default_code = "engine.server"
+
+
 class CapsuleError(AstridError):
     """A capsule cannot be found, installed or removed."""
 

@@ -104,7 +104,6 @@ def test_metadata_is_free_form():
         ("[capabilities]\nbind_workers = true", "capabilities.bind_workers"),
         ("[env.K]\ntype = 'text'\nscope = 'agent'", "env.K.scope"),
         ("[env.K]\ntype = 'text'\noptions_from = 'a.b'", "env.K.options_from"),
-        ("[[mcp_server]]\nid = 'x'\nurl = 'https://example.org'", "mcp_server[0].url"),
     ],
 )
 @pytest.mark.parametrize("unknown", ["deny", "warn"])

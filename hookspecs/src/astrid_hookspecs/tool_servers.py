@@ -1,0 +1,209 @@
+"""Tools that an engine finds out at run time, because a server of its own tells it.
+
+The manifest of a component names its tools; the manifest of a tool server names the server, and
+which tools there are is what the server says. An engine for such servers is handed a `ToolHost`.
+It is trusted with nothing: what may be started, with which environment, and who may call which
+tool is decided on the kernel's side of this interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from astrid_hookspecs.engines import Call, HostApi, McpServerSpec
+from astrid_hookspecs.sandboxes import SandboxLimits
+from astrid_hookspecs.values import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """A tool that can be called on the bus from now on.
+
+    Attributes:
+        name: On the bus: letters, digits, `_`, `-` and `:`.
+        server: Id of the server that answers.
+        tool: Its own part of the right that callers need: letters, digits, `_` and `-`.
+        description: For the model that chooses it.
+        input_schema: JSON Schema of the arguments.
+        output_schema: JSON Schema of the structured answer, None without one.
+        annotations: Hints of the server (`readOnlyHint`), which nobody checks.
+    """
+
+    name: str
+    server: str
+    tool: str
+    description: str = ""
+    input_schema: Mapping[str, object] = field(default_factory=dict, hash=False)
+    output_schema: Mapping[str, object] | None = field(default=None, hash=False)
+    annotations: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What a tool answered.
+
+    Attributes:
+        content: The text of it; what is no text is named there in brackets.
+        is_error: Whether the tool reports a failure.
+        blocks: Everything it answered, as MCP content blocks; empty where `content` says it all.
+        structured: The structured answer, None without one.
+    """
+
+    content: str
+    is_error: bool = False
+    blocks: tuple[Mapping[str, object], ...] = field(default=(), hash=False)
+    structured: object = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGround:
+    """What a server may stand on, decided and recorded by the kernel.
+
+    Attributes:
+        directory: Where it works and may write; its own and the principal's.
+        environment: The configured part of its environment, secrets included.
+        readable: Trees it has to see even where they are hidden otherwise.
+        writable: Trees it may change besides `directory`.
+        network: Whether it may use the network.
+        limits: Resources.
+        hosts: For a server elsewhere: what `capabilities.net` covers.
+    """
+
+    directory: Path
+    environment: Mapping[str, str] = field(repr=False, hash=False)
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    network: bool = False
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
+    hosts: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ToolHost(HostApi, Protocol):
+    """The kernel's side of a capsule with tool servers. Every method from any thread."""
+
+    def open_server(self, server: McpServerSpec, principal: Principal) -> ServerGround:
+        """May this server be started for the principal? Records that it is.
+
+        Raises:
+            CapabilityDeniedError: `host_process` or `net` of the manifest does not cover it.
+            PolicyDeniedError: A policy refused.
+            SecretError: A secret that it needs is not there.
+            AuditError: It could not be recorded.
+        """
+        ...
+
+    def close_server(self, server: McpServerSpec, principal: Principal, *, reason: str) -> None:
+        """A server that `open_server` allowed has ended; `reason` is a few words."""
+        ...
+
+    def offer_tools(self, tools: Sequence[OfferedTool]) -> None:
+        """Replace what the capsule offers besides the tools of its manifest; names are unique."""
+        ...
+
+    def taken_tools(self) -> frozenset[str]:
+        """Names of tools that other loaded capsules offer, or this one by its manifest."""
+        ...
+
+    def answer(self, call: Call, tool: str, *, call_id: str, answer: ToolAnswer) -> None:
+        """Publish the answer to a tool call.
+
+        Args:
+            call: The call that it answers.
+            tool: Name on the bus, one of those offered.
+            call_id: From the request.
+            answer: What the server said.
+
+        Raises:
+            ToolError: `tool.answer`: it is too long for the bus.
+            DeniedError: The tool is not offered, or a policy refused.
+        """
+        ...
+
+    def report_progress(
+        self,
+        call: Call,
+        tool: str,
+        *,
+        call_id: str,
+        progress: float,
+        total: float | None,
+        message: str,
+    ) -> None:
+        """Publish how far a tool call is, on `tool.v1.execute.<tool>.progress`.
+
+        Raises:
+            As `answer`.
+        """
+        ...
+
+    def record_use(
+        self, call: Call, *, kind: Literal["resource", "prompt"], server: str, what: str
+    ) -> None:
+        """Record that a resource is about to be read or a prompt to be made.
+
+        Raises:
+            AuditError: It could not be recorded and must not happen.
+        """
+        ...
+
+    def log(self, principal: Principal, level: str, line: str) -> None:
+        """Append a line to the principal's log of the capsule; whatever is in it is escaped."""
+        ...
+
+    def blocked(self) -> AbstractContextManager[object]:
+        """Entered while a worker thread waits for a server."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPin:
+    """One tool as it was accepted, and what its server says about it now.
+
+    Attributes:
+        capsule: Whose server it is.
+        server: Id of the server.
+        tool: Name as the server gives it, shown with escapes.
+        offered_as: Name on the bus; empty while it is blocked.
+        accepted: 64 hex digits, BLAKE3 of the accepted definition; empty when none was accepted.
+        proposed: The same of a definition that waits for approval; empty when none does.
+        reasons: Why it waits: `changed`, `shadows NAME`, `hidden characters`, `too large`.
+        diff: Unified diff from the accepted to the proposed definition, with escapes.
+    """
+
+    capsule: str
+    server: str
+    tool: str
+    offered_as: str
+    accepted: str
+    proposed: str = ""
+    reasons: tuple[str, ...] = ()
+    diff: str = ""
+
+
+@runtime_checkable
+class PinnedTools(Protocol):
+    """A `LoadedCapsule` that holds back tools until somebody approved them."""
+
+    def pins(self) -> tuple[ToolPin, ...]:
+        """Every tool that was ever accepted or waits, by server and name."""
+        ...
+
+    def approve(self, server: str, tool: str, *, proposed: str) -> ToolPin:
+        """Accept what waits.
+
+        Args:
+            server: Id of the server.
+            tool: Name as `ToolPin.tool` shows it.
+            proposed: The digest that was looked at: if the server has changed the tool since, that
+                is refused.
+
+        Raises:
+            ToolNotFoundError: Nothing waits under that name.
+            ToolError: `tool.pin-changed`: something else waits now.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""MCP server engine for the Astrid kernel; `plugin` is where it begins."""

@@ -1,0 +1,168 @@
+"""A server elsewhere, spoken to over streamable HTTP.
+
+Trusted with where the kernel's own process connects to: every connection goes to an address that
+was looked up and checked for it, so that a name cannot lead into the machine or its network. The
+token goes to the one origin that it was configured for, and is in no log and no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+from mcp.client.streamable_http import streamable_http_client
+
+from astrid_engine_mcp import bounds
+from astrid_engine_mcp.stdio import Ended, Log, Streams
+from astrid_hookspecs.errors import ServerError
+
+_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_TIMEOUT: Final = httpx2.Timeout(30.0, read=300.0)
+
+
+class CheckedTransport(httpx2.AsyncBaseTransport):
+    """Connects to the addresses of one host, and only to those that it may.
+
+    Args:
+        host: The only host that requests may name.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._inner = httpx2.AsyncHTTPTransport(retries=0, trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request to a checked address, for the name that it was made for.
+
+        Raises:
+            httpx2.ConnectError: The host is another one, or its address is not allowed.
+        """
+        url = request.url
+        if url.host != self._host:
+            raise httpx2.ConnectError("the request names another host", request=request)
+        address = await checked_address(self._host, url.port or _port(url.scheme))
+        request.extensions = {**request.extensions, "sni_hostname": self._host}
+        request.url = url.copy_with(host=address)
+        response = await self._inner.handle_async_request(request)
+        request.url = url
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+async def checked_address(host: str, port: int) -> str:
+    """An address of a host that the kernel may connect to.
+
+    Args:
+        host: A name, or an address.
+        port: For the look-up.
+
+    Raises:
+        ServerError: `engine.server.address`: it has none, or one of them is not public although
+            the name is not this machine's.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ServerError(f"{host!r} has no address", code="engine.server.address") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    for text in addresses:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        is_fine = address.is_loopback if host in _HERE else address.is_global
+        if not is_fine:
+            raise ServerError(
+                f"{host!r} leads to an address that servers may not have",
+                code="engine.server.address",
+                hint="a server on this machine is named localhost, 127.0.0.1 or ::1",
+            )
+    if not addresses:
+        raise ServerError(f"{host!r} has no address", code="engine.server.address")
+    return addresses[0]
+
+
+@asynccontextmanager
+async def http_streams(
+    url: str, *, token: str | None, ended: Ended, log: Log
+) -> AsyncIterator[Streams]:
+    """The streams of a server elsewhere.
+
+    Args:
+        url: As the gate agreed to.
+        token: Sent as a bearer token; None for none.
+        ended: Told when the other side is gone.
+        log: Gets what went wrong.
+    """
+    del log
+    headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
+    client = httpx2.AsyncClient(
+        transport=_Bounded(CheckedTransport(urlsplit(url).hostname or ""), ended=ended),
+        headers=dict(headers),
+        timeout=_TIMEOUT,
+        trust_env=False,
+        follow_redirects=False,
+    )
+    async with (
+        client,
+        streamable_http_client(
+            url, http_client=client, max_sse_event_size=bounds.MESSAGE_BYTES
+        ) as streams,
+    ):
+        yield streams  # type: ignore[misc]  # the SDK's own stream classes, which its session takes
+
+
+class _Bounded(httpx2.AsyncBaseTransport):
+    """Ends the connection when an answer is larger than any message may be, or comes too fast."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, *, ended: Ended) -> None:
+        self._inner = inner
+        self._ended = ended
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """As the transport inside."""
+        response = await self._inner.handle_async_request(request)
+        is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        response.stream = _BoundedStream(
+            response.stream, ended=self._ended, total=None if is_stream else bounds.MESSAGE_BYTES
+        )
+        return response
+
+    async def aclose(self) -> None:
+        """As the transport inside."""
+        await self._inner.aclose()
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, inner: Any, *, ended: Ended, total: int | None) -> None:
+        self._inner = inner
+        self._ended = ended
+        self._total = total
+        self._seen = 0
+        self._flow = bounds.Flow()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            self._seen += len(chunk)
+            fault = self._flow.fault(size_bytes=len(chunk), is_garbage=False)
+            if self._total is not None and self._seen > self._total:
+                fault = f"it sent a message of more than {bounds.MESSAGE_BYTES // bounds.MIB} MiB"
+            if fault is not None:
+                self._ended.set(fault)
+                raise httpx2.ReadError(fault)
+            yield chunk
+
+    async def aclose(self) -> None:
+        """As the stream inside."""
+        await self._inner.aclose()
+
+
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80

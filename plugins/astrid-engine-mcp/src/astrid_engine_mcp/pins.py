@@ -1,0 +1,295 @@
+"""The tools of a capsule's servers as they were accepted, and what happens when they change.
+
+Trusted with one rule: what a model reads about a tool is what was accepted, or nothing. The first
+definition of a tool is accepted as it comes, unless it takes the name of another one or hides
+characters; every later difference waits for somebody's yes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from blake3 import blake3
+
+from astrid_engine_mcp.bounds import DEFINITION_BYTES
+from astrid_engine_mcp.names import hidden_characters, plain_name
+from astrid_hookspecs.errors import ToolError, ToolNotFoundError
+from astrid_hookspecs.tool_servers import OfferedTool, ToolPin
+
+_VERSION: Final = 1
+HOOK_TOOL: Final = "astrid_hook_intercept"
+"""The tool that answers interceptor calls; never offered. Spec: capsules-and-bus 5.2."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One tool of one server.
+
+    Attributes:
+        accepted: The definition that was accepted, None before.
+        proposed: What the server says now, where that waits.
+        reasons: Why it waits.
+        qualified: Whether it is offered under the server's name, because the plain one is taken.
+        is_present: Whether the server had it when it was asked last.
+    """
+
+    accepted: dict[str, Any] | None = None
+    proposed: dict[str, Any] | None = None
+    reasons: tuple[str, ...] = ()
+    qualified: bool = False
+    is_present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one listing comes to.
+
+    Attributes:
+        usable: The server's own name of each tool that may be called, by its name on the bus.
+        news: Lines for the log, about what was blocked.
+    """
+
+    usable: Mapping[str, str]
+    news: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class PinBook:
+    """The record of one capsule, in a file that is replaced whole. Safe from any thread.
+
+    Attributes:
+        capsule: Whose.
+        path: Of the file; None keeps it in memory only.
+    """
+
+    capsule: str
+    path: Path | None = None
+    _servers: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, capsule: str, *, path: Path | None) -> PinBook:
+        """Read the record.
+
+        Raises:
+            ToolError: `tool.pins`: it is damaged; nothing is offered on a guess.
+        """
+        book = cls(capsule, path)
+        if path is not None and path.exists():
+            try:
+                book._load(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ToolError(
+                    f"the record of accepted tools of {capsule!r} cannot be read",
+                    code="tool.pins",
+                    hint=f"remove {path.name} to accept what its servers say now",
+                ) from error
+        return book
+
+    def knows(self, server: str) -> bool:
+        """Whether the server was ever asked for its tools."""
+        return server in self._servers
+
+    def judge(
+        self, server: str, definitions: Iterable[Mapping[str, Any]], *, taken: Callable[[str], bool]
+    ) -> Judged:
+        """Compare a listing with the record, and accept what is new and harmless.
+
+        Args:
+            server: Who was asked.
+            definitions: As on the wire.
+            taken: Whether a name on the bus belongs to somebody else.
+        """
+        news: list[str] = []
+        usable: dict[str, str] = {}
+        with self._lock:
+            entries = self._servers.setdefault(server, {})
+            for entry in entries.values():
+                entry.is_present = False
+            for definition in definitions:
+                name = str(definition["name"])
+                if name == HOOK_TOOL or not plain_name(name):
+                    continue
+                entry = entries.setdefault(name, Entry())
+                entry.is_present = True
+                self._update(entry, dict(definition), shadows=self._shadows(server, name, taken))
+                if entry.proposed is None and entry.accepted is not None:
+                    usable[_offered_as(server, name, entry)] = name
+                elif entry.reasons:
+                    news.append(f"tool {name!a} is blocked: {', '.join(entry.reasons)}")
+            self._save()
+        return Judged(usable, tuple(news))
+
+    def offers(self) -> list[OfferedTool]:
+        """What may be offered now, by the record alone."""
+        with self._lock:
+            return [
+                _offer(server, name, entry, entry.accepted)
+                for server, entries in self._servers.items()
+                for name, entry in entries.items()
+                if entry.is_present and entry.proposed is None and entry.accepted is not None
+            ]
+
+    def pins(self) -> tuple[ToolPin, ...]:
+        """Every tool on record, by server and name."""
+        with self._lock:
+            return tuple(
+                self._pin(server, name, entry)
+                for server, entries in sorted(self._servers.items())
+                for name, entry in sorted(entries.items())
+            )
+
+    def approve(self, server: str, tool: str, *, proposed: str) -> ToolPin:
+        """As `PinnedTools.approve`."""
+        with self._lock:
+            name = next(
+                (name for name in self._servers.get(server, {}) if ascii(name)[1:-1] == tool), None
+            )
+            entry = None if name is None else self._servers[server][name]
+            if name is None or entry is None or entry.proposed is None:
+                raise ToolNotFoundError(
+                    f"no tool {tool!r} of server {server!r} waits for approval",
+                    hint="`astrid mcp pins` shows what does",
+                )
+            if digest(entry.proposed) != proposed:
+                raise ToolError(
+                    f"the server has changed {tool!r} again",
+                    code="tool.pin-changed",
+                    hint="look at the new difference first: astrid mcp pins",
+                )
+            entry.qualified = entry.qualified or any(
+                reason.startswith("shadows ") for reason in entry.reasons
+            )
+            entry.accepted, entry.proposed, entry.reasons = entry.proposed, None, ()
+            self._save()
+            return self._pin(server, name, entry)
+
+    def _update(self, entry: Entry, definition: dict[str, Any], *, shadows: str) -> None:
+        reasons = []
+        if len(_canonical(definition)) > DEFINITION_BYTES:
+            definition = {"name": definition["name"], "description": "(too large to be shown)"}
+            reasons.append("too large")
+        is_same = entry.accepted is not None and digest(entry.accepted) == digest(definition)
+        if entry.accepted is not None and not is_same:
+            reasons.append("changed")
+        if not is_same and (hidden := hidden_characters(definition)):
+            reasons.append(f"hidden characters {' '.join(hidden[:8])}")
+        if shadows and not entry.qualified:
+            reasons.append(f"shadows {shadows}")
+        if not is_same and entry.accepted is None:
+            # Who waited once goes on waiting: the other owner of a name may only be late.
+            reasons += [reason for reason in entry.reasons if reason.startswith("shadows ")]
+        entry.reasons = tuple(dict.fromkeys(reasons))
+        if not reasons:
+            entry.accepted, entry.proposed = definition, None
+        else:
+            entry.proposed = definition
+
+    def _shadows(self, server: str, name: str, taken: Callable[[str], bool]) -> str:
+        """The name on the bus that the tool would take from somebody else; empty for none."""
+        plain = plain_name(name)
+        for other, entries in self._servers.items():
+            for known, entry in entries.items():
+                is_self = (other, known) == (server, name)
+                if not is_self and plain_name(known) == plain and entry.accepted is not None:
+                    return plain
+        return plain if taken(plain) else ""
+
+    def _pin(self, server: str, name: str, entry: Entry) -> ToolPin:
+        is_open = entry.proposed is None and entry.accepted is not None
+        return ToolPin(
+            capsule=self.capsule,
+            server=server,
+            tool=ascii(name)[1:-1],
+            offered_as=_offered_as(server, name, entry) if is_open and entry.is_present else "",
+            accepted="" if entry.accepted is None else digest(entry.accepted),
+            proposed="" if entry.proposed is None else digest(entry.proposed),
+            reasons=entry.reasons,
+            diff=_diff(entry),
+        )
+
+    def _load(self, data: dict[str, Any]) -> None:
+        if data["version"] != _VERSION:
+            raise ValueError("unknown version")
+        self._servers = {
+            server: {
+                name: Entry(
+                    accepted=entry["accepted"],
+                    proposed=entry["proposed"],
+                    reasons=tuple(entry["reasons"]),
+                    qualified=entry["qualified"],
+                    is_present=entry["present"],
+                )
+                for name, entry in entries.items()
+            }
+            for server, entries in data["servers"].items()
+        }
+
+    def _save(self) -> None:
+        if self.path is None:
+            return
+        servers = {
+            server: {
+                name: {
+                    "accepted": entry.accepted,
+                    "proposed": entry.proposed,
+                    "reasons": list(entry.reasons),
+                    "qualified": entry.qualified,
+                    "present": entry.is_present,
+                }
+                for name, entry in entries.items()
+            }
+            for server, entries in self._servers.items()
+        }
+        text = json.dumps({"version": _VERSION, "servers": servers}, indent=1)
+        draft = self.path.with_suffix(".new")
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, self.path)  # noqa: PTH105 - atomic, and named so
+
+
+def digest(definition: Mapping[str, Any]) -> str:
+    """64 hex digits, BLAKE3 of a definition, whatever the order of its keys."""
+    return blake3(_canonical(definition)).hexdigest()
+
+
+def _canonical(definition: Mapping[str, Any]) -> bytes:
+    return json.dumps(definition, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _offered_as(server: str, name: str, entry: Entry) -> str:
+    plain = plain_name(name)
+    return f"{server}:{plain}" if entry.qualified else plain
+
+
+def _offer(server: str, name: str, entry: Entry, definition: Mapping[str, Any]) -> OfferedTool:
+    return OfferedTool(
+        name=_offered_as(server, name, entry),
+        server=server,
+        tool=plain_name(name),
+        description=str(definition.get("description", "")),
+        input_schema=definition.get("inputSchema") or {},
+        output_schema=definition.get("outputSchema"),
+        annotations=definition.get("annotations") or {},
+    )
+
+
+def _diff(entry: Entry) -> str:
+    """From the accepted to the proposed definition; non-ASCII characters show as escapes."""
+    if entry.proposed is None:
+        return ""
+    before = [] if entry.accepted is None else _pretty(entry.accepted)
+    lines = difflib.unified_diff(
+        before, _pretty(entry.proposed), "accepted", "proposed", lineterm=""
+    )
+    return "\n".join(lines)
+
+
+def _pretty(definition: Mapping[str, Any]) -> list[str]:
+    return json.dumps(definition, indent=1, sort_keys=True, ensure_ascii=True).splitlines()

@@ -1,0 +1,359 @@
+"""MCP servers of a manifest, through the whole kernel: real processes in the real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from astrid_core import Kernel
+from astrid_core.kernel.audit.places import AuditPlaces
+from astrid_core.kernel.audit.reader import Query, entries
+from astrid_hookspecs.errors import (
+    CapabilityDeniedError,
+    CapsuleError,
+    ComponentError,
+    EngineError,
+    GuestCancelledError,
+    GuestTimeoutError,
+    ToolNotFoundError,
+)
+from tests.support.capsules import eventually, install
+from tests.support.mcp import profile, serve, server, write_servers
+
+Run = Callable[..., Any]
+ALL = ["mcp:talk:*"]
+
+
+def talk(tmp_path: Path, *arguments: str, **options: Any) -> Any:
+    """A capsule `talk` with one server `raw`."""
+    capabilities = options.pop("capabilities", 'host_process = ["python3"]')
+    one = server("raw", "raw.py", *arguments, **options)
+    return write_servers(tmp_path / "c", "talk", one, capabilities=capabilities)
+
+
+def recorded(home: Path, action: str) -> list[Any]:
+    return list(entries(AuditPlaces(home / "var" / "audit"), Query(action=action)))
+
+
+def test_a_tool_of_a_server_is_listed_and_called(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        (echo,) = [tool for tool in kernel.tools() if tool.name == "echo"]
+        assert (echo.capsule, echo.server) == ("talk", "raw")
+        assert echo.description == "Does echo."
+        assert echo.input_schema["properties"] == {"text": {"type": "string"}}
+        result = await kernel.call_tool("echo", {"text": "hello"})
+        assert (result.content, result.is_error, result.capsule) == ("hello", False, "talk")
+        assert (await kernel.call_tool("fail")).is_error
+        assert (await kernel.call_tool("structured")).structured == {"n": 1}
+        picture = await kernel.call_tool("image")
+        assert [block["type"] for block in picture.blocks] == ["text", "image", "resource"]
+        assert picture.content.splitlines()[0] == "a picture"
+
+    run(work)
+
+
+def test_a_principal_sees_and_calls_what_it_has_the_right_to(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        profile(tmp_path / "home", "bob", grants=["mcp:talk:raw:echo"])
+        (tmp_path / "home" / "home" / "bob").mkdir(mode=0o700)
+        await serve(kernel, talk(tmp_path), tool="echo")
+        assert [tool.name for tool in kernel.tools("bob")] == ["echo"]
+        result = await kernel.call_tool("echo", {"text": "x"}, principal="bob")
+        assert result.content == "x"
+        with pytest.raises(CapabilityDeniedError) as caught:
+            await kernel.call_tool("add_one", principal="bob")
+        assert caught.value.rule == "mcp:talk:raw:add_one"
+
+    run(work)
+    home = tmp_path / "home"
+    called = [(row["principal"], row["action"]["tool"]) for row in recorded(home, "mcp_tool_call")]
+    assert called == [("bob", "echo")]
+    (denied,) = recorded(home, "server.call")
+    assert (denied["principal"], denied["outcome"]) == ("bob", "denied")
+
+
+def test_tool_denied_when_a_pattern_is_revoked(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        profile(tmp_path / "home", "bob", grants=ALL, revokes=["mcp:*:*:add_one"])
+        await serve(kernel, talk(tmp_path), tool="echo")
+        assert "add_one" not in [tool.name for tool in kernel.tools("bob")]
+        with pytest.raises(CapabilityDeniedError) as caught:
+            await kernel.call_tool("add_one", principal="bob")
+        assert caught.value.rule == "revokes:mcp:*:*:add_one"
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("shared", "counts"), [("", ["1", "2", "1"]), ("shared = true\n", ["1", "2", "3"])]
+)
+def test_each_principal_has_a_process_of_its_own_unless_it_is_shared(
+    run: Run, tmp_path: Path, shared: str, counts: list[str]
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        for who in ("ann", "bob"):
+            profile(tmp_path / "home", who, grants=ALL)
+            (tmp_path / "home" / "home" / who).mkdir(mode=0o700)
+        await serve(kernel, talk(tmp_path, extra=shared), tool="echo")
+        found = [(await kernel.call_tool("add_one", principal=who)).content
+                 for who in ("ann", "ann", "bob")]  # fmt: skip
+        assert found == counts
+
+    run(work)
+
+
+def test_a_principal_without_a_home_gets_no_process(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        profile(tmp_path / "home", "ghost", grants=ALL)
+        await serve(kernel, talk(tmp_path), tool="echo")
+        with pytest.raises(Exception, match="has no home"):
+            await kernel.call_tool("echo", principal="ghost")
+
+    run(work)
+
+
+def test_a_server_that_dies_in_a_call_is_a_typed_error_and_is_started_again(
+    run: Run, tmp_path: Path
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        with pytest.raises(EngineError, match="ended with status 3") as caught:
+            await kernel.call_tool("die")
+        assert caught.value.code == "engine.server.ended"
+        assert (await kernel.call_tool("echo", {"text": "again"})).content == "again"
+        with pytest.raises(EngineError):
+            await kernel.call_tool("die")
+        with pytest.raises(EngineError) as again:
+            await kernel.call_tool("echo")
+        assert again.value.code == "engine.server.backoff"
+        await asyncio.sleep(0.6)
+        assert (await kernel.call_tool("echo", {"text": "third"})).content == "third"
+
+    run(work)
+    home = tmp_path / "home"
+    assert len(recorded(home, "server_started")) == 3
+    assert "status 3" in recorded(home, "server_stopped")[0]["action"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "why"),
+    [("garbage", "no messages"), ("huge", "more than 8 MiB"), ("flood", "messages a second")],
+)
+def test_a_server_that_says_too_much_is_ended(
+    run: Run, tmp_path: Path, tool: str, why: str
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        with pytest.raises(EngineError, match=why) as caught:
+            await kernel.call_tool(tool)
+        assert caught.value.code == "engine.server.ended"
+        assert (await kernel.call_tool("echo", {"text": "fine"})).content == "fine"
+
+    run(work)
+
+
+def test_a_server_that_hangs_costs_one_call(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        (tmp_path / "home" / "home" / "bob").mkdir(mode=0o700)
+        profile(tmp_path / "home", "bob", grants=ALL)
+        path = tmp_path / "home" / "etc" / "profiles" / "bob.toml"
+        path.write_text(path.read_text() + "[quotas]\nmax_timeout_secs = 1\n")
+        await serve(kernel, talk(tmp_path), tool="echo")
+        with pytest.raises(GuestTimeoutError):
+            await kernel.call_tool("hang", principal="bob")
+        waiting = asyncio.create_task(kernel.call_tool("hang"))
+        await asyncio.sleep(0.3)
+        waiting.cancel()
+        with pytest.raises((asyncio.CancelledError, GuestCancelledError)):
+            await waiting
+
+    run(work)
+
+
+def test_nothing_that_a_server_started_outlives_it(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        await kernel.call_tool("fork")
+        await eventually(lambda: len(children()) == 20)
+        with pytest.raises(EngineError):
+            await kernel.call_tool("die")
+        await eventually(lambda: not children())
+        await kernel.call_tool("fork")
+
+    run(work)
+    asyncio.run(eventually(lambda: not children()))
+
+
+def children() -> list[int]:
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                line = Path(entry.path, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"astrid-test-child" in line and b"-c" in line.split(b"\0"):
+                found.append(int(entry.name))
+    # bwrap's own processes carry no argument of the child; what is left are the children
+    return found
+
+
+def test_what_a_server_writes_and_reads_is_confined(run: Run, tmp_path: Path) -> None:
+    secret = Path.home() / ".netrc"
+
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        assert (await kernel.call_tool("write", {"text": "note.txt"})).content == "written"
+        for place in ("/etc/astrid-was-here", str(tmp_path / "home" / "etc" / "x"), str(secret)):
+            outcome = await kernel.call_tool("write", {"text": place})
+            assert outcome.is_error, place
+        outcome = await kernel.call_tool(
+            "read", {"text": str(tmp_path / "home" / "keys" / "runtime.key")}
+        )
+        assert outcome.is_error
+        listener = socket.create_server(("127.0.0.1", 0))
+        try:
+            port = str(listener.getsockname()[1])
+            assert (await kernel.call_tool("network", {"text": port})).is_error
+        finally:
+            listener.close()
+        told = json.loads((await kernel.call_tool("environment")).content)
+        assert not {name for name in told if name.startswith(("ASTRID_", "PYTEST", "VIRTUAL"))}
+
+    run(work)
+    own = tmp_path / "home" / "home" / "default" / ".local" / "servers" / "talk" / "raw"
+    assert (own / "note.txt").read_text() == "written"
+
+
+def test_settings_reach_a_server_by_name_and_blocked_ones_do_not(run: Run, tmp_path: Path) -> None:
+    texts = {"ZONE": "UTC", "LD_PRELOAD": "/x.so", "OTHER": "no"}
+    variables = "".join(
+        f'[env.{key}]\ntype = "text"\ndefault = "{text}"\n' for key, text in texts.items()
+    )
+
+    async def work(kernel: Kernel) -> None:
+        one = server("raw", extra='env = ["ZONE", "LD_PRELOAD"]\n') + variables
+        await serve(kernel, write_servers(tmp_path / "c", "talk", one), tool="echo")
+        told = json.loads((await kernel.call_tool("environment")).content)
+        assert told["ZONE"] == "UTC"
+        assert not {"LD_PRELOAD", "OTHER"} & told.keys()
+
+    run(work)
+
+
+def test_server_denied_when_the_manifest_does_not_list_its_command(
+    run: Run, tmp_path: Path
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        with pytest.raises(CapsuleError, match="may not start 'python3'"):
+            await install(kernel, talk(tmp_path, capabilities='host_process = ["python"]'))
+        assert kernel.denials()[-1].rule == "capabilities.host_process"
+
+    run(work)
+
+
+@pytest.mark.parametrize(("mode", "why"), [("exit", "status 4")])
+def test_a_server_that_does_not_start_fails_the_load(
+    run: Run, tmp_path: Path, mode: str, why: str
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        with pytest.raises(CapsuleError, match=why):
+            await install(kernel, talk(tmp_path, mode))
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '[[mcp_server]]\nid = "a b"\ntype = "stdio"\ncommand = "python3"\n',
+        '[[mcp_server]]\nid = "a"\ntype = "stdio"\n',
+        '[[mcp_server]]\nid = "a"\ntype = "http"\n',
+        server("a") + server("a"),
+    ],
+)
+def test_a_declaration_that_cannot_work_fails_the_load(run: Run, tmp_path: Path, body: str) -> None:
+    async def work(kernel: Kernel) -> None:
+        with pytest.raises(ComponentError) as caught:
+            await install(kernel, write_servers(tmp_path / "c", "talk", body))
+        assert caught.value.code == "engine.component.server"
+
+    run(work)
+
+
+def test_tools_are_there_at_once_after_a_restart_and_gone_after_removal(
+    run: Run, tmp_path: Path
+) -> None:
+    async def first(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+
+    async def second(kernel: Kernel) -> None:
+        assert "echo" in [tool.name for tool in kernel.tools()]
+        assert kernel.capsules()[0].stats()["starts"] == 0
+        assert (await kernel.call_tool("echo", {"text": "x"})).content == "x"
+        await kernel.remove("talk")
+        assert kernel.tools() == []
+        with pytest.raises(ToolNotFoundError):
+            await kernel.call_tool("echo")
+
+    run(first)
+    run(second)
+
+
+def test_progress_is_told_on_the_bus(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        heard = kernel.subscribe("tool.v1.execute.progress.progress")
+        try:
+            assert (await kernel.call_tool("progress")).content == "done"
+            said = [
+                json.loads(message.payload) for message in heard.take(max_bytes=1 << 20).messages
+            ]
+        finally:
+            heard.close()
+        assert [one["progress"] for one in said] == [1, 2, 3]
+        assert said[0]["message"] == "step 1"
+
+    run(work)
+
+
+def test_resources_and_prompts_are_tools(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path, "extras"), tool="raw:read_resource")
+        listed = await kernel.call_tool("raw:list_resources")
+        assert [one["uri"] for one in listed.structured["resources"]] == [
+            "memo://one",
+            "memo://two",
+        ]
+        read = await kernel.call_tool("raw:read_resource", {"uri": "memo://one"})
+        assert read.content == "content of memo://one"
+        prompt = await kernel.call_tool(
+            "raw:get_prompt", {"name": "greet", "arguments": {"who": "Eve"}}
+        )
+        assert prompt.content == "Hi Eve"
+
+    run(work)
+    (read,) = recorded(tmp_path / "home", "mcp_resource_read")
+    assert (read["action"]["server"], read["action"]["uri"]) == ("talk:raw", "memo://one")
+    (made,) = recorded(tmp_path / "home", "mcp_prompt_get")
+    assert made["action"]["name"] == "greet"
+
+
+def test_what_a_server_logs_is_in_the_log_of_its_capsule(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        await kernel.call_tool("log", {"text": "mark \x1b[31m red"})
+        await asyncio.sleep(0.2)
+
+    run(work)
+    directory = tmp_path / "home" / "home" / "default" / ".local" / "log" / "talk"
+    text = "".join(path.read_text() for path in directory.glob("*.log"))
+    assert "raw: mark \\x1b[31m red" in text or "raw: mark \\u001b[31m red" in text
