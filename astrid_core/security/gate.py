@@ -24,7 +24,9 @@ from astrid_hookspecs.values import CapsuleId, Principal
 __all__ = ["Gate", "Grant"]
 
 
-class Gate(BusChecks, ClientChecks, FileChecks, NetworkChecks, PeopleChecks, ProcessChecks, ServerChecks):
+class Gate(
+    BusChecks, ClientChecks, FileChecks, NetworkChecks, PeopleChecks, ProcessChecks, ServerChecks
+):
     """Decides about requests of capsules and clients."""
 
     def check_invoke(
