@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -163,6 +164,48 @@ def test_secrets_of_the_host_are_not_read(attack: Attack, home: Path) -> None:
     assert done.stdout.count("refused") >= 32
     assert SECRET not in done.stdout
     assert "SHADOW" not in done.stdout
+
+
+LATER = """
+import os, sys, time
+home = sys.argv[1]
+open("started", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.01)
+for name in (".netrc", ".aws/credentials", ".config/gh/hosts.yml", ".kube/config", "way/hosts.yml"):
+    try:
+        print(open(home + "/" + name).read())
+    except OSError as error:
+        print("refused", error.errno)
+print(open(home + "/.config/plain").read(), os.readlink(home + "/toplain"))
+"""
+
+
+def test_credentials_that_come_later_are_not_read(attack: Attack, home: Path) -> None:
+    (home / ".config").mkdir()
+    (home / ".config" / "plain").write_text("plain")
+    (home / "toplain").symlink_to(".config/plain")
+    (home / "way").symlink_to(".config/gh")
+
+    def log_in() -> None:
+        while not (home / "project" / "started").exists():
+            time.sleep(0.01)
+        for name in (".config/gh/hosts.yml", ".kube/config", "fresh"):
+            (home / name).parent.mkdir(exist_ok=True)
+            (home / name).write_text(SECRET)
+        (home / "fresh").rename(home / ".netrc")
+        shutil.rmtree(home / ".aws")
+        (home / ".aws").mkdir()
+        (home / ".aws" / "credentials").write_text(SECRET)
+        (home / "project" / "go").touch()
+
+    person = threading.Thread(target=log_in)
+    person.start()
+    done = attack(LATER, str(home))
+    person.join()
+    assert SECRET not in done.stdout
+    assert done.stdout.count("refused") == 5, done.stderr
+    assert done.stdout.splitlines()[-1] == "plain .config/plain"
 
 
 WRITES = """

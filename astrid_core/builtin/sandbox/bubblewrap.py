@@ -140,7 +140,10 @@ def _options(request: SandboxRequest, *, sized: bool) -> Iterator[str]:
 def _mounted(layer: Layer, *, sized: bool) -> Iterator[str]:
     path = str(layer.path)
     if layer.sight in ("read", "write"):
-        yield from ("--bind" if layer.sight == "write" else "--ro-bind", path, path)
+        # What is readable may have gone since it was listed; what is writable was asked for.
+        yield from ("--bind" if layer.sight == "write" else "--ro-bind-try", path, path)
+    elif layer.sight == "link":
+        yield from ("--symlink", str(layer.path.readlink()), path)
     elif not layer.path.is_dir():
         yield from ("--ro-bind", "/dev/null", path)
     else:

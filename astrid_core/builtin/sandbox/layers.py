@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-from astrid_core.builtin.sandbox.places import RESOLVER, SCRATCH, hidden_places
+from astrid_core.builtin.sandbox.places import (
+    RESOLVER,
+    SCRATCH,
+    Sight,
+    hidden_places,
+    picked_places,
+)
 from astrid_hookspecs.errors import SandboxError
 from astrid_hookspecs.sandboxes import SandboxRequest
 
-Sight: TypeAlias = Literal["hidden", "scratch", "read", "write"]
-_RANK: Final[dict[Sight, int]] = {"read": 0, "write": 1, "scratch": 2, "hidden": 3}
+_RANK: Final[dict[Sight, int]] = {"link": 0, "read": 1, "write": 2, "scratch": 3, "hidden": 4}
 """Of two statements about one place, the later one here counts."""
 
 
@@ -37,7 +42,7 @@ def layers(request: SandboxRequest) -> list[Layer]:
 
     def add(paths: Iterable[Path], sight: Sight) -> None:
         for path in paths:
-            if _RANK[sight] >= _RANK[wanted.get(path, "read")]:
+            if _RANK[sight] >= _RANK[wanted.get(path, "link")]:
                 wanted[path] = sight
 
     add((place for place in SCRATCH if place.is_dir() and not place.is_symlink()), "scratch")
@@ -49,8 +54,11 @@ def layers(request: SandboxRequest) -> list[Layer]:
         readable += [place for place in RESOLVER if place.exists()]
     add(readable, "read")
     add(writable, "write")
-    add(hidden_places(request.hidden), "hidden")
-    if any(wanted[path] == "hidden" for path in (*writable, *readable)):
+    for path, sight in picked_places(leave=wanted):
+        add([path], sight)
+    hidden = hidden_places(request.hidden)
+    add(hidden, "hidden")
+    if any(path in hidden for path in (*writable, *readable)):
         raise SandboxError(
             "a tree that the process is to use is one of those that no process may see",
             code="sandbox.unsupported",

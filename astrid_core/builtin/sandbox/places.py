@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+Sight: TypeAlias = Literal["hidden", "scratch", "read", "write", "link"]
+"""How a process sees a place; a link is seen as a link."""
 
 SCRATCH: Final = (Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev/shm"))  # noqa: S108 - hidden here
 """Where programs leave sockets and short-lived files for each other; a process gets its own."""
@@ -65,6 +68,39 @@ def hidden_places(extra: Iterable[Path]) -> set[Path]:
         extra: What the request hides.
     """
     return set(_existing([*_candidates(), *extra]))
+
+
+def picked_places(*, leave: Container[Path]) -> Iterator[tuple[Path, Sight]]:
+    """The folders of the user in which credentials lie or may come to lie, taken apart.
+
+    Such a folder is hidden, and what is in it now and holds none is shown again: what is made there
+    later, or put in the place of something else, is not seen by a process that runs already.
+
+    Args:
+        leave: Folders that are not taken apart, because the process is to have them as they are.
+    """
+    for home in _home_folders():
+        place = home.resolve()
+        private = {place / name for name in _OF_A_USER}
+        yield from _picked(place, private, leave)
+
+
+def _picked(
+    directory: Path, private: set[Path], leave: Container[Path]
+) -> Iterator[tuple[Path, Sight]]:
+    if directory in leave or not directory.is_dir():
+        return
+    yield directory, "hidden"
+    inner = {parent for place in private for parent in place.parents}
+    for child in _children(directory):
+        if child in private:
+            continue
+        if child.is_symlink():
+            yield child, "link"
+        elif child in inner and child.is_dir():
+            yield from _picked(child, private, leave)
+        else:
+            yield child, "read"
 
 
 def _candidates() -> Iterator[Path]:
