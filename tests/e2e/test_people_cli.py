@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -40,7 +43,8 @@ def courier(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The capsule's directory, ready to be installed."""
     with once(tmp_path_factory, "courier") as (base, is_first):
         if is_first:
-            text = MANIFEST.format(name="courier", capabilities="", asks="yes")
+            net = 'net = ["127.0.0.1"]'
+            text = MANIFEST.format(name="courier", capabilities=net, asks="yes")
             project = probe_project(base / "project", text)
             builder = PythonCapsuleBuilder(cache=BuildCache(base / "cache"))
             builder.build(project, base / "built", progress=lambda _step, _fraction: None)
@@ -55,17 +59,62 @@ def install(astrid: Shell, courier: Path) -> None:
     assert ended.status == 0, ended.stderr
 
 
+def begin(talk: Any, *, server: str = "") -> None:
+    """What comes before the hook's questions."""
+    talk(r"\[y/N\] ", "y\n")
+    talk(r"for asks \[yes\]: ", "\n")
+    talk(r"for server \[.*\]: ", f"{server}\n")
+
+
+class Letters(BaseHTTPRequestHandler):
+    """A service that wants a token."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        is_known = self.headers["authorization"] == f"Bearer {WORD}"
+        said = f"a letter to {json.loads(body)['to']}".encode()
+        self.send_response(201 if is_known else 401)
+        self.send_header("content-length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+        self.server.seen.append((self.path, is_known))  # type: ignore[attr-defined]
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+class Service(NamedTuple):
+    url: str
+    seen: list[tuple[str, bool]]
+
+
+@pytest.fixture
+def letters() -> Iterator[Service]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Letters)
+    server.seen = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Service(f"http://127.0.0.1:{server.server_port}", server.seen)  # type: ignore[attr-defined]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 def audited(astrid: Shell) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = astrid("audit", "query", "--json").json
     return found
 
 
 def test_a_person_installs_answers_decides_and_finds_all_of_it_in_the_audit(
-    astrid: Shell, courier: Path
+    astrid: Shell, courier: Path, letters: Service
 ) -> None:
     """The acceptance of the whole: T-29, and what comes after."""
+    (astrid.home / "etc").mkdir(mode=0o700, exist_ok=True)
+    host = letters.url.removeprefix("http://")
+    (astrid.home / "etc/config.toml").write_text(f'[network]\nlocal_egress = ["{host}"]\n')
+    (astrid.home / "etc/config.toml").chmod(0o600)
     with on_terminal(astrid, "capsule", "install", str(courier)) as (process, talk):
-        talk(r"for asks \[yes\]: ", "\n")
+        begin(talk, server=letters.url)
         talk(r"Your name \[guest\]: ", "\n")
         talk(r"number: ", "9\n")
         talk(r"none of the options\s[\s\S]*number: ", "2\n")
@@ -89,12 +138,13 @@ def test_a_person_installs_answers_decides_and_finds_all_of_it_in_the_audit(
         assert "courier asks for permission" in asked
         assert "send letter bob" in asked
         assert "would cover: send letter *" in asked
-        talk(rf'"sent": true, "signed": "{WORD[::-1]}"')  # the tool has it, and uses it
+        talk(r'"sent": true, "said": "a letter to bob"')
         assert process.wait(PATIENCE_S) == 0
     with on_terminal(astrid, *run, '{"to": "bob"}') as (process, talk):
         talk(CHOICES, "n\n")
         talk(r'"sent": false')
         assert process.wait(PATIENCE_S) == 0
+    assert letters.seen == [("/letters", True)]  # with the key, and only what was allowed
 
     rows = audited(astrid)
     assert WORD not in json.dumps(rows)
@@ -103,6 +153,7 @@ def test_a_person_installs_answers_decides_and_finds_all_of_it_in_the_audit(
         for row in reversed(rows)
         if row["action"]["type"].partition(".")[0] in ("elicit", "approval")
     ]
+    assert "http.request" in [row["action"]["type"] for row in rows]
     expected = [
         pair
         for key in ("name", "region", "hosts", "token")
@@ -120,7 +171,7 @@ def test_a_person_installs_answers_decides_and_finds_all_of_it_in_the_audit(
 
 def test_ctrl_c_while_a_hook_asks_installs_nothing(astrid: Shell, courier: Path) -> None:
     with on_terminal(astrid, "capsule", "install", str(courier)) as (process, talk):
-        talk(r"for asks \[yes\]: ", "\n")
+        begin(talk)
         talk(r"Your name \[guest\]: ", "\x03")
         talk(None)
         assert process.wait(PATIENCE_S) == 130
@@ -129,7 +180,7 @@ def test_ctrl_c_while_a_hook_asks_installs_nothing(astrid: Shell, courier: Path)
 
 def test_wrong_answers_three_times_are_none(astrid: Shell, courier: Path) -> None:
     with on_terminal(astrid, "capsule", "install", str(courier)) as (process, talk):
-        talk(r"for asks \[yes\]: ", "\n")
+        begin(talk)
         talk(r"Your name \[guest\]: ", "Ann\n")
         for _ in range(3):
             talk(r"number: ", "99\n")

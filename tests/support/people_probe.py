@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from astrid_sdk import approval, elicit, identity, install, kv, sys, tool, uplink
+from astrid_sdk import approval, elicit, http, identity, install, kv, sys, tool, uplink
 
 MANIFEST = """
 [package]
@@ -23,6 +23,10 @@ version = "0.1.0"
 [env.asks]
 type = "text"
 default = "{asks}"
+
+[env.server]
+type = "text"
+default = "http://127.0.0.1:1"
 """
 
 ACTS: dict[str, Callable[..., Any]] = {
@@ -59,10 +63,17 @@ def answers() -> str:
 
 @tool
 def deliver(to: str) -> str:
-    """Use the secret, if a person lets it."""
+    """Send a letter with the secret, if a person lets it."""
     if not approval.request("send letter", f"send letter {to}"):
         return json.dumps({"sent": False})
-    return json.dumps({"sent": True, "signed": (sys.config("token") or "")[::-1]})
+    where = sys.config("server")
+    answer = http.request(
+        "POST",
+        f"{where}/letters",
+        headers={"authorization": f"Bearer {sys.config('token')}"},
+        json={"to": to},
+    )
+    return json.dumps({"sent": answer.status == 201, "said": answer.text})
 
 
 @install

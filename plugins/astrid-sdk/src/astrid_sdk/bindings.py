@@ -23,6 +23,7 @@ INTERFACES: Final[dict[str, str]] = {
     "approval": "astrid:approval/host@1.0.0",
     "elicit": "astrid:elicit/host@1.0.0",
     "fs": "astrid:fs/host@1.0.0",
+    "http": "astrid:http/host@1.0.0",
     "identity": "astrid:identity/host@1.0.0",
     "ipc": "astrid:ipc/host@1.0.0",
     "kv": "astrid:kv/host@1.0.0",

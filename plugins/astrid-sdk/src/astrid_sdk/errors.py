@@ -85,6 +85,10 @@ class ElicitError(HostError):
     """A person could not be asked for a value, or gave none."""
 
 
+class HttpError(HostError):
+    """A request got no answer."""
+
+
 class IdentityError(HostError):
     """Users and accounts could not be looked up or changed."""
 
@@ -173,9 +177,22 @@ class UnknownUplinkError(HostError):
     """No front end of this capsule has that id."""
 
 
+class AirlockRejectedError(HostError):
+    """The address is not public, and the operator has not agreed to it."""
+
+
+class InvalidRequestError(HostError):
+    """A URL, a method or a header that cannot be sent."""
+
+
+class BodyTooLargeError(HostError):
+    """The answer is longer than is taken."""
+
+
 _INTERFACES: Final[dict[str, type[HostError]]] = {
     "approval": ApprovalError,
     "elicit": ElicitError,
+    "http": HttpError,
     "identity": IdentityError,
     "kv": KvError,
     "ipc": IpcError,
@@ -203,6 +220,9 @@ _CASES: Final[dict[str, type[HostError]]] = {
     "link-not-found": LinkNotFoundError,
     "already-linked": AlreadyLinkedError,
     "unknown-uplink": UnknownUplinkError,
+    "airlock-rejected": AirlockRejectedError,
+    "invalid-request": InvalidRequestError,
+    "body-too-large": BodyTooLargeError,
 }
 _LEAVES: dict[tuple[str, str], type[HostError]] = {}
 

@@ -30,6 +30,7 @@ from astrid_sdk.testing.files import FakeFiles
 from astrid_sdk.testing.people import People, modules
 from astrid_sdk.testing.store import FakeKv
 from astrid_sdk.testing.tree import FileTree
+from astrid_sdk.testing.web import FakeHttp, Sent
 
 LONGEST_SLEEP_NS: Final = 60_000_000_000
 MAX_ENTROPY: Final = 4096
@@ -91,6 +92,8 @@ class FakeHost:
         files: The workspace, the home and the temporary directory.
         fs_read: Entries of the manifest's `fs_read`.
         fs_write: Entries of its `fs_write`.
+        web: Status and body by method and address: `GET https://example.org/`.
+        sent: Requests that were answered from it.
         people: Who is asked and answers, and whose account is whose.
         logs: What it logged.
         is_ready: Whether it signalled readiness.
@@ -110,6 +113,8 @@ class FakeHost:
     files: FileTree = field(default_factory=FileTree)
     fs_read: list[str] = field(default_factory=list)
     fs_write: list[str] = field(default_factory=list)
+    web: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    sent: list[Sent] = field(default_factory=list)
     people: People = field(default_factory=People)
     logs: list[LogLine] = field(default_factory=list)
     is_ready: bool = False
@@ -123,6 +128,7 @@ class FakeHost:
         self._modules = {
             **modules(self),
             "fs": FakeFiles(self),
+            "http": FakeHttp(self),
             "kv": FakeKv(lambda: self.kv),
             "ipc": self._bus,
             "poll": self._bus,

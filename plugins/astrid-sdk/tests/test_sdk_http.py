@@ -1,0 +1,45 @@
+"""The wrapper of requests, against the fake host. Spec: host-abi 7.1."""
+
+from __future__ import annotations
+
+import pytest
+
+from astrid_sdk import http
+from astrid_sdk.errors import CapabilityDeniedError, HttpError, InvalidRequestError
+from astrid_sdk.testing import FakeHost
+
+pytestmark = pytest.mark.usefixtures("host")
+URL = "https://example.org/letters"
+
+
+def test_an_answer(host: FakeHost) -> None:
+    host.web = {f"GET {URL}": (404, b'{"no": "letters"}'), f"PURGE {URL}": (204, b"")}
+    found = http.get(URL, headers={"accept": "text/plain"})
+    assert (found.status, found.json(), found.text) == (404, {"no": "letters"}, '{"no": "letters"}')
+    assert found.header("x") is None
+    assert host.sent[0] == ("GET", URL, {"accept": "text/plain"}, None)
+    assert http.request("PURGE", URL).status == 204
+
+
+def test_what_is_sent_as_json(host: FakeHost) -> None:
+    host.web = {f"POST {URL}": (200, b"")}
+    http.request("post", URL, json={"to": "bob"})
+    http.request("POST", URL, body=b"x")
+    assert [one[2:] for one in host.sent] == [
+        ({"content-type": "application/json"}, b'{"to":"bob"}'),
+        ({}, b"x"),
+    ]
+
+
+def test_headers_are_found_by_name() -> None:
+    answer = http.Response(200, [("x-a", "1"), ("x-a", "2")], b"")
+    assert answer.header("X-A") == "1"
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"), [(URL, CapabilityDeniedError), ("ftp://x", InvalidRequestError)]
+)
+def test_a_refusal(url: str, kind: type[Exception]) -> None:
+    with pytest.raises(HttpError) as caught:
+        http.get(url)
+    assert isinstance(caught.value, kind)
