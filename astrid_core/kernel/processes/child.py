@@ -15,12 +15,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from astrid_core.host.process_service import Chunk, ExitInfo, Launch, ProcessUsage, Stream
+from astrid_core.kernel.processes.child_state import ChildState
 from astrid_core.kernel.processes.reactor import Reactor
 from astrid_core.kernel.processes.ring import Ring
+from astrid_core.kernel.processes.usage import usage_of
 from astrid_hookspecs.sandboxes import ProcessSandbox, SandboxedCommand
 
 _READ_BYTES: Final = 256 * 1024
@@ -29,7 +30,6 @@ _WAITED_BYTES: Final = 10 * 1024 * 1024
 _GROUP_WAIT_S: Final = 5.0
 _GROUP_POLL_S: Final = 0.005
 _SIGNAL_CODES: Final = range(129, 129 + 64)
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Child:
@@ -57,10 +57,10 @@ class Child:
         self.started_s = time.monotonic()
         persistence = launch.request.persistence
         ring_bytes = _WAITED_BYTES if launch.tier == "waited" else persistence.ring_bytes
-        self.exited = _State(self, lambda: self._exit is not None)
-        self.drained = _State(self, self._is_drained)
-        self.has_output = _State(self, self._has_output)
-        self.input_taken = _State(self, lambda: not self._input or not self._takes_input)
+        self.exited = ChildState(self, lambda: self._exit is not None)
+        self.drained = ChildState(self, self._is_drained)
+        self.has_output = ChildState(self, self._has_output)
+        self.input_taken = ChildState(self, self._has_taken_input)
         self.waiters: set[threading.Event] = set()
         self.lock = threading.Lock()
         self.is_given_up = False
@@ -208,7 +208,7 @@ class Child:
         """As `RunningProcess.usage`; the last that was known, once it has ended."""
         pid = self.os_pid()
         if pid is not None:
-            found = _usage_of(pid)
+            found = usage_of(pid)
             if found.cpu_ms is not None:
                 self._last_usage = found
         return self._last_usage
@@ -221,6 +221,9 @@ class Child:
 
     def _is_drained(self) -> bool:
         return self._exit is not None and all(ring.is_ended for ring in self._rings.values())
+
+    def _has_taken_input(self) -> bool:
+        return not self._input or not self._takes_input
 
     def _has_output(self) -> bool:
         rings = self._rings.values()
@@ -335,41 +338,5 @@ class Child:
         self._changed()
 
 
-class _State:
-    """A `WaitSource` that is one question about a child."""
-
-    def __init__(self, child: Child, question: Callable[[], bool]) -> None:
-        self._child = child
-        self._question = question
-
-    def is_ready(self) -> bool:
-        """As `WaitSource.is_ready`."""
-        with self._child.lock:
-            return self._question()
-
-    def add_waiter(self, event: threading.Event) -> None:
-        """As `WaitSource.add_waiter`."""
-        with self._child.lock:
-            self._child.waiters.add(event)
-        event.set()  # the state may have changed before; a spurious wake-up is allowed
-
-    def remove_waiter(self, event: threading.Event) -> None:
-        """As `WaitSource.remove_waiter`."""
-        with self._child.lock:
-            self._child.waiters.discard(event)
-
-
 def _nothing() -> None:
     """For descriptors that are watched no more."""
-
-
-def _usage_of(pid: int) -> ProcessUsage:
-    """Processor time of a process and of those it waited for, and its largest memory."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
-        return ProcessUsage(None, None)
-    peak = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    ticks = sum(map(int, fields[11:15]))
-    return ProcessUsage(ticks * 1000 // _TICKS, int(peak[0]) * 1024 if peak else None)

@@ -13,6 +13,7 @@ import pytest
 from astrid_core.cli import doctor_home, doctor_parts
 from astrid_core.kernel.assembly import assemble
 from astrid_core.kernel.home import Home
+from astrid_core.kernel.sandboxes import Sandboxes, SandboxState
 from tests.support.audit_chains import entry
 from tests.support.daemon import short_directory
 
@@ -194,3 +195,27 @@ def test_a_home_that_is_a_file(
     ended = astrid("doctor")
     assert ended.status == 1
     assert "is no directory" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("reasons", "status", "said"),
+    [
+        ([None, "too old"], "ok", "confined by one"),
+        (["gone", None], "ok", "confined by other"),
+        (["gone", "too old"], "warn", "(one: gone; other: too old)"),
+        ([], "warn", "(no plugin does it)"),
+    ],
+)
+def test_whether_processes_can_be_confined(
+    home: Path,
+    astrid: Astrid,
+    monkeypatch: pytest.MonkeyPatch,
+    reasons: list[str | None],
+    status: str,
+    said: str,
+) -> None:
+    del home
+    states = [SandboxState(*pair) for pair in zip(("one", "other"), reasons, strict=False)]
+    monkeypatch.setattr(Sandboxes, "states", lambda _self: states)
+    found = look(astrid, "processes")
+    assert (found["status"], said in found["detail"]) == (status, True)
