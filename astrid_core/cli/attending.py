@@ -18,7 +18,7 @@ from astrid_core.cli.prompts import Raw, ask
 from astrid_core.cli.terminal import Terminal, UnansweredError
 from astrid_core.domain import approval as rules
 from astrid_core.domain.approval import ApprovalError, Question
-from astrid_core.domain.elicitation import Elicitation, read_answer
+from astrid_core.domain.elicitation import Elicitation, ElicitError, read_answer
 from astrid_core.domain.environment import OnboardingField
 from astrid_core.domain.resource_pattern import ResourcePattern
 from astrid_core.domain.topic import APPROVAL_ANSWERS, APPROVAL_TOPIC, ELICIT_ANSWERS, ELICIT_TOPIC
@@ -178,7 +178,7 @@ class Attendant:
         given: Mapping[str, Any] = {}
         try:
             given = self._value(wanted, str(asked["capsule_id"]))
-        except UnansweredError as error:
+        except (UnansweredError, ElicitError) as error:
             self.unanswered[wanted.key] = wanted.prompt
             self._output.warning(f"{wanted.key}: {error.message}")
         nothing = _nothing_given(asked)

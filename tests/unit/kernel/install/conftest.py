@@ -33,6 +33,7 @@ from astrid_hookspecs.engines import (
 )
 from astrid_hookspecs.errors import AuditError, ComponentError, EngineError, GuestTrapError
 from astrid_hookspecs.stores import KvWrite
+from tests.support.secrets import Vault
 
 NAMESPACE = "default:capsule:notes"
 
@@ -123,25 +124,6 @@ class JsonHooks:
             store.close()
 
 
-class MemorySecrets:
-    """A secret store."""
-
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, str], bytes] = {}
-
-    def get(self, scope: str, name: str) -> bytes | None:
-        return self.values.get((scope, name))
-
-    def set(self, scope: str, name: str, value: bytes) -> None:
-        self.values[scope, name] = value
-
-    def delete(self, scope: str, name: str) -> bool:
-        return self.values.pop((scope, name), None) is not None
-
-    def names(self, scope: str) -> list[str]:
-        return sorted(name for known, name in self.values if known == scope)
-
-
 @dataclass
 class MemoryAudit:
     """Keeps entries, or refuses them when it is full."""
@@ -163,7 +145,7 @@ class Workshop:
     root: Path
     home: Home
     hooks: JsonHooks
-    secrets: MemorySecrets = field(default_factory=MemorySecrets)
+    secrets: Vault = field(default_factory=Vault)
     audit: MemoryAudit = field(default_factory=MemoryAudit)
 
     def tools(self, **changes: Any) -> Tools:
