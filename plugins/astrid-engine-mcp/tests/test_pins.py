@@ -171,7 +171,9 @@ def test_a_tool_that_is_gone_is_not_offered_and_stays_on_record(book: PinBook) -
     assert waiting(book).reasons == ("changed",)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"version": 2, "servers": {}}', '{"version": 1}', "[]"])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"version": 2, "servers": {}, "extras": {}}', '{"version": 1}', "[]"]
+)
 def test_nothing_is_offered_on_a_guess_when_the_record_is_damaged(path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ToolError) as caught:

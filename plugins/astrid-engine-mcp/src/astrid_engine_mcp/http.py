@@ -8,15 +8,19 @@ token goes to the one origin that it was configured for, and is in no log and no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+import anyio
 import httpx2
+from anyio.streams.memory import MemoryObjectSendStream
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
 
 from astrid_engine_mcp import bounds
 from astrid_engine_mcp.stdio import Ended, Log, Streams
@@ -24,6 +28,14 @@ from astrid_hookspecs.errors import ServerError
 
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _TIMEOUT: Final = httpx2.Timeout(30.0, read=300.0)
+
+
+class Incoming(Protocol):
+    """Where messages of the SDK's transport come from."""
+
+    async def receive(self) -> SessionMessage | Exception:
+        """The next message; raises `anyio.EndOfStream` at the end."""
+        ...
 
 
 class CheckedTransport(httpx2.AsyncBaseTransport):
@@ -46,7 +58,10 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         url = request.url
         if url.host != self._host:
             raise httpx2.ConnectError("the request names another host", request=request)
-        address = await checked_address(self._host, url.port or _port(url.scheme))
+        try:
+            address = await checked_address(self._host, url.port or _port(url.scheme))
+        except ServerError as error:
+            raise httpx2.ConnectError(error.message, request=request) from error
         request.extensions = {**request.extensions, "sni_hostname": self._host}
         request.url = url.copy_with(host=address)
         response = await self._inner.handle_async_request(request)
@@ -100,11 +115,16 @@ async def http_streams(
         token: Sent as a bearer token; None for none.
         ended: Told when the other side is gone.
         log: Gets what went wrong.
+
+    Raises:
+        ServerError: `engine.server.address`.
     """
     del log
+    parts = urlsplit(url)
+    await checked_address(parts.hostname or "", parts.port or _port(parts.scheme))
     headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
     client = httpx2.AsyncClient(
-        transport=_Bounded(CheckedTransport(urlsplit(url).hostname or ""), ended=ended),
+        transport=_Bounded(CheckedTransport(parts.hostname or ""), ended=ended),
         headers=dict(headers),
         timeout=_TIMEOUT,
         trust_env=False,
@@ -114,9 +134,40 @@ async def http_streams(
         client,
         streamable_http_client(
             url, http_client=client, max_sse_event_size=bounds.MESSAGE_BYTES
-        ) as streams,
+        ) as (incoming, outgoing),
     ):
-        yield streams  # type: ignore[misc]  # the SDK's own stream classes, which its session takes
+        to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        pump = asyncio.create_task(_pump(incoming, to_session))
+        watch = asyncio.create_task(_close_when(ended, to_session))
+        try:
+            yield from_server, outgoing
+        finally:
+            for task in (pump, watch):
+                task.cancel()
+            await asyncio.gather(pump, watch, return_exceptions=True)
+            to_session.close()
+            from_server.close()
+
+
+async def _pump(
+    incoming: Incoming, to_session: MemoryObjectSendStream[SessionMessage | Exception]
+) -> None:
+    with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+        while True:
+            try:
+                message = await incoming.receive()
+            except anyio.EndOfStream:
+                break
+            await to_session.send(message)
+    await to_session.aclose()
+
+
+async def _close_when(
+    ended: Ended, to_session: MemoryObjectSendStream[SessionMessage | Exception]
+) -> None:
+    """Let who waits for an answer know that none will come."""
+    await ended.event.wait()
+    await to_session.aclose()
 
 
 class _Bounded(httpx2.AsyncBaseTransport):
@@ -128,7 +179,11 @@ class _Bounded(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """As the transport inside."""
-        response = await self._inner.handle_async_request(request)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx2.ConnectError:
+            self._ended.set("it cannot be reached")
+            raise
         is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
         response.stream = _BoundedStream(
             response.stream, ended=self._ended, total=None if is_stream else bounds.MESSAGE_BYTES

@@ -72,6 +72,7 @@ class PinBook:
     capsule: str
     path: Path | None = None
     _servers: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    _extras: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -96,6 +97,16 @@ class PinBook:
     def knows(self, server: str) -> bool:
         """Whether the server was ever asked for its tools."""
         return server in self._servers
+
+    def note_extras(self, server: str, *, resources: bool, prompts: bool) -> None:
+        """Remember what a server has besides tools; written with the next listing."""
+        with self._lock:
+            self._extras[server] = (resources, prompts)
+
+    def extras(self) -> dict[str, tuple[bool, bool]]:
+        """Whether each server has resources, and whether it has prompts."""
+        with self._lock:
+            return dict(self._extras)
 
     def judge(
         self, server: str, definitions: Iterable[Mapping[str, Any]], *, taken: Callable[[str], bool]
@@ -218,6 +229,9 @@ class PinBook:
     def _load(self, data: dict[str, Any]) -> None:
         if data["version"] != _VERSION:
             raise ValueError("unknown version")
+        self._extras = {
+            server: (bool(has[0]), bool(has[1])) for server, has in data["extras"].items()
+        }
         self._servers = {
             server: {
                 name: Entry(
@@ -248,7 +262,8 @@ class PinBook:
             }
             for server, entries in self._servers.items()
         }
-        text = json.dumps({"version": _VERSION, "servers": servers}, indent=1)
+        record = {"version": _VERSION, "servers": servers, "extras": self._extras}
+        text = json.dumps(record, indent=1)
         draft = self.path.with_suffix(".new")
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, self.path)  # noqa: PTH105 - atomic, and named so

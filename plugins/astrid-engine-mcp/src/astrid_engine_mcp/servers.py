@@ -80,7 +80,6 @@ class Servers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._making: dict[Key, asyncio.Lock] = {}
         self._backoffs: dict[Key, bounds.Backoff] = {}
-        self._extras: dict[str, tuple[bool, bool]] = {}
         self._offered: Mapping[str, OfferedTool] = {}
         self._is_closed = False
         self.starts = 0
@@ -174,13 +173,17 @@ class Servers:
     async def _listed(self, connection: Connection, found: Sequence[Mapping[str, Any]]) -> None:
         """Judge what a server lists, and offer what the judgement leaves."""
         connection.has_hook = any(tool["name"] == HOOK_TOOL for tool in found)
+        able = connection.capabilities
+        self._book.note_extras(
+            connection.name,
+            resources=able.resources is not None,
+            prompts=able.prompts is not None,
+        )
         taken = await asyncio.to_thread(self._host.taken_tools)
         judged = await asyncio.to_thread(
             self._book.judge, connection.name, found, taken=taken.__contains__
         )
         connection.usable = judged.usable
-        able = connection.capabilities
-        self._extras[connection.name] = (able.resources is not None, able.prompts is not None)
         for line in judged.news:
             self._host.log(DEFAULT_PRINCIPAL, "WARN", f"{connection.name}: {line}")
         await asyncio.to_thread(self.offer)
@@ -195,7 +198,8 @@ class Servers:
         """Tell the kernel what can be called now; from any thread."""
         extras = [
             tool
-            for server, has in self._extras.items()
+            for server, has in self._book.extras().items()
+            if server in self._specs
             for tool in extra_tools(server, resources=has[0], prompts=has[1])
         ]
         taken = {tool.name for tool in extras}

@@ -18,15 +18,14 @@ from typing import Final
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp import types
+from mcp.client._transport import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
 
 from astrid_engine_mcp import bounds
 from astrid_hookspecs.errors import ServerError
 from astrid_hookspecs.sandboxes import SandboxedCommand
 
-Streams = tuple[
-    MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]
-]
+Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
 Log = Callable[[str, str], None]
 """Takes a level and a line."""
 _CHUNK: Final = 65536
