@@ -172,8 +172,8 @@ def _become_landlocked(plan: dict[str, Any]) -> NoReturn:
     rules = plan["landlock"]
     environment: dict[str, str] = plan["environment"]
     scratch = Path(rules["scratch"]) / f"astrid-{os.getpid()}-{os.urandom(8).hex()}"
+    _watch(plan["parent"], scratch=scratch)  # first, so that it is removed whatever happens
     scratch.mkdir(mode=0o700)
-    _watch(plan["parent"], scratch=scratch)
     _prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     _restrict(rules, scratch)
     os.chdir(plan["cwd"])
