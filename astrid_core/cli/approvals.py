@@ -18,8 +18,8 @@ from astrid_core.cli.acting import acting
 from astrid_core.cli.context import home_path
 from astrid_core.cli.management import manage
 from astrid_core.cli.moments import second_text
-from astrid_core.cli.output import current, describe
-from astrid_core.daemon.client import DaemonClient
+from astrid_core.cli.output import NeedsAnswerError, current, describe
+from astrid_core.daemon.client import DaemonClient, Message
 from astrid_core.daemon.client_errors import AnswerTimeoutError, NotRunningError
 from astrid_hookspecs.errors import ConfigError, DeniedError
 from astrid_hookspecs.values import NIL_SOURCE
@@ -131,6 +131,46 @@ def deny(
 ) -> None:
     """Say no to questions of the acting agent; the owner decides about everybody's."""
     _answer(_chosen(request_ids, all_of_them=all_of_them, of=of), "deny", scope=None)
+
+
+@app.command("attend")
+@describe(example="astrid approvals attend", structured=False, needs_daemon=True)
+def attend() -> None:
+    """Answer on this terminal what the daemon asks, until Ctrl-C.
+
+    First what waits already; then each question of the agent's capsules, and what install hooks ask
+    for, as it comes.
+    """
+    from astrid_core.cli.attending import TOPICS  # noqa: PLC0415 - no other command asks here
+    from astrid_core.cli.call_questions import NO_CONSENT, answer_with  # noqa: PLC0415
+    from astrid_core.cli.terminal import has_person  # noqa: PLC0415
+
+    if not has_person() or current().is_json:
+        raise NeedsAnswerError(
+            "nobody can be asked without a terminal", hint="'astrid approvals allow' needs none"
+        )
+    who = acting()
+    with DaemonClient.connect(home_path(), principal=who) as client:
+        for topic in TOPICS:
+            client.subscribe(topic)
+        hear = answer_with(client, NO_CONSENT.attendant())
+        for row in client.manage("ApprovalList", {"principal": who}).data:
+            hear(Message(TOPICS[0], _as_asked(row), NIL_SOURCE))
+        current().info("waiting for questions; Ctrl-C ends")
+        for message in client.messages():
+            hear(message)
+
+
+def _as_asked(row: Row) -> Row:
+    """A question of the inbox in the form in which front ends hear of it."""
+    return {
+        "type": "approval_required",
+        "request_id": row["id"],
+        "action": f"{row['capsule']}: {row['action']}",
+        "resource": row["resource"],
+        "reason": row["reason"],
+        "scope": row["scope"],
+    }
 
 
 def _waiting(of: str | None, *, everybody: bool) -> list[Row]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TypeVar
 from astrid_core.cli.attending import TOPICS, Attendant, Reply
 from astrid_core.cli.call_questions import Consent
 from astrid_core.cli.output import current
-from astrid_core.domain.topic import APPROVAL_TOPIC
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 
@@ -123,12 +122,13 @@ async def attending(kernel: Kernel, principal: Principal, consent: Consent) -> A
         if envelope.principal == principal:
             loop.call_soon_threadsafe(inbox.put_nowait, envelope)
 
-    stop = kernel.clients.listen(APPROVAL_TOPIC, hear)
+    stops = [kernel.clients.listen(topic, hear) for topic in TOPICS]
     serving = asyncio.create_task(serve())
     try:
         yield
     finally:
-        stop()
+        for stop in stops:
+            stop()
         over.set()
         serving.cancel()
         with suppress(asyncio.CancelledError):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from astrid_core.cli.output import current
@@ -27,11 +28,13 @@ class Consent(NamedTuple):
         yes: Approve each, once.
         patterns: Approve what matches, once.
         waits: Wait for somebody else where nobody can be asked.
+        values: Answers to install hooks, by key.
     """
 
     yes: bool = False
     patterns: tuple[str, ...] = ()
     waits: bool = False
+    values: Mapping[str, str] = MappingProxyType({})
 
     def attendant(self, *, is_over: Callable[[], bool] = lambda: False) -> Attendant:
         """Who answers.
@@ -52,6 +55,7 @@ class Consent(NamedTuple):
             approves_once=self.yes,
             patterns=tuple(ResourcePattern(text) for text in self.patterns),
             waits=self.waits,
+            values=self.values,
         )
         is_asked = not output.is_json and has_person()
         terminal = Terminal(output.stderr or sys.stderr, is_over=is_over) if is_asked else None
@@ -91,7 +95,23 @@ def hearing(client: DaemonClient, consent: Consent) -> Callable[[Message], None]
         client.subscribe(_TOPIC)
     except RemoteError:
         return None
-    attendants: list[Attendant] = []
+    made: list[Callable[[Message], None]] = []
+
+    def hear(message: Message) -> None:
+        if not made:  # few calls ask
+            made.append(answer_with(client, consent.attendant()))
+        made[0](message)
+
+    return hear
+
+
+def answer_with(client: DaemonClient, attendant: Attendant) -> Callable[[Message], None]:
+    """What gives an attendant's answers to a daemon.
+
+    Args:
+        client: Connected, and subscribed to questions.
+        attendant: Answers.
+    """
 
     def hear(message: Message) -> None:
         payload = message.payload
@@ -100,9 +120,7 @@ def hearing(client: DaemonClient, consent: Consent) -> Callable[[Message], None]
         if payload.get("status") == "Error":
             current().warning(f"the answer was not taken: {payload.get('data')}")
             return
-        if not attendants:
-            attendants.append(consent.attendant())
-        reply = attendants[0].answer(message.topic, payload)
+        reply = attendant.answer(message.topic, payload)
         if reply is not None:
             client.publish(reply.topic, reply.payload)
 

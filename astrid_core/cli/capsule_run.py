@@ -13,7 +13,7 @@ import typer
 
 from astrid_core.cli.attended import attending
 from astrid_core.cli.call_questions import Consent, ask_before
-from astrid_core.cli.capsule_answers import given_answers, keys_of
+from astrid_core.cli.capsule_answers import given_answers, keys_of, split_given
 from astrid_core.cli.capsule_configure import ask_first_here
 from astrid_core.cli.capsule_project import ProjectArgument
 from astrid_core.cli.capsule_session import YesOption, workspace
@@ -35,6 +35,7 @@ from astrid_core.cli.tool_call import (
 )
 from astrid_core.kernel.install.sources import Source
 from astrid_hookspecs.errors import AstridError, CapsuleError
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 
 if TYPE_CHECKING:
     from astrid_core.kernel.kernel import Kernel
@@ -140,8 +141,10 @@ async def _develop(project: Path, *, yes: bool, pairs: list[str], output: Output
     async with Kernel.open(workspace=workspace()) as kernel:
         session = _DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
         watching = asyncio.create_task(_show_calls(kernel, output))
+        consent = Consent(values=dict(pair.split("=", 1) for pair in pairs if "=" in pair))
         try:
-            await session.run()
+            async with attending(kernel, DEFAULT_PRINCIPAL, consent):
+                await session.run()
         finally:
             watching.cancel()
 
@@ -199,7 +202,8 @@ class _DevSession:
             given = given_answers(
                 keys_of(staged.manifest), pairs=self._pairs, file=None, environ=os.environ
             )
-            answers = agree(staged, given, yes=self._yes, output=output)
+            for_env, _ = split_given(staged.manifest, given)
+            answers = agree(staged, for_env, yes=self._yes, output=output)
             values: Mapping[str, str] = {**answers.settings, **answers.secrets}
             with output.progress() as progress:
                 return await self._kernel.install(staged, answers=values, progress=progress)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import signal
+import time
 import uuid
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from astrid_hookspecs.values import CapsuleId, Principal
 from tests.support.commands import run_astrid
 from tests.support.daemon import short_directory
 from tests.support.daemon_here import DaemonHere, serving
+from tests.support.shell import PATIENCE_S, Shell, on_terminal
 
 ALICE, SHELL = Principal("alice"), CapsuleId("shell")
 
@@ -190,3 +193,31 @@ def _may(here: DaemonHere, resource: str) -> bool:
     except ApprovalDeniedError:
         return False
     return True
+
+
+def test_a_person_attends(tmp_path: Path) -> None:
+    """What waits first, then what comes; nobody attends without a terminal."""
+    shell = Shell(tmp_path)
+    make_home(shell.home)
+    put(shell.home, "git push origin", "git pull")
+    assert shell("start").status == 0
+    shell.environ["ASTRID_PRINCIPAL"] = "alice"
+    try:
+        assert shell("approvals", "attend").status == 6
+        with on_terminal(shell, "approvals", "attend") as (process, talk):
+            first = talk(r"\[n\] no: ", "y\n")
+            second = talk(r"\[n\] no: ", "n\n")
+            assert {"git push origin" in first, "git pull" in first} == {True, False}
+            assert "git push *" in first + second
+            talk(r"waiting for questions")
+            until = time.monotonic() + PATIENCE_S
+            while shell("approvals", "list", "--json").json:
+                assert time.monotonic() < until
+            process.send_signal(signal.SIGINT)
+            talk(None)
+            assert process.wait(PATIENCE_S) == 130
+        (row,) = shell("caps", "allowance", "list", "--json").json
+        assert row["uses_remaining"] == 1
+    finally:
+        del shell.environ["ASTRID_PRINCIPAL"]
+        shell("stop")
