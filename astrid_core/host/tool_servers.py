@@ -94,7 +94,7 @@ class ToolServers:
             directory=services.servers.directory(principal, context.id, server.id),
             environment=environment,
             readable=(context.spec.directory,),
-            network=context.grants.any_host,
+            network=context.grants.any_host and services.processes.allows_network,
             limits=LIMITS,
             hosts=context.grants.net,
         )

@@ -47,11 +47,21 @@ def test_what_is_not_there_is_an_error(capsule: Path, command: str) -> None:
 
 
 def test_files_of_the_capsule_are_found_in_arguments(capsule: Path, tmp_path: Path) -> None:
-    server = McpServerSpec("s", "stdio", "sh", ("./bin/serve", "./bin/none", "./../outside", "x"))
-    ground = ServerGround(tmp_path, {"A": "1", "PATH": "/evil", "HOME": "/evil"})
+    server = McpServerSpec(
+        "s", "stdio", "sh", ("./bin/serve", "./bin/none", "./../outside", "${SERVER_DIR}/x")
+    )
+    ground = ServerGround(
+        tmp_path, {"A": "1", "B": "${SERVER_DIR}", "PATH": "/evil", "HOME": "/evil"}
+    )
     request = sandbox_request(server, ground, capsule_directory=capsule)
-    assert request.argv[1:] == (f"{capsule}/bin/serve", "./bin/none", "./../outside", "x")
+    assert request.argv[1:] == (
+        f"{capsule}/bin/serve",
+        "./bin/none",
+        "./../outside",
+        f"{tmp_path}/x",
+    )
     assert request.environment["A"] == "1"
+    assert request.environment["B"] == str(tmp_path)
     assert request.environment["HOME"] == str(tmp_path)
     assert "/evil" not in request.environment["PATH"]
     assert not request.network

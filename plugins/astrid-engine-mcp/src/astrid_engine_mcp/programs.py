@@ -18,6 +18,8 @@ from astrid_hookspecs.sandboxes import SandboxRequest
 from astrid_hookspecs.tool_servers import ServerGround
 
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+OWN_DIRECTORY: Final = "${SERVER_DIR}"
+"""In arguments and settings: the directory that the server may write to."""
 _FORWARDED: Final = ("LANG", "LC_ALL", "TZ")
 
 
@@ -61,10 +63,16 @@ def sandbox_request(
         "PATH": f"{SYSTEM_PATH}:{program.parent}",
         "HOME": str(ground.directory),
         **{name: os.environ[name] for name in _FORWARDED if name in os.environ},
-        **_own(ground.environment),
+        **_own(ground.environment, own=str(ground.directory)),
     }
     return SandboxRequest(
-        argv=(str(program), *(_argument(one, capsule_directory) for one in server.args)),
+        argv=(
+            str(program),
+            *(
+                _argument(one, capsule_directory).replace(OWN_DIRECTORY, str(ground.directory))
+                for one in server.args
+            ),
+        ),
         cwd=ground.directory,
         environment=environment,
         writable=ground.writable,
@@ -101,8 +109,12 @@ def _argument(text: str, directory: Path) -> str:
     return str(path) if path.exists() and path.is_relative_to(directory) else text
 
 
-def _own(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in environment.items() if name not in {"PATH", "HOME"}}
+def _own(environment: Mapping[str, str], *, own: str) -> dict[str, str]:
+    return {
+        name: text.replace(OWN_DIRECTORY, own)
+        for name, text in environment.items()
+        if name not in {"PATH", "HOME"}
+    }
 
 
 def _refused(command: str, why: str) -> ComponentError:
