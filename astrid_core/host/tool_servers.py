@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, encode
 from astrid_core.domain.payload_message import format_timestamp
@@ -28,10 +29,11 @@ from astrid_core.domain.topic import MAX_CAUSAL_DEPTH, TOOL_PREFIX
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.log_line import log_line
 from astrid_core.host.services import HostServices
+from astrid_core.security.decider import Grant
 from astrid_hookspecs.audit import AuditEntry, AuditValue
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.engines import Call, McpServerSpec
-from astrid_hookspecs.errors import SecretNotFoundError, ToolError
+from astrid_hookspecs.errors import SecretNotFoundError, ServerError, ToolError
 from astrid_hookspecs.sandboxes import SandboxLimits
 from astrid_hookspecs.tool_servers import OfferedTool, ServerGround, ToolAnswer
 from astrid_hookspecs.values import Principal
@@ -83,6 +85,7 @@ class ToolServers:
             services.gate.check_server_url(
                 context.grants, principal, server.url or "", enabled=enabled
             )
+            self._check_host(server, principal)
         else:
             services.gate.check_server_command(
                 context.grants, principal, server.command or "", enabled=enabled
@@ -96,7 +99,6 @@ class ToolServers:
             readable=(context.spec.directory,),
             network=context.grants.any_host and services.processes.allows_network,
             limits=LIMITS,
-            hosts=context.grants.net,
         )
         self._record(
             principal,
@@ -104,6 +106,27 @@ class ToolServers:
             {"name": self._name(server.id), "transport": server.type, "binary_hash": None},
         )
         return ground
+
+    def server_address(self, server: McpServerSpec, principal: Principal) -> str:
+        """As `ToolHost.server_address`."""
+        services = self._services
+        grant, host, port = self._check_host(server, principal)
+        try:
+            found = services.network.resolve(host, port)
+        except OSError as error:
+            raise ServerError(f"{host!r} has no address", code="engine.server.address") from error
+        if not found:
+            raise ServerError(f"{host!r} has no address", code="engine.server.address")
+        checked = services.gate.check_address(
+            self._context.grants,
+            principal,
+            found[0],
+            port,
+            grant=grant,
+            host=host,
+            consent=services.network.consent,
+        )
+        return str(checked.address)
 
     def close_server(self, server: McpServerSpec, principal: Principal, *, reason: str) -> None:
         """As `ToolHost.close_server`."""
@@ -162,6 +185,15 @@ class ToolServers:
     def blocked(self) -> AbstractContextManager[object]:
         """As `ToolHost.blocked`."""
         return self._services.blocked()
+
+    def _check_host(self, server: McpServerSpec, principal: Principal) -> tuple[Grant, str, int]:
+        parts = urlsplit(server.url or "")
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        grant = self._services.gate.check_http(
+            self._context.grants, principal, scheme=parts.scheme, host=host, port=port
+        )
+        return grant, host, port
 
     def _settings(self, server: McpServerSpec, principal: Principal) -> dict[str, str]:
         """Settings and secrets that the server names; without a list, every setting."""

@@ -60,7 +60,7 @@ class ServerChecks(Decider):
     def check_server_url(
         self, grants: CapsuleGrants, principal: Principal, url: str, *, enabled: bool
     ) -> Grant:
-        """May the capsule use a server elsewhere, for the principal?
+        """May a server be at this URL? `check_http` decides about its host.
 
         Args:
             grants: Of the capsule.
@@ -69,8 +69,7 @@ class ServerChecks(Decider):
             enabled: The principal's profile switch.
 
         Raises:
-            CapabilityDeniedError: The principal is disabled, the URL is not one of these, or `net`
-                does not name the host.
+            CapabilityDeniedError: The principal is disabled, or the URL is not one of these.
             PolicyDeniedError: A policy refused.
         """
         host, problem = _host_of(url)
@@ -83,14 +82,7 @@ class ServerChecks(Decider):
                 message=f"capsule {grants.capsule!r} may not use that server: {problem}",
                 hint="write https://HOST/PATH; http:// is for this machine only",
             )
-        if host not in grants.net:
-            raise self._refuse(
-                request,
-                rule="capabilities.net",
-                message=f"capsule {grants.capsule!r} may not connect to {host!r}",
-                hint=f'the manifest needs net = ["{host}"] under [capabilities]',
-            )
-        return self._ask_policies(request, rule=f"net:{host}")
+        return self._ask_policies(request, rule="server.url")
 
     def check_server_tool(
         self,

@@ -40,6 +40,14 @@ def port() -> Iterator[int]:
         process.wait()
 
 
+@pytest.fixture
+def consented(tmp_path: Path) -> None:
+    config = tmp_path / "home" / "etc" / "config.toml"
+    config.parent.mkdir(mode=0o700, parents=True)
+    config.parent.parent.chmod(0o700)
+    config.write_text('[network]\nlocal_egress = ["127.0.0.1:*"]\n')
+
+
 def remote(tmp_path: Path, url: str, *, token: str = TOKEN, net: str = "127.0.0.1") -> Any:
     body = (
         f'[env.TOKEN]\ntype = "text"\ndefault = "{token}"\n'
@@ -49,6 +57,7 @@ def remote(tmp_path: Path, url: str, *, token: str = TOKEN, net: str = "127.0.0.
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("consented")
 def test_a_server_elsewhere_is_called_with_its_token(run: Run, tmp_path: Path, port: int) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, remote(tmp_path, f"http://127.0.0.1:{port}/mcp"), tool="add")
@@ -65,6 +74,7 @@ def test_a_server_elsewhere_is_called_with_its_token(run: Run, tmp_path: Path, p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("consented")
 def test_server_denied_when_the_token_is_wrong(run: Run, tmp_path: Path, port: int) -> None:
     async def work(kernel: Kernel) -> None:
         url = f"http://127.0.0.1:{port}/mcp"
@@ -81,11 +91,11 @@ def test_server_denied_when_the_token_is_wrong(run: Run, tmp_path: Path, port: i
 
 
 @pytest.mark.parametrize(
-    "host", ["localtest.invalid", "169.254.169.254", "10.0.0.1", "[::ffff:127.0.0.1]"]
+    "host", ["localtest.invalid", "127.0.0.1", "169.254.169.254", "10.0.0.1", "[::ffff:127.0.0.1]"]
 )
 def test_server_denied_when_its_address_is_not_public(run: Run, tmp_path: Path, host: str) -> None:
     async def work(kernel: Kernel) -> None:
-        with pytest.raises(CapsuleError, match="address"):
+        with pytest.raises(CapsuleError, match=r"inside|address"):
             await install(kernel, remote(tmp_path, f"https://{host}/mcp", net=host.strip("[]")))
 
     run(work)
@@ -93,7 +103,7 @@ def test_server_denied_when_its_address_is_not_public(run: Run, tmp_path: Path, 
 
 def test_server_denied_when_the_manifest_does_not_list_its_host(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
-        with pytest.raises(CapsuleError, match="may not connect to"):
+        with pytest.raises(CapsuleError, match=r"a\.example"):
             await install(kernel, remote(tmp_path, "https://a.example/mcp", net="b.example"))
 
     run(work)

@@ -70,7 +70,6 @@ class ServerGround:
         writable: Trees it may change besides `directory`.
         network: Whether it may use the network.
         limits: Resources.
-        hosts: For a server elsewhere: what `capabilities.net` covers.
     """
 
     directory: Path
@@ -79,7 +78,6 @@ class ServerGround:
     writable: tuple[Path, ...] = ()
     network: bool = False
     limits: SandboxLimits = field(default_factory=SandboxLimits)
-    hosts: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -94,6 +92,17 @@ class ToolHost(HostApi, Protocol):
             PolicyDeniedError: A policy refused.
             SecretError: A secret that it needs is not there.
             AuditError: It could not be recorded.
+        """
+        ...
+
+    def server_address(self, server: McpServerSpec, principal: Principal) -> str:
+        """The address to connect to for a server elsewhere; asked before every connection.
+
+        Raises:
+            CapabilityDeniedError: `net` does not cover its host, or the host leads to an address
+                inside that no operator opened.
+            PolicyDeniedError: A policy refused.
+            ServerError: `engine.server.address`: it has none.
         """
         ...
 

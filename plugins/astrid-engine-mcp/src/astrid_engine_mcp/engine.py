@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +84,9 @@ class McpEngine:
             host=host,
             book=book,
             slots=self._slots,
-            transport=lambda server, ground: self._transport(spec, server, ground),
+            transport=lambda server, ground, principal: self._transport(
+                spec, server, ground, address=lambda: host.server_address(server, principal)
+            ),
         )
         return McpCapsule(
             tuple(specs), servers=servers, host=host, book=book, loop=self._running_loop()
@@ -103,12 +106,19 @@ class McpEngine:
             return self._loop
 
     def _transport(
-        self, spec: CapsuleSpec, server: McpServerSpec, ground: ServerGround
+        self,
+        spec: CapsuleSpec,
+        server: McpServerSpec,
+        ground: ServerGround,
+        *,
+        address: Callable[[], str],
     ) -> Transport:
         if server.type == "http":
             token = None if server.bearer is None else ground.environment.get(server.bearer)
             url = server.url or ""
-            return lambda *, ended, log: http_streams(url, token=token, ended=ended, log=log)
+            return lambda *, ended, log: http_streams(
+                url, token=token, address=address, ended=ended, log=log
+            )
         request = sandbox_request(server, ground, capsule_directory=spec.directory)
         command = self._environment.sandbox().command(request)
         return lambda *, ended, log: stdio_streams(command, ended=ended, log=log)

@@ -1,7 +1,7 @@
 """A server elsewhere, spoken to over streamable HTTP.
 
 Trusted with where the kernel's own process connects to: every connection goes to an address that
-was looked up and checked for it, so that a name cannot lead into the machine or its network. The
+the kernel judged for it, so that a name cannot lead into the machine or its network. The
 token goes to the one origin that it was configured for, and is in no log and no error.
 """
 
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -24,9 +22,8 @@ from mcp.shared.message import SessionMessage
 
 from astrid_engine_mcp import bounds
 from astrid_engine_mcp.stdio import Ended, Log, Streams
-from astrid_hookspecs.errors import ServerError
+from astrid_hookspecs.errors import AstridError
 
-_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _TIMEOUT: Final = httpx2.Timeout(30.0, read=300.0)
 
 
@@ -43,10 +40,12 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
 
     Args:
         host: The only host that requests may name.
+        address: Gives a judged address for it; may block.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *, address: Callable[[], str]) -> None:
         self._host = host
+        self._address = address
         self._inner = httpx2.AsyncHTTPTransport(retries=0, trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -59,8 +58,8 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         if url.host != self._host:
             raise httpx2.ConnectError("the request names another host", request=request)
         try:
-            address = await checked_address(self._host, url.port or _port(url.scheme))
-        except ServerError as error:
+            address = await asyncio.to_thread(self._address)
+        except AstridError as error:
             raise httpx2.ConnectError(error.message, request=request) from error
         request.extensions = {**request.extensions, "sni_hostname": self._host}
         request.url = url.copy_with(host=address)
@@ -73,58 +72,29 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-async def checked_address(host: str, port: int) -> str:
-    """An address of a host that the kernel may connect to.
-
-    Args:
-        host: A name, or an address.
-        port: For the look-up.
-
-    Raises:
-        ServerError: `engine.server.address`: it has none, or one of them is not public although
-            the name is not this machine's.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ServerError(f"{host!r} has no address", code="engine.server.address") from error
-    addresses = [str(entry[4][0]) for entry in found]
-    for text in addresses:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        is_fine = address.is_loopback if host in _HERE else address.is_global
-        if not is_fine:
-            raise ServerError(
-                f"{host!r} leads to an address that servers may not have",
-                code="engine.server.address",
-                hint="a server on this machine is named localhost, 127.0.0.1 or ::1",
-            )
-    if not addresses:
-        raise ServerError(f"{host!r} has no address", code="engine.server.address")
-    return addresses[0]
-
-
 @asynccontextmanager
 async def http_streams(
-    url: str, *, token: str | None, ended: Ended, log: Log
+    url: str, *, token: str | None, address: Callable[[], str], ended: Ended, log: Log
 ) -> AsyncIterator[Streams]:
     """The streams of a server elsewhere.
 
     Args:
         url: As the gate agreed to.
         token: Sent as a bearer token; None for none.
+        address: Gives a judged address of the host, before each connection.
         ended: Told when the other side is gone.
         log: Gets what went wrong.
 
     Raises:
-        ServerError: `engine.server.address`.
+        ServerError: `engine.server.address`: the host has none.
+        DeniedError: It may not be reached.
     """
     del log
     parts = urlsplit(url)
-    await checked_address(parts.hostname or "", parts.port or _port(parts.scheme))
+    await asyncio.to_thread(address)
     headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
     client = httpx2.AsyncClient(
-        transport=_Bounded(CheckedTransport(parts.hostname or ""), ended=ended),
+        transport=_Bounded(CheckedTransport(parts.hostname or "", address=address), ended=ended),
         headers=dict(headers),
         timeout=_TIMEOUT,
         trust_env=False,
@@ -217,7 +187,3 @@ class _BoundedStream(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """As the stream inside."""
         await self._inner.aclose()
-
-
-def _port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80

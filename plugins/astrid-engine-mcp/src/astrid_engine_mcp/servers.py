@@ -21,7 +21,7 @@ from astrid_hookspecs.tool_servers import OfferedTool, ServerGround, ToolHost
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 Key = tuple[str, Principal]
-MakeTransport = Callable[[McpServerSpec, ServerGround], Transport]
+MakeTransport = Callable[[McpServerSpec, ServerGround, Principal], Transport]
 _CLOSE_S: Final = 10.0
 
 
@@ -143,7 +143,7 @@ class Servers:
         connection = self._slots.take(
             lambda: Connection(
                 spec.id,
-                transport=self._transport(spec, ground),
+                transport=self._transport(spec, ground, principal),
                 roots=(ground.directory.as_uri(),),
                 listed=self._listed,
                 log=lambda level, line: self._host.log(principal, level, f"{spec.id}: {line}"),
