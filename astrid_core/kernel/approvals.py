@@ -308,10 +308,13 @@ class Approvals:
         if pending is None:
             return None
         left_s = max(deadline - time.monotonic(), 0.0)
-        has_gone = pause((pending.ended, ticket.put_off), left_s)
+        try:
+            has_gone = pause((pending.ended, ticket.put_off), left_s)
+        finally:
+            with self._lock:
+                pending.waiters -= 1
         with self._lock:
             self._expire()
-            pending.waiters -= 1
             if pending.question.state is not State.PENDING or not has_gone:
                 return pending.question.state
             if pending.waiters == 0:

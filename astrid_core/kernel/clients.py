@@ -200,9 +200,10 @@ class ClientAccess:
                 rule="max_ipc_throughput_bytes",
                 hint=f"raise it in etc/profiles/{principal}.toml, or publish less",
             )
-        if topic.startswith(
-            ELICIT_ANSWERS
-        ):  # may be a secret: it goes to who asked, and nowhere else
+        if topic.startswith((APPROVAL_ANSWERS, ELICIT_ANSWERS)):
+            self._check_request(principal, "ApproveCapability")
+        if topic.startswith(ELICIT_ANSWERS):
+            # It may be a secret: it goes to who asked, and nowhere else.
             take_elicited(
                 self._parts.principals.elicitations,
                 topic,

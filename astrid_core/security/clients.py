@@ -12,8 +12,8 @@ from typing import Final
 from astrid_core.domain.topic import APPROVAL_ANSWERS, ELICIT_ANSWERS, is_reserved
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
-OPEN_RIGHTS: Final = frozenset({"self:tool:call", "self:bus:subscribe"})
-"""Rights of every enabled principal, unless they are revoked: each call and each message that
+OPEN_RIGHTS: Final = frozenset({"self:tool:call", "self:bus:subscribe", "self:approval:respond"})
+"""Rights of every enabled principal, unless they are revoked: each call, message and answer that
 follows is checked by itself."""
 
 _KERNEL_TOPICS: Final = "astrid.v1."

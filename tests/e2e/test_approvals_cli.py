@@ -90,6 +90,7 @@ def tries(home: Path, resource: str) -> bool:
     return asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_the_inbox_outlives_who_asked_and_the_yes_waits_for_the_retry(home: Path) -> None:
     first, second = put(home, "git push origin", "git push; id")
     assert {row["id"] for row in waiting(home)} == {first, second}
@@ -195,6 +196,7 @@ def _may(here: DaemonHere, resource: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_person_attends(tmp_path: Path) -> None:
     """What waits first, then what comes; nobody attends without a terminal."""
     shell = Shell(tmp_path)

@@ -29,6 +29,7 @@ enum_values = ["eu", "us"]
 type = "secret"
 request = "Access token"
 """
+pytestmark = pytest.mark.slow
 WORD = "hunter2-once-more"
 CALL = ("echoes.echo", '{"text": "hi"}')
 

@@ -228,3 +228,36 @@ def test_question_denied_when_it_is_put_to_somebody_else(home: Path) -> None:
                 assert refused["payload"]["code"] == "approval.not-found"
 
     asyncio.run(main())
+
+
+def test_answer_denied_when_the_right_to_answer_is_revoked(home: Path) -> None:
+    profiles = home / "etc" / "profiles"
+    profiles.mkdir(parents=True)
+    for directory in (profiles, profiles.parent, home):
+        directory.chmod(0o700)
+    (profiles / "alice.toml").write_text('revokes = ["self:approval:respond"]\n')
+
+    async def main() -> None:
+        async with serving(home) as here:
+            ticket = here.kernel.approvals.request(ALICE, SHELL, "pay", resource="bob")
+            asking = Asking(here.kernel)
+            question = await asking.question()
+            yes = {
+                "type": "approval_response",
+                "request_id": str(ticket.question.id),
+                "decision": "approve",
+            }
+            topic = f"astrid.v1.approval.response.{ticket.question.id}"
+            with await here.client("alice") as alice, await here.client() as owner:
+                for frame in ((topic, yes), reply(question.id, value="x")):
+                    await asyncio.to_thread(alice.send, *frame)
+                    refused = await asyncio.to_thread(alice.receive)
+                    assert refused is not None
+                    assert refused["payload"]["code"] == "denied.capability"
+                assert await _ids(here) == [ticket.question.id]
+                assert asking.got == []
+                await asyncio.to_thread(owner.send, *reply(question.id, value=WORD))
+                await asyncio.to_thread(asking.thread.join, WAIT_S)
+                assert asking.got == [Answer(value=WORD)]
+
+    asyncio.run(main())
