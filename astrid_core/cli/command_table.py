@@ -36,6 +36,7 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     "caps": LazyCommand(
         "astrid_core.cli.caps:app", "Show, give, take and explain what a principal may do"
     ),
+    "secret": LazyCommand("astrid_core.cli.secret:app", "Set, list, delete and move secrets"),
     "approvals": LazyCommand(
         "astrid_core.cli.approvals:app", "List what capsules ask permission for, and decide"
     ),

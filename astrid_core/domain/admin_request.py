@@ -21,6 +21,7 @@ MAX_ITEMS: Final = 256
 _MAX_NAME: Final = 256
 _MAX_CAPABILITY: Final = 1024
 _MAX_DESCRIPTION: Final = 1024
+_MAX_SECRET: Final = 65_536
 _PER_MINUTE: Final = 600
 
 Name = Annotated[str, Meta(max_length=_MAX_NAME)]
@@ -162,6 +163,30 @@ class TokenAdd(Params, frozen=True, kw_only=True):
     token: Resource
 
 
+class SecretSet(ForPrincipal, frozen=True, kw_only=True):
+    """`shared` keeps it for every principal that has none of its own."""
+
+    secrets: ClassVar[frozenset[str]] = frozenset({"value"})
+    capsule: Name
+    key: Name
+    value: Annotated[str, Meta(max_length=_MAX_SECRET)]
+    shared: bool = False
+
+
+class SecretDelete(ForPrincipal, frozen=True, kw_only=True):
+    """A secret of a capsule."""
+
+    capsule: Name
+    key: Name
+    shared: bool = False
+
+
+class SecretMigrate(Params, frozen=True, kw_only=True):
+    """The store that every secret goes to."""
+
+    to: Name
+
+
 class AdminMethod(NamedTuple):
     """What there is to know about a method.
 
@@ -229,6 +254,22 @@ ADMIN_METHODS: Final[Mapping[str, AdminMethod]] = {
         per_minute=None,
         is_ours=True,
     ),
+    "SecretSet": AdminMethod(
+        "secret.set", "secret:set", SecretSet, own_right="self:secret:set", is_ours=True
+    ),
+    "SecretDelete": AdminMethod(
+        "secret.delete", "secret:delete", SecretDelete, own_right="self:secret:delete", is_ours=True
+    ),
+    "SecretList": AdminMethod(
+        "secret.list",
+        "secret:list",
+        ForPrincipal,
+        own_right="self:secret:list",
+        changes=False,
+        per_minute=None,
+        is_ours=True,
+    ),
+    "SecretMigrate": AdminMethod("secret.migrate", "secret:migrate", SecretMigrate, is_ours=True),
     "ApprovalList": AdminMethod(
         "approval.list",
         "approval:list",

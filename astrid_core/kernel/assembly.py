@@ -29,7 +29,7 @@ from astrid_core.kernel.audit.denials import DenialRecorder
 from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.retention import DAY_S, MIB, Retention
-from astrid_core.kernel.capsule_secrets import CapsuleSecrets, open_secret_store
+from astrid_core.kernel.capsule_secrets import CapsuleSecrets
 from astrid_core.kernel.capsules import CapsuleTable, SourceIndex
 from astrid_core.kernel.decisions import DecisionLog
 from astrid_core.kernel.dispatcher import Dispatcher
@@ -52,6 +52,7 @@ from astrid_core.kernel.processes.table import ProcessTable
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.sandboxes import Sandboxes
 from astrid_core.kernel.schema_catalog import SchemaCatalog
+from astrid_core.kernel.secret_stores import HomeSecrets, open_secret_store
 from astrid_core.kernel.server_places import ServerPlaces
 from astrid_core.kernel.state_meter import StateMeter
 from astrid_core.kernel.tools import ToolCalls
@@ -66,7 +67,6 @@ from astrid_hookspecs.buses import Bus, BusRecord
 from astrid_hookspecs.errors import AuditError, PluginError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.sandboxes import ProcessSandboxRecord
-from astrid_hookspecs.secrets import SecretStore
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 from astrid_hookspecs.vfs import VfsOverlayRecord
@@ -101,7 +101,7 @@ class Parts:
     audit: AuditLog
     openers: MountOpeners
     state: StateMeter
-    secrets: SecretStore | None
+    secrets: HomeSecrets | None
     onboarding: Onboarding
     changed: Callable[[CapsuleEvent], None]
     release: ExitStack
@@ -119,7 +119,13 @@ def lifecycle_of(parts: Parts) -> KernelLifecycle:
 
 def admin_of(parts: Parts) -> AdminApi:
     """What answers management requests on these parts."""
-    return AdminApi(parts.principals, parts.gate, parts.audit, stored_bytes=parts.state.used_bytes)
+    return AdminApi(
+        parts.principals,
+        parts.gate,
+        parts.audit,
+        stored_bytes=parts.state.used_bytes,
+        secrets=parts.secrets,
+    )
 
 
 def changes_of(parts: Parts, principal: Principal) -> WorkspaceChanges:

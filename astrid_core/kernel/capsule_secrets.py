@@ -9,25 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from astrid_core.kernel.home import Home
-from astrid_core.pluginhost.registry import Registry
 from astrid_hookspecs.errors import SecretError
-from astrid_hookspecs.secrets import SecretStore, SecretStoreRecord
+from astrid_hookspecs.secrets import SecretStore
 from astrid_hookspecs.values import CapsuleId, Principal
 
 EVERYBODY: Final = "__host__"
 """No principal has such a name."""
-
-
-def open_secret_store(registry: Registry, home: Home, *, name: str | None) -> SecretStore | None:
-    """The configured secret store, or the first by priority; None where no plugin has one.
-
-    Raises:
-        PluginLoadError: The configuration names one that is not installed.
-    """
-    if name is None and not registry.records(SecretStoreRecord):
-        return None
-    return registry.choose(SecretStoreRecord, name).factory(home.secrets)
 
 
 class CapsuleSecrets:

@@ -7,18 +7,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from astrid_core.builtin.sqlite_kv import SqliteKvStore
 from astrid_core.kernel.admin.api import AdminApi
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.principals.assembly import Principals, make_principals
 from astrid_core.kernel.profiles import ProfileStore
+from astrid_core.kernel.secret_stores import HomeSecrets, open_secret_store
+from astrid_core.pluginhost.registry import Registry
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
+from tests.support.secrets import Vaults
 
 OF_BOB: Final = {"principal": "bob"}
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
@@ -42,6 +45,10 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "TokenAdd": {"token": "astrid-token-1.x"},
     "TokenRevoke": {"id": "11111111-2222-4333-8444-555555555555"},
     "TokenList": OF_BOB,
+    "SecretSet": {**OF_BOB, "capsule": "notes", "key": "API_KEY", "value": "s3cr3t"},
+    "SecretDelete": {**OF_BOB, "capsule": "notes", "key": "API_KEY"},
+    "SecretList": OF_BOB,
+    "SecretMigrate": {"to": "other-vault"},
     "ApprovalList": OF_BOB,
     "AllowanceList": OF_BOB,
     "AllowanceRemove": {**OF_BOB, "id": "11111111-2222-4333-8444-555555555555"},
@@ -74,9 +81,12 @@ class Managed:
     home: Home
     trail: Trail
     denials: list[DecisionEvent]
+    secrets: HomeSecrets
 
     def example(self, method: str, caller: str = DEFAULT_PRINCIPAL) -> dict[str, Any]:
         """Parameters with which a request of the caller succeeds."""
+        if method == "SecretDelete":
+            self.secrets.set("bob/notes", "API_KEY", b"s3cr3t")
         if method != "TokenAdd":
             return EXAMPLES[method]
         made = self.principals.tokens.mint(
@@ -115,8 +125,11 @@ def managed_home(path: Path) -> Iterator[Managed]:
     trail = Trail()
     profiles = ProfileStore(home.etc / "profiles")
     principals = make_principals(home, profiles=profiles, kv=kv, audit=trail)
-    api = AdminApi(principals, Gate(votes=None, decided=denials.append), trail)
+    vaults = cast("Registry", Vaults("vault", "other-vault"))
+    secrets = open_secret_store(vaults, home, name=None)
+    assert secrets is not None
+    api = AdminApi(principals, Gate(votes=None, decided=denials.append), trail, secrets=secrets)
     try:
-        yield Managed(api, principals, home, trail, denials)
+        yield Managed(api, principals, home, trail, denials, secrets)
     finally:
         kv.close()

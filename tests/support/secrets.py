@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, cast
+
+from astrid_hookspecs.errors import PluginLoadError, SecretError
 from astrid_hookspecs.markers import hookimpl
-from astrid_hookspecs.secrets import SecretStoreRecord
+from astrid_hookspecs.secrets import SecretStore, SecretStoreRecord
 
 
 class Vault:
@@ -34,3 +38,29 @@ class VaultPlugin:
     @hookimpl
     def astrid_register_secret_stores(self) -> list[SecretStoreRecord]:
         return [SecretStoreRecord("vault", 1, lambda _directory: self.vault)]
+
+
+class Vaults:
+    """A registry of vaults, some of them away."""
+
+    def __init__(self, *names: str) -> None:
+        self.vaults: dict[str, Any] = {name: Vault() for name in names}
+        self.away: dict[str, str] = {}
+        self.broken: dict[str, SecretError] = {}
+
+    def record(self, name: str) -> SecretStoreRecord:
+        def factory(_directory: Path) -> SecretStore:
+            if name in self.broken:
+                raise self.broken[name]
+            return cast("SecretStore", self.vaults[name])
+
+        priority = list(self.vaults).index(name)
+        return SecretStoreRecord(name, priority, factory, lambda: self.away.get(name))
+
+    def records(self, _kind: object) -> list[SecretStoreRecord]:
+        return [self.record(name) for name in self.vaults]
+
+    def choose(self, _kind: object, name: str) -> SecretStoreRecord:
+        if name not in self.vaults:
+            raise PluginLoadError(f"no secret store {name!r}")
+        return self.record(name)

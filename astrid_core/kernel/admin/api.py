@@ -26,6 +26,7 @@ from astrid_core.kernel.admin.handlers import Powers, handle
 from astrid_core.kernel.failures import for_client
 from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.request_guard import RequestGuard
+from astrid_core.kernel.secret_stores import HomeSecrets
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.values import Principal, is_principal
@@ -39,6 +40,7 @@ class AdminApi:
         gate: Says yes or no.
         audit: Where requests are recorded.
         stored_bytes: What a principal keeps; None where nobody counts it.
+        secrets: The secret store; None without one.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class AdminApi:
         audit: AuditTrail,
         *,
         stored_bytes: Callable[[Principal], int] | None = None,
+        secrets: HomeSecrets | None = None,
     ) -> None:
         self._principals = principals
         self._stored_bytes = stored_bytes
+        self._secrets = secrets
         self._guard = RequestGuard(principals, gate, audit)
 
     def answer(self, caller: Principal, kind: str, payload: bytes) -> bytes:
@@ -111,4 +115,5 @@ class AdminApi:
             stored_bytes=self._stored_bytes,
             holds=lambda right: self._principals.authority.decide(caller, right).is_allowed,
             need=lambda right: self._guard.check(caller, needed.name, right, target=target),
+            secrets=self._secrets,
         )

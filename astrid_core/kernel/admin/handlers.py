@@ -14,9 +14,10 @@ from astrid_core.domain import admin_request as api
 from astrid_core.domain.capability import BUILTIN_GROUPS
 from astrid_core.domain.kernel_request import Reply
 from astrid_core.domain.profile import Profile, Quotas
-from astrid_core.kernel.admin import approvals, tokens
+from astrid_core.kernel.admin import approvals, secrets, tokens
 from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.principals.errors import PrincipalError
+from astrid_core.kernel.secret_stores import HomeSecrets
 from astrid_hookspecs.values import Principal, is_principal
 
 
@@ -28,12 +29,14 @@ class Powers(NamedTuple):
         stored_bytes: What a principal keeps; None where nobody counts it.
         holds: Whether the caller holds a capability.
         need: Refuses, on record, unless the caller holds a capability.
+        secrets: The secret store; None without one.
     """
 
     caller: Principal
     stored_bytes: Callable[[Principal], int] | None
     holds: Callable[[str], bool]
     need: Callable[[str], object]
+    secrets: HomeSecrets | None = None
 
 
 Handler = Callable[[Principals, Any, Powers], Reply]
@@ -74,7 +77,13 @@ def _agent_delete(principals: Principals, params: api.ForPrincipal, who: Powers)
     principals.approvals.forget(principal)
     principals.allowances.clear(principal)
     revoked = tokens.revoke_all(principals.tokens, principal, caller=who.caller)
-    data = {"principal": principal, "changed": changed, "revoked_tokens": revoked}
+    forgotten = secrets.forget(who.secrets, principal)
+    data = {
+        "principal": principal,
+        "changed": changed,
+        "revoked_tokens": revoked,
+        "deleted_secrets": forgotten,
+    }
     return Reply("Success", data)
 
 
@@ -257,6 +266,28 @@ def _agent_row(principal: Principal, profile: Profile) -> dict[str, object]:
 
 
 _OK: Final = Reply("Success", {"status": "ok"})
+
+
+def _secret_set(_principals: Principals, params: api.SecretSet, who: Powers) -> Reply:
+    if params.shared:
+        who.need("secret:set")  # what everybody gets is not one agent's own business
+    return secrets.put(who.secrets, params, _principal(params))
+
+
+def _secret_delete(_principals: Principals, params: api.SecretDelete, who: Powers) -> Reply:
+    if params.shared:
+        who.need("secret:delete")
+    return secrets.delete(who.secrets, params, _principal(params))
+
+
+def _secret_list(_principals: Principals, params: api.ForPrincipal, who: Powers) -> Reply:
+    return secrets.listed(who.secrets, _principal(params))
+
+
+def _secret_migrate(_principals: Principals, params: api.SecretMigrate, who: Powers) -> Reply:
+    return secrets.migrate(who.secrets, params)
+
+
 _HANDLERS: Final[Mapping[str, Handler]] = {
     "AgentCreate": _agent_create,
     "AgentDelete": _agent_delete,
@@ -277,6 +308,10 @@ _HANDLERS: Final[Mapping[str, Handler]] = {
     "AllowanceList": _allowance_list,
     "AllowanceRemove": _allowance_remove,
     "ApprovalList": _approval_list,
+    "SecretDelete": _secret_delete,
+    "SecretList": _secret_list,
+    "SecretMigrate": _secret_migrate,
+    "SecretSet": _secret_set,
     "TokenAdd": _token_add,
     "TokenList": _token_list,
     "TokenMint": _token_mint,

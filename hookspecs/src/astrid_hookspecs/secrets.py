@@ -45,13 +45,16 @@ class SecretStoreRecord:
 
     Attributes:
         name: What `secrets.backend` in the configuration chooses.
-        priority: Lower ones are tried first when nothing is configured.
+        priority: Of those that can be used, the lowest is taken when nothing is configured.
         factory: Called once with the kernel's `secrets/` directory.
+        unavailable_reason: Why the store cannot be used here and now; None when it can. Asked where
+            nothing is configured; answers within seconds, and asks nobody for anything.
     """
 
     name: str
     priority: int
     factory: Callable[[Path], SecretStore]
+    unavailable_reason: Callable[[], str | None] = lambda: None
 
 
 @hookspec

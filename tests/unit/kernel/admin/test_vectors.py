@@ -57,6 +57,7 @@ def test_77_deleting_nobody_succeeds_and_says_so(managed: Managed) -> None:
         "principal": "nobody",
         "changed": False,
         "revoked_tokens": 0,
+        "deleted_secrets": 0,
     }
 
 

@@ -1,0 +1,1 @@
+"""Secret stores for Astrid: the system's keychain, or an encrypted file."""
