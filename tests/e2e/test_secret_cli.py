@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import run_astrid
+from tests.support.commands import kept_environment
 from tests.support.daemon import short_directory
 
+ASTRID = str(Path(sys.executable).with_name("astrid"))
 VALUE = "s3cr3t-canary"
 
 
@@ -23,11 +25,22 @@ def home() -> Iterator[Path]:
 
 
 def astrid(
-    home: Path, *arguments: str, status: int = 0, given: str | None = None, fds: tuple[int, ...] = ()
+    home: Path,
+    *arguments: str,
+    status: int = 0,
+    given: str | None = None,
+    fds: tuple[int, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
-    environment = {"ASTRID_HOME": str(home), "NO_COLOR": "1"}
-    ended = run_astrid(
-        *arguments, cwd=home.parent, env=environment, input=given, pass_fds=fds
+    ended = subprocess.run(
+        [ASTRID, *arguments],
+        cwd=home.parent,
+        env={**kept_environment(), "ASTRID_HOME": str(home), "NO_COLOR": "1"},
+        input=given,
+        pass_fds=fds,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ended.returncode == status, ended.stdout + ended.stderr
     return ended
@@ -80,7 +93,7 @@ def test_t22_secrets(home: Path, *, served: bool) -> None:
 
 def test_a_value_that_cannot_be_is_refused(home: Path) -> None:
     of = ("--capsule", "t-elicit")
-    assert "nobody can be asked" in astrid(home, "secret", "set", "K", *of, status=1).stderr
+    assert "nobody can be asked" in astrid(home, "secret", "set", "K", *of, status=6).stderr
     empty = astrid(home, "secret", "set", "K", *of, "--stdin", given="", status=1)
     assert "not empty" in empty.stderr
     astrid(home, "secret", "set", "X", "--shared", "--stdin", given="v", status=2)
