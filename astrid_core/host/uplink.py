@@ -23,7 +23,7 @@ from astrid_core.host.label import check_label, check_uuid
 from astrid_core.host.record import record
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.engines import WitError
-from astrid_hookspecs.errors import ConfigError
+from astrid_hookspecs.errors import ConfigError, DeniedError
 from astrid_hookspecs.values import Principal
 
 TOPIC: Final = "user.v1.prompt"
@@ -100,19 +100,28 @@ class UplinkHost(HostPackage):
         return self._hand_in(_Said(uplink_id, uplink, account, payload, kind))
 
     def flush(self) -> None:
-        """Publish what waits for accounts that are somebody's by now, in the order it was said."""
+        """Publish what waits for accounts that are somebody's by now, in the order it was said.
+
+        What is too much for now waits on; what the gate refuses is on record, and gone.
+        """
         waiting, self._waiting = self._waiting, deque()
         for said in waiting:
             user = self._user_of(said)
-            if user is None:
+            is_over = False
+            if user is not None:
+                try:
+                    is_over = self._publish(said, user)
+                except DeniedError:
+                    is_over = True
+            if not is_over:
                 self._waiting.append(said)
-            else:
-                self._publish(said, user)
 
     def _hand_in(self, said: _Said) -> bool:
         self.flush()
         user = self._user_of(said)
-        if user is not None:
+        mine = (said.uplink_id, said.account)
+        is_behind = any((one.uplink_id, one.account) == mine for one in self._waiting)
+        if user is not None and not is_behind:
             return self._publish(said, user)
         if len(self._waiting) >= MAX_WAITING:
             return False

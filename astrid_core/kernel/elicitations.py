@@ -98,14 +98,15 @@ class Elicitations:
             how = "timeout"
             self._announce(waiting.asked)
             pause((waiting.done,), timeout_s)
-            reply = waiting.close()
+            with self._lock:  # an answer counts, or is refused: there is nothing between
+                reply = waiting.close()
             if reply is None:
                 self._record(waiting.asked, "answer", outcome="failed", error="elicit.timeout")
                 raise ElicitError("nobody answered in time", code="elicit.timeout")
             how = "cancelled" if reply.is_nothing else "answered"
         finally:
-            waiting.close()
             with self._lock:
+                waiting.close()
                 del self._waiting[waiting.asked.id]
             if how:  # else nobody has heard of it
                 self._ended(waiting.asked, how)
@@ -198,7 +199,10 @@ class _Reply:
 
 
 class _Waiting:
-    """A question, and its answer once there is one; it takes the first and no other."""
+    """A question, and its answer once there is one; it takes the first and no other.
+
+    Guarded by the lock of `Elicitations`.
+    """
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked

@@ -175,6 +175,26 @@ def test_too_much_at_once_is_not_taken(world: Any, call: Call) -> None:
     assert [bot.send(mine)[1] for _ in range(4)] == [True, True, False, False]
 
 
+def test_what_waits_is_refused_alone_and_waits_for_its_turn(world: Any, call: Call) -> None:
+    bot = Bot(world, call)
+    mine = bot.register()[1]
+    for account in ("7", "8", "8"):
+        assert bot.send(mine, account, account) == ("ok", True)
+    ann, bob = bot.store.create_user("Ann").id, bot.store.create_user("Bob").id
+    world.disabled.add("ann")
+    bot.link(ann, "7")  # what Ann said is refused; linking is not
+    assert world.decisions[-1].rule == "profile.enabled"
+    world.quotas.max_ipc_throughput_bytes = 250  # one at a time
+    bot.link(bob, "8")
+    assert [text for _, text, _ in bot.said()] == ["8"]
+    assert bot.send(mine, "8", "behind") == ("ok", True)
+    assert bot.said() == []
+    world.clock.offset += 2
+    world.quotas.max_ipc_throughput_bytes = 10_000
+    assert bot.send(mine, "8", "last") == ("ok", True)
+    assert [text for _, text, _ in bot.said()] == ["8", "behind", "last"]
+
+
 def test_without_a_store_it_waits(world: Any, call: Call) -> None:
     bot = Bot(world, call, services={})
     assert bot.send(bot.register()[1]) == ("ok", True)
