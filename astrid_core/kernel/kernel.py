@@ -25,9 +25,9 @@ from astrid_core.kernel.assembly import Parts, assemble, changes_of, lifecycle_o
 from astrid_core.kernel.boot import OF_THE_KERNEL, BootProblem, load_capsules
 from astrid_core.kernel.build import built
 from astrid_core.kernel.clients import ClientAccess
+from astrid_core.kernel.configured_servers import everything, load_one
 from astrid_core.kernel.farewell import say_farewell
 from astrid_core.kernel.home import resolve_home
-from astrid_core.kernel.install.installed import discover, load_installed
 from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
 from astrid_core.kernel.install.places import workspace_place
 from astrid_core.kernel.install.removal import Removed
@@ -321,7 +321,7 @@ class Kernel:
             CapsuleNotFoundError: It is not installed.
             SecretError: The secret store cannot be asked.
         """
-        installed = load_installed(self._parts.home, name, workspace=self._workspace)
+        installed = load_one(self._parts.home, name, workspace=self._workspace)
         return self._parts.onboarding.missing(installed.manifest)
 
     async def configure(self, name: str, answers: Mapping[str, str]) -> tuple[EnvField, ...]:
@@ -384,7 +384,7 @@ class Kernel:
         for done in recover(parts.home, lifecycle=self._lifecycle, workspace=self._workspace):
             logger.info("recovered: {}", done)
         parts.dispatcher.start()
-        found = discover(parts.home, workspace=self._workspace)
+        found = everything(parts.home, workspace=self._workspace)
         self.problems = [
             BootProblem(unusable.directory.name, unusable.error) for unusable in found.unusable
         ]

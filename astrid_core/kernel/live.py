@@ -20,7 +20,8 @@ from astrid_core.domain.manifest import EnvField
 from astrid_core.kernel.assembly import Parts
 from astrid_core.kernel.boot import BootProblem, load_changes
 from astrid_core.kernel.capsules import READY_TIMEOUT_S
-from astrid_core.kernel.install.installed import discover, load_installed
+from astrid_core.kernel.configured_servers import everything, load_one
+from astrid_core.kernel.install.installed import discover
 from astrid_core.kernel.install.installer import InstallResult, Staged
 from astrid_core.kernel.install.removal import Removed, remove_capsule
 from astrid_core.kernel.loaded import Loaded
@@ -72,7 +73,7 @@ class LiveCapsules:
         """As `Kernel.configure`."""
 
         def change() -> tuple[EnvField, ...]:
-            installed = load_installed(self._parts.home, name, workspace=self._workspace)
+            installed = load_one(self._parts.home, name, workspace=self._workspace)
             missing = self._parts.onboarding.keep(installed.manifest, given)
             self._load(installed.id)
             return missing
@@ -168,11 +169,11 @@ class LiveCapsules:
                 logger.error("and did not start again: {}", failure)
 
     def _follow_installed(self) -> tuple[list[CapsuleId], list[BootProblem]]:
-        found = discover(self._parts.home, workspace=self._workspace)
+        found = everything(self._parts.home, workspace=self._workspace)
         return load_changes(found, table=self._parts.capsules, bus=self._parts.bus)
 
     def _load(self, name: CapsuleId) -> Loaded:
-        installed = load_installed(self._parts.home, name, workspace=self._workspace)
+        installed = load_one(self._parts.home, name, workspace=self._workspace)
         fresh = self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
         self._loaded(name)
         return fresh

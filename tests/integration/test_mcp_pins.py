@@ -16,8 +16,14 @@ from astrid_hookspecs.errors import EngineError, ToolNotFoundError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 from tests.support.capsules import answering, eventually, install, manifest, tool, write_capsule
 from tests.support.mcp import definition, serve, server, write_servers
+from tests.support.sandboxes import sandbox_or_skip
 
 Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def confined() -> None:
+    sandbox_or_skip()
 
 
 def names(kernel: Kernel) -> list[str]:

@@ -26,8 +26,16 @@ from astrid_hookspecs.errors import (
 )
 from tests.support.capsules import eventually, install
 from tests.support.mcp import profile, serve, server, write_servers
+from tests.support.sandboxes import sandbox_or_skip
 
 Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def confined() -> None:
+    sandbox_or_skip()
+
+
 ALL = ["mcp:talk:*"]
 
 
