@@ -42,6 +42,7 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
     ),
     "quota": LazyCommand("astrid_core.cli.quota:app", "Show and set the limits of an agent"),
     "call": LazyCommand("astrid_core.cli.call:call", "Call a tool by way of the daemon"),
+    "mcp": LazyCommand("astrid_core.cli.mcp:app", "Show and approve tools of MCP servers"),
     "overlay": LazyCommand(
         "astrid_core.cli.overlay:app", "Show, commit or forget what agents changed in the workspace"
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,12 @@ from astrid_core.kernel.install.sources import find_source
 from astrid_core.kernel.kernel import Kernel
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.errors import CapsuleError
-from astrid_hookspecs.values import Principal
+from astrid_hookspecs.values import Principal, parse_capsule_id
 
 INSTALL_RIGHT: Final = "capsule:install"
 Handler = Callable[[Mapping[str, Any]], Awaitable[Reply]]
+PersonalHandler = Callable[[Principal, Mapping[str, Any]], Awaitable[Reply]]
+"""Of what depends on who asks."""
 
 
 class Requests:
@@ -53,9 +56,13 @@ class Requests:
             "GetStatus": self._status,
             "InstallCapsule": self._install,
             "ListCapsules": self._list,
-            "ListTools": self._tools,
+            "ListToolPins": self._pins,
             "ReloadCapsules": self._reload,
             "Shutdown": self._shutdown,
+        }
+        self._personal: Mapping[str, PersonalHandler] = {
+            "ApproveToolPin": self._approve_pin,
+            "ListTools": self._tools,
         }
 
     async def handle(self, principal: Principal, request: KernelRequest) -> Reply:
@@ -71,6 +78,9 @@ class Requests:
                 `request.params`.
             AstridError: It failed.
         """
+        personal = self._personal.get(request.method)
+        if personal is not None:
+            return await personal(principal, request.params)
         handler = self._handlers.get(request.method)
         if handler is None:
             raise RequestError(
@@ -144,7 +154,22 @@ class Requests:
             for capsule in self._ready()
         ]
 
-    async def _tools(self, _params: Mapping[str, Any]) -> Reply:
+    async def _pins(self, _params: Mapping[str, Any]) -> Reply:
+        pins = await asyncio.to_thread(self._kernel.tool_pins.all)
+        return Reply("ToolPins", [asdict(pin) for pin in pins])
+
+    async def _approve_pin(self, principal: Principal, params: Mapping[str, Any]) -> Reply:
+        pin = await asyncio.to_thread(
+            self._kernel.tool_pins.approve,
+            parse_capsule_id(text_param(params, "capsule")),
+            text_param(params, "server"),
+            text_param(params, "tool"),
+            proposed=text_param(params, "proposed"),
+            by=principal,
+        )
+        return Reply("Success", asdict(pin))
+
+    async def _tools(self, principal: Principal, _params: Mapping[str, Any]) -> Reply:
         return Reply(
             "Tools",
             [
@@ -153,8 +178,11 @@ class Requests:
                     "capsule": tool.capsule,
                     "description": tool.description,
                     "input_schema": tool.input_schema,
+                    "output_schema": tool.output_schema,
+                    "annotations": tool.annotations,
+                    "server": tool.server,
                 }
-                for tool in self._kernel.tools()
+                for tool in await asyncio.to_thread(self._kernel.tools, principal)
             ],
         )
 

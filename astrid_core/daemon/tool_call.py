@@ -149,6 +149,8 @@ def outcome_payload(outcome: Outcome, *, request_id: str | None) -> bytes:
             "is_error": outcome.is_error,
             "capsule": outcome.capsule,
             "duration_ms": round(outcome.duration_ms, 3),
+            **({"blocks": list(outcome.blocks)} if outcome.blocks else {}),
+            **({} if outcome.structured is None else {"structured": outcome.structured}),
         }
         return answer("ToolResult", data, request_id=request_id)
     return error_answer(for_client(outcome), request_id=request_id)

@@ -48,6 +48,7 @@ class Method(NamedTuple):
 
 METHODS: Final[Mapping[str, Method]] = {
     "ApproveCapability": Method("self:approval:respond", 10),
+    "ApproveToolPin": Method("tool:pin:approve", 30),
     "CallTool": Method("self:tool:call"),
     "ConfigureCapsule": Method("self:capsule:install", 30),
     "GetCapsuleMetadata": Method("self:capsule:list"),
@@ -55,13 +56,15 @@ METHODS: Final[Mapping[str, Method]] = {
     "GetStatus": Method("system:status"),
     "InstallCapsule": Method("self:capsule:install", 10),
     "ListCapsules": Method("self:capsule:list"),
+    "ListToolPins": Method("tool:pin:list"),
     "ListTools": Method("self:capsule:list"),
     "ReloadCapsules": Method("self:capsule:reload", 5),
     "Shutdown": Method("system:shutdown", 1),
     "Subscribe": Method("self:bus:subscribe"),
     "Unsubscribe": Method("self:bus:subscribe"),
 }
-"""`CallTool`, `ConfigureCapsule`, `ListTools`, `Subscribe` and `Unsubscribe` are ours."""
+"""`CallTool`, `ConfigureCapsule`, `ListTools`, `Subscribe`, `Unsubscribe` and those about pins are
+ours."""
 
 
 class KernelRequest(NamedTuple):

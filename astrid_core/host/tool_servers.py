@@ -216,7 +216,7 @@ class ToolServers:
             raise SecretNotFoundError(
                 f"server {server.id!r} of capsule {self._context.id!r} needs the secret {key!r}, "
                 f"which {principal!r} has not set",
-                hint=f"set it: astrid capsule config {self._context.id} {key}",
+                hint=f"set it: astrid secret set {key} --capsule {self._context.id}",
             )
         return text
 
