@@ -145,7 +145,11 @@ def test_the_other_lists(client: Client) -> None:
     assert client.ask("GetCommands") == {"status": "Commands", "data": [], "request_id": "r1"}
     metadata = client.ask("GetCapsuleMetadata")
     assert metadata["status"] == "CapsuleMetadata"
-    assert metadata["data"][0] == {"name": "echo", "interceptor_events": ["tool.v1.execute.echo"]}
+    assert metadata["data"][0] == {
+        "name": "echo",
+        "interceptor_events": ["tool.v1.execute.echo"],
+        "questions": [],
+    }
     tools = client.ask("ListTools")["data"]
     assert [(tool["name"], tool["capsule"]) for tool in tools] == [
         ("echo", "echo"),
