@@ -52,7 +52,7 @@ class ServerChecks(Decider):
                 return self._ask_policies(request, rule=f"host_process:{entry}")
         raise self._refuse(
             request,
-            rule="capabilities.host_process",
+            rule="host_process",
             message=f"capsule {grants.capsule!r} may not start {command!r}",
             hint=f'the manifest needs host_process = ["{command}"] under [capabilities]',
         )

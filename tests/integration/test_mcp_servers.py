@@ -263,7 +263,7 @@ def test_server_denied_when_the_manifest_does_not_list_its_command(
     async def work(kernel: Kernel) -> None:
         with pytest.raises(CapsuleError, match="may not start 'python3'"):
             await install(kernel, talk(tmp_path, capabilities='host_process = ["python"]'))
-        assert kernel.denials()[-1].rule == "capabilities.host_process"
+        assert kernel.denials()[-1].rule == "host_process"
 
     run(work)
 

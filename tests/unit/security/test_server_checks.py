@@ -40,8 +40,8 @@ def test_120_command_denied_when_it_is_not_listed(
 ) -> None:
     with pytest.raises(CapabilityDeniedError) as caught:
         gate.check_server_command(grants(host_process=listed), BOB, "npx", enabled=True)
-    assert caught.value.rule == "capabilities.host_process"
-    assert [event.rule for event in refused] == ["capabilities.host_process"]
+    assert caught.value.rule == "host_process"
+    assert [event.rule for event in refused] == ["host_process"]
 
 
 def test_command_denied_when_the_principal_is_disabled(gate: Gate) -> None:
