@@ -32,14 +32,35 @@ def endpoint_matches(host: str, port: int | None, entry: str) -> bool:
     """Whether an entry `host:port` or `host:*` of `capabilities.net_connect` covers a target.
 
     Args:
-        host: Compared without case; `*` in an entry is no wildcard for it.
+        host: Compared without case, and without brackets; `*` in an entry is no wildcard for it.
         port: None asks whether the entry covers the name at all, for look-ups.
         entry: As the manifest has it.
     """
     name, colon, wanted = entry.rpartition(":")
-    if not colon or not name or name.lower() != host.lower():
+    if not colon or not name or bare_host(name) != bare_host(host):
         return False
     return port is None or wanted == "*" or wanted == str(port)
+
+
+def datagram_matches(host: str, port: int, entry: str, *, verb: str) -> bool:
+    """Whether an entry of `capabilities.net_udp` covers what a socket does.
+
+    Args:
+        host: As in `endpoint_matches`.
+        port: Of the socket or of the receiver.
+        entry: `bind:host:port`, `send:host:port`, or `host:port`, which is the same as `send:`.
+        verb: `bind` or `send`.
+    """
+    kind, _, endpoint = entry.partition(":")
+    if kind == verb:
+        return endpoint_matches(host, port, endpoint)
+    return verb == "send" and kind != "bind" and endpoint_matches(host, port, entry)
+
+
+def bare_host(host: str) -> str:
+    """In lower case, and an IPv6 address without its brackets."""
+    host = host.lower()
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 @dataclass(frozen=True, slots=True)

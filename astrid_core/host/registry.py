@@ -16,6 +16,11 @@ from astrid_core.host.identity import IdentityHost
 from astrid_core.host.instance import HandlerTable
 from astrid_core.host.ipc import IpcHost
 from astrid_core.host.kv import KvHost
+from astrid_core.host.net import NetHost
+from astrid_core.host.net_datagrams import DatagramHost
+from astrid_core.host.net_listener import ListenerHost
+from astrid_core.host.net_options import OptionsHost
+from astrid_core.host.net_transfer import TransferHost
 from astrid_core.host.poll import PollHost
 from astrid_core.host.process import ProcessHost
 from astrid_core.host.process_persistent import PersistentHost
@@ -26,6 +31,7 @@ from astrid_core.host.uplink import UplinkHost
 
 PACKAGES: Final[tuple[type[HostPackage], ...]] = (
     ApprovalHost,
+    DatagramHost,
     ElicitHost,
     ErrorHost,
     FsHandleHost,
@@ -35,11 +41,15 @@ PACKAGES: Final[tuple[type[HostPackage], ...]] = (
     HttpHost11,
     IpcHost,
     KvHost,
+    ListenerHost,
+    NetHost,
+    OptionsHost,
     PersistentHost,
     PollHost,
     ProcessHost,
     StreamsHost,
     SysHost,
+    TransferHost,
     UplinkHost,
 )
 

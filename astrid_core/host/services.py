@@ -97,6 +97,22 @@ class Gate(Protocol):
         """May the capsule connect to the endpoint, or look the name up?"""
         ...
 
+    def check_listen(
+        self, grants: CapsuleGrants, principal: Principal, *, host: str, port: int
+    ) -> object:
+        """May the capsule listen for TCP connections there?"""
+        ...
+
+    def check_datagrams(
+        self, grants: CapsuleGrants, principal: Principal, *, verb: str, host: str, port: int
+    ) -> Grant:
+        """May the capsule have a UDP socket there, or send to there?"""
+        ...
+
+    def check_local_socket(self, grants: CapsuleGrants, principal: Principal) -> object:
+        """May the capsule have the kernel's local socket?"""
+        ...
+
     def check_address(
         self,
         grants: CapsuleGrants,

@@ -82,6 +82,9 @@ def capsule_grants(manifest: Manifest) -> CapsuleGrants:
         persistent=manifest.capabilities.allow_persistent,
         net=manifest.capabilities.net,
         net_connect=manifest.capabilities.net_connect,
+        net_tcp_bind=manifest.capabilities.net_tcp_bind,
+        net_udp=manifest.capabilities.net_udp,
+        net_bind=any(manifest.capabilities.net_bind),
         capabilities=frozenset(held),
     )
 

@@ -26,6 +26,9 @@ class CapsuleGrants:
         persistent: `capabilities.allow_persistent`: processes may outlive their call.
         net: Hosts of its requests. Spec: kernel-and-security 11.
         net_connect: Endpoints of its connections, `host:port`.
+        net_tcp_bind: Where it may listen, `host:port`.
+        net_udp: What its datagram sockets may do, `bind:host:port` and `send:host:port`.
+        net_bind: Whether it may have the kernel's local socket.
         capabilities: Names of the capabilities that are not empty or false, for
             `check-capsule-capability`. Spec: host-abi 14.
     """
@@ -42,4 +45,7 @@ class CapsuleGrants:
     persistent: bool = False
     net: tuple[str, ...] = ()
     net_connect: tuple[str, ...] = ()
+    net_tcp_bind: tuple[str, ...] = ()
+    net_udp: tuple[str, ...] = ()
+    net_bind: bool = False
     capabilities: frozenset[str] = frozenset()

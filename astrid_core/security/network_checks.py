@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from astrid_core.domain.egress import EgressRule, endpoint_matches, host_matches
+from astrid_core.domain.egress import EgressRule, datagram_matches, endpoint_matches, host_matches
 from astrid_core.domain.ip_ranges import IpAddress, blocked_range
 from astrid_core.security.checked import GATE_KEY, CheckedAddress
 from astrid_core.security.decider import Decider, Grant
@@ -79,6 +79,80 @@ class NetworkChecks(Decider):
             message=f"capsule {grants.capsule!r} may not connect to {where!r}",
             hint=f"add {json.dumps(endpoint(host, port or 443))} to net_connect below "
             "[capabilities] in its Capsule.toml",
+        )
+
+    def check_listen(
+        self, grants: CapsuleGrants, principal: Principal, *, host: str, port: int
+    ) -> Grant:
+        """May the capsule listen for TCP connections there?
+
+        Raises:
+            CapabilityDeniedError: No entry of `net_tcp_bind` covers it.
+            PolicyDeniedError: A policy refused.
+
+        Spec: host-abi 12.1, H-28.
+        """
+        where = endpoint(host, port)
+        request = AuthzRequest(principal, "net.bind", f"tcp://{where}", grants.capsule)
+        for entry in grants.net_tcp_bind:
+            if endpoint_matches(host, port, entry):
+                return self._ask_policies(request, rule=f"net_tcp_bind:{entry}")
+        raise self._refuse(
+            request,
+            rule="net_tcp_bind",
+            message=f"capsule {grants.capsule!r} may not listen on {where!r}",
+            hint=f"add {json.dumps(where)} to net_tcp_bind below [capabilities] in its "
+            "Capsule.toml",
+        )
+
+    def check_datagrams(
+        self, grants: CapsuleGrants, principal: Principal, *, verb: str, host: str, port: int
+    ) -> Grant:
+        """May the capsule have a UDP socket there, or send a datagram to there?
+
+        Args:
+            grants: Of the capsule.
+            principal: Effective principal.
+            verb: `bind` or `send`.
+            host: Of the socket, or of the receiver.
+            port: The same.
+
+        Raises:
+            CapabilityDeniedError: No entry of `net_udp` covers it.
+            PolicyDeniedError: A policy refused.
+
+        Spec: host-abi 12.1, 12.3, H-28.
+        """
+        where = endpoint(host, port)
+        request = AuthzRequest(principal, f"net.{verb}", f"udp://{where}", grants.capsule)
+        for entry in grants.net_udp:
+            if datagram_matches(host, port, entry, verb=verb):
+                return self._ask_policies(request, rule=f"net_udp:{entry}")
+        raise self._refuse(
+            request,
+            rule="net_udp",
+            message=f"capsule {grants.capsule!r} may not {verb} datagrams: {where!r}",
+            hint=f"add {json.dumps(f'{verb}:{where}')} to net_udp below [capabilities] in its "
+            "Capsule.toml",
+        )
+
+    def check_local_socket(self, grants: CapsuleGrants, principal: Principal) -> Grant:
+        """May the capsule have the kernel's local socket?
+
+        Raises:
+            CapabilityDeniedError: It holds no entry of `net_bind`.
+            PolicyDeniedError: A policy refused.
+
+        Spec: host-abi 12.1.
+        """
+        request = AuthzRequest(principal, "net.bind", "unix", grants.capsule)
+        if grants.net_bind:
+            return self._ask_policies(request, rule="net_bind")
+        raise self._refuse(
+            request,
+            rule="net_bind",
+            message=f"capsule {grants.capsule!r} may not have the kernel's local socket",
+            hint='add net_bind = ["*"] below [capabilities] in its Capsule.toml',
         )
 
     def check_address(

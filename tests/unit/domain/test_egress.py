@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from astrid_core.domain.egress import endpoint_matches, host_matches, parse_egress
+from astrid_core.domain.egress import datagram_matches, endpoint_matches, host_matches, parse_egress
 from astrid_core.domain.ip_ranges import blocked_range, parse_address
 
 PUBLIC = [
@@ -183,3 +183,30 @@ def test_consent_reads_back() -> None:
 def test_consent_refused_when_malformed(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_egress(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "entry", "verb", "matches"),
+    [
+        ("127.0.0.1", 5, "bind:127.0.0.1:5", "bind", True),
+        ("127.0.0.1", 5, "bind:127.0.0.1:*", "bind", True),
+        ("127.0.0.1", 5, "bind:127.0.0.1:5", "send", False),
+        ("127.0.0.1", 5, "127.0.0.1:5", "bind", False),
+        ("127.0.0.1", 5, "127.0.0.1:5", "send", True),
+        ("127.0.0.1", 5, "send:127.0.0.1:5", "send", True),
+        ("127.0.0.1", 5, "send:127.0.0.1:5", "bind", False),
+        ("::1", 5, "send:[::1]:5", "send", True),
+        ("bind", 53, "bind:53", "send", False),
+        ("send", 53, "send:53", "send", False),
+    ],
+)
+def test_entries_about_datagrams(
+    host: str, port: int, entry: str, verb: str, *, matches: bool
+) -> None:
+    assert datagram_matches(host, port, entry, verb=verb) is matches
+
+
+def test_brackets_of_an_address_make_no_difference() -> None:
+    for host in ("::1", "[::1]"):
+        assert endpoint_matches(host, 80, "[::1]:80")
+        assert endpoint_matches(host, 80, "::1:80")

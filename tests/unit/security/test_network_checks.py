@@ -95,3 +95,66 @@ def test_a_public_address_needs_no_consent() -> None:
     assert checked.rule == "net:example.org"
     with pytest.raises(TypeError, match="only the gate"):
         CheckedAddress(ip_address("8.8.8.8"), 80, "h", "r", object())
+
+
+SOCKETS = CapsuleGrants(
+    CapsuleId("web"),
+    net_tcp_bind=("127.0.0.1:*", "[::1]:80"),
+    net_udp=("bind:127.0.0.1:*", "send:dns.example:53", "ntp.example:123"),
+    net_bind=True,
+)
+
+
+def test_listening_denied_when_no_entry_covers_the_place() -> None:
+    log = Log()
+    rule = log.gate.check_listen(SOCKETS, ALICE, host="127.0.0.1", port=8080).rule
+    assert rule == "net_tcp_bind:127.0.0.1:*"
+    assert log.gate.check_listen(SOCKETS, ALICE, host="::1", port=80)
+    for host in ("0.0.0.0", "::1"):  # noqa: S104 - refused
+        with pytest.raises(CapabilityDeniedError) as caught:
+            log.gate.check_listen(SOCKETS, ALICE, host=host, port=22)
+        assert caught.value.rule == "net_tcp_bind"
+    assert [e.resource for e in log.refused] == ["tcp://0.0.0.0:22", "tcp://[::1]:22"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "host", "port", "rule"),
+    [
+        ("bind", "127.0.0.1", 5353, "net_udp:bind:127.0.0.1:*"),
+        ("send", "DNS.example", 53, "net_udp:send:dns.example:53"),
+        ("send", "ntp.example", 123, "net_udp:ntp.example:123"),
+    ],
+)
+def test_datagrams_that_an_entry_covers(verb: str, host: str, port: int, rule: str) -> None:
+    log = Log()
+    assert log.gate.check_datagrams(SOCKETS, ALICE, verb=verb, host=host, port=port).rule == rule
+
+
+@pytest.mark.parametrize(
+    ("verb", "host", "port"),
+    [("bind", "ntp.example", 123), ("send", "127.0.0.1", 5353), ("send", "dns.example", 54)],
+)
+def test_datagrams_denied_when_no_entry_covers_them(verb: str, host: str, port: int) -> None:
+    log = Log()
+    with pytest.raises(CapabilityDeniedError) as caught:
+        log.gate.check_datagrams(SOCKETS, ALICE, verb=verb, host=host, port=port)
+    assert caught.value.rule == "net_udp"
+    assert [e.action for e in log.refused] == [f"net.{verb}"]
+
+
+def test_the_local_socket_denied_when_nothing_asks_for_it() -> None:
+    log = Log()
+    assert log.gate.check_local_socket(SOCKETS, ALICE).rule == "net_bind"
+    with pytest.raises(CapabilityDeniedError) as caught:
+        log.gate.check_local_socket(GRANTS, ALICE)
+    assert (caught.value.rule, log.refused[0].resource) == ("net_bind", "unix")
+
+
+def test_a_policy_can_refuse_sockets() -> None:
+    log = Log(Vote(Verdict.DENY, "not today", "calendar"))
+    with pytest.raises(PolicyDeniedError):
+        log.gate.check_listen(SOCKETS, ALICE, host="127.0.0.1", port=1)
+    with pytest.raises(PolicyDeniedError):
+        log.gate.check_datagrams(SOCKETS, ALICE, verb="bind", host="127.0.0.1", port=1)
+    with pytest.raises(PolicyDeniedError):
+        log.gate.check_local_socket(SOCKETS, ALICE)

@@ -1,0 +1,173 @@
+"""What every function for sockets does before it acts: the gate, names, addresses, slots, records.
+
+Trusted with one look-up: what is connected to or sent to are the addresses that were judged, and
+all of them have to be good. Spec: host-abi 12.1, 12.4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from astrid_core.domain.ip_ranges import IpAddress, parse_address
+from astrid_core.host.instance import Instance, Waited
+from astrid_core.host.record import record
+from astrid_core.host.signal_flag import SignalFlag
+from astrid_core.security.checked import CheckedAddress
+from astrid_core.security.decider import Grant
+from astrid_core.security.network_checks import endpoint
+from astrid_hookspecs.cancel import WaitSource
+from astrid_hookspecs.engines import HostResource, WitError
+from astrid_hookspecs.errors import AuditError, DeniedError, QuotaExceededError
+
+MAX_STREAMS: Final = 8
+MAX_LISTENERS: Final = 4
+MAX_DATAGRAM_SOCKETS: Final = 4
+MAX_LOOKUPS: Final = 4
+LOOKUP_S: Final = 10.0
+_T = TypeVar("_T")
+_KINDS: Final = {"stream": MAX_STREAMS, "listener": MAX_LISTENERS, "udp": MAX_DATAGRAM_SOCKETS}
+
+
+class NetAccess:
+    """Of one instance; shared by the functions for streams, listeners and datagrams.
+
+    Args:
+        instance: Whose.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self._live: dict[str, set[HostResource]] = {kind: set() for kind in _KINDS}
+        self._lookups = threading.Semaphore(MAX_LOOKUPS)
+
+    def has_slot(self, kind: str) -> bool:
+        """Whether there may be one more of a kind: `stream`, `listener`, `udp`."""
+        return len(self._live[kind]) < _KINDS[kind]
+
+    def check_slot(self, kind: str) -> None:
+        """Make sure that there may be one more.
+
+        Raises:
+            QuotaExceededError: There may not.
+        """
+        if not self.has_slot(kind):
+            raise QuotaExceededError(
+                f"a capsule has at most {_KINDS[kind]} of these open", rule=f"net.{kind}"
+            )
+
+    def take_slot(self, kind: str, resource: HostResource) -> None:
+        """Count it, and drop it at the end of the instance."""
+        self._live[kind].add(resource)
+        self.instance.hold(resource)
+
+    def give_back(self, kind: str, resource: HostResource) -> None:
+        """It is gone."""
+        self._live[kind].discard(resource)
+        self.instance.release(resource)
+
+    def until(
+        self, attempt: Callable[[], _T | None], source: WaitSource, *, timeout_s: float | None
+    ) -> _T | None:
+        """Try, wait and try again until it worked.
+
+        Args:
+            attempt: None says that it has to wait.
+            source: Ready when trying again makes sense.
+            timeout_s: For all of it, None for no bound.
+
+        Returns:
+            None when the time passed.
+
+        Raises:
+            WitError: `closed`: the capsule or the call ended.
+        """
+        clock = self.instance.services.clock
+        deadline = None if timeout_s is None else clock.monotonic() + timeout_s
+        while (found := attempt()) is None:
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
+            waited = self.instance.wait((source,), timeout_s=left)
+            if waited is Waited.CANCELLED:
+                raise WitError("closed")
+            if waited is Waited.TIMEOUT:
+                return None
+        return found
+
+    def addresses(self, host: str, port: int, *, timeout_s: float) -> list[IpAddress]:
+        """Where a host leads; at least one. A literal is not looked up.
+
+        Raises:
+            WitError: `name-unresolvable`, `timeout`, `quota`, `closed`.
+        """
+        literal = parse_address(host)
+        if literal is not None:
+            return [literal]
+        if not self._lookups.acquire(blocking=False):
+            raise WitError("quota")
+        done, found = SignalFlag(), list[IpAddress]()
+        resolve = self.instance.services.network.resolve
+
+        def look_up() -> None:
+            try:
+                with contextlib.suppress(OSError):
+                    found.extend(resolve(host, port))
+            finally:
+                self._lookups.release()
+                done.set()
+
+        # The resolver of the system cannot be interrupted: whoever has stopped waiting leaves it.
+        threading.Thread(target=look_up, name="astrid-lookup", daemon=True).start()
+        if self.until(lambda: done.is_ready() or None, done, timeout_s=timeout_s) is None:
+            raise WitError("timeout")
+        if not found:
+            raise WitError("name-unresolvable")
+        return found
+
+    def checked(self, address: IpAddress, port: int, *, grant: Grant, host: str) -> CheckedAddress:
+        """Proof that an address may be reached.
+
+        Raises:
+            CapabilityDeniedError: `network.local-egress`.
+        """
+        services = self.instance.services
+        return services.gate.check_address(
+            self.instance.grants,
+            self.instance.principal,
+            address,
+            port,
+            grant=grant,
+            host=host,
+            consent=services.network.consent,
+        )
+
+    @contextlib.contextmanager
+    def recorded(self, action: str, host: str, port: int) -> Iterator[None]:
+        """Put on record what follows: that it begins, and why it failed.
+
+        Raises:
+            AuditError: It is not on record, and does not begin.
+        """
+        self.note(action, host, port, "allowed")
+        try:
+            yield
+        except (WitError, OSError, DeniedError) as error:
+            verdict = error.case if isinstance(error, WitError) else type(error).__name__
+            with contextlib.suppress(AuditError):  # the attempt is on record
+                self.note(action, host, port, "failed", verdict=verdict)
+            raise
+
+    def note(self, action: str, host: str, port: int, outcome: str, *, verdict: str = "") -> None:
+        """Put it on record.
+
+        Raises:
+            AuditError: It is not.
+        """
+        record(
+            self.instance,
+            action,
+            resource=endpoint(host, port),
+            outcome=outcome,
+            detail={"host": host, "port": str(port), "verdict": verdict or outcome},
+        )
