@@ -17,7 +17,7 @@ from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal, parse_principal
 
 ENVIRONMENT: Final = "ASTRID_PRINCIPAL"
-COMMANDS: Final = ("agent", "approvals", "caps", "group", "quota", "stop")
+COMMANDS: Final = ("agent", "approvals", "caps", "group", "mcp", "quota", "secret", "stop")
 """Commands that act for an agent when they are told to."""
 
 _chosen: contextvars.ContextVar[Principal | None] = contextvars.ContextVar(

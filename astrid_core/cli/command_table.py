@@ -41,8 +41,10 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
         "astrid_core.cli.approvals:app", "List what capsules ask permission for, and decide"
     ),
     "quota": LazyCommand("astrid_core.cli.quota:app", "Show and set the limits of an agent"),
+    "mcp": LazyCommand(
+        "astrid_core.cli.mcp.app:app", "Serve tools to MCP clients, and use MCP servers"
+    ),
     "call": LazyCommand("astrid_core.cli.call:call", "Call a tool by way of the daemon"),
-    "mcp": LazyCommand("astrid_core.cli.mcp:app", "Show and approve tools of MCP servers"),
     "overlay": LazyCommand(
         "astrid_core.cli.overlay:app", "Show, commit or forget what agents changed in the workspace"
     ),

@@ -243,6 +243,10 @@ class DaemonClient:
         """Leave; calls that are under way are stopped. Harmless when closed."""
         self._stream.close()
 
+    def cut(self) -> None:
+        """As `close`, from another thread than the one that waits for an answer."""
+        self._stream.cut()
+
     def __enter__(self) -> Self:
         return self
 

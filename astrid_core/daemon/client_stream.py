@@ -7,6 +7,7 @@ Spec: kernel-and-security 3.3.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -86,6 +87,11 @@ class FrameStream:
         """End the connection; whatever this client asked for is stopped. Harmless when closed."""
         self._is_over = True
         self._sock.close()
+
+    def cut(self) -> None:
+        """End the connection from another thread: whoever waits on it is told that it is lost."""
+        with contextlib.suppress(OSError):  # it is gone already
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def _read(self) -> bool:
         """Take what is there, without waiting; False when nothing was.

@@ -18,7 +18,7 @@ from loguru import logger
 from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.manifest import EnvField
 from astrid_core.kernel.assembly import Parts
-from astrid_core.kernel.boot import BootProblem, load_changes
+from astrid_core.kernel.boot import BootProblem, announce, load_changes
 from astrid_core.kernel.capsules import READY_TIMEOUT_S
 from astrid_core.kernel.configured_servers import everything, load_one
 from astrid_core.kernel.install.installed import discover
@@ -65,6 +65,7 @@ class LiveCapsules:
             except AstridError as error:
                 self._take_back(staged, error)
                 raise
+            announce(self._parts.bus)
             return result
 
         return await self._in_turn(change)
@@ -88,6 +89,7 @@ class LiveCapsules:
             removed = remove_capsule(parts.home, name, audit=parts.audit, force=force, purge=purge)
             if parts.capsules.find(removed.name) is not None:
                 parts.capsules.unload(removed.name)
+                announce(parts.bus)
             return removed
 
         return await self._in_turn(change)

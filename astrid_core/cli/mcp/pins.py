@@ -1,4 +1,4 @@
-"""The commands of `astrid mcp`: what tools of MCP servers were accepted, and accepting changes."""
+"""`astrid mcp pins` and `approve`: what tools of servers were accepted, and accepting changes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from astrid_core.cli.output import current, describe
 from astrid_core.daemon.client import DaemonClient
 from astrid_hookspecs.errors import ToolNotFoundError
 
-app = typer.Typer(help="Show and approve tools of MCP servers.", add_completion=False)
-
 _HEADERS: Final = ("CAPSULE", "SERVER", "TOOL", "OFFERED AS", "WAITS BECAUSE")
 Row = Mapping[str, Any]
 
 
-@app.command("pins")
 @describe(example="astrid mcp pins --waiting")
 def pins(
     *,
@@ -29,7 +26,7 @@ def pins(
     ] = False,
 ) -> None:
     """List the tools of MCP servers as they were accepted, and those that wait for approval."""
-    rows = [row for row in _pins() if row["proposed"] or not waiting]
+    rows = [row for row in known_pins() if row["proposed"] or not waiting]
     output = current()
 
     def text() -> str:
@@ -40,7 +37,6 @@ def pins(
     output.result(rows, text=text)
 
 
-@app.command("approve")
 @describe(example="astrid mcp approve clock time get_current_time")
 def approve(
     capsule: Annotated[str, typer.Argument(help="Whose server it is.")],
@@ -50,7 +46,7 @@ def approve(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Accept what a server says about a tool now, after showing what changed."""
-    found = [row for row in _pins() if (row["capsule"], row["server"], row["tool"]) ==
+    found = [row for row in known_pins() if (row["capsule"], row["server"], row["tool"]) ==
              (capsule, server, tool) and row["proposed"]]  # fmt: skip
     if not found:
         raise ToolNotFoundError(
@@ -71,7 +67,12 @@ def approve(
     output.result(data, text="")
 
 
-def _pins() -> list[Row]:
+def known_pins() -> list[Row]:
+    """Every tool that was accepted or waits.
+
+    Raises:
+        DaemonError, RemoteError: The daemon cannot be asked.
+    """
     with DaemonClient.connect(home_path(), principal=acting()) as client:
         rows: list[Row] = client.request("ListToolPins").data
     return rows

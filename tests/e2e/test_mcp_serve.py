@@ -1,0 +1,248 @@
+"""`astrid mcp serve` as clients use it: the official SDK's, over both transports.
+
+Spec: cli-and-ux T-36.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+
+from astrid_core.daemon.client import DaemonClient
+from tests.support.commands import kept_environment
+from tests.support.daemon import Daemon, daemon_home, install_tools, prepare
+
+ASTRID = str(Path(sys.executable).with_name("astrid"))
+Session = Callable[[Client], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with daemon_home() as made:
+        prepare(made.home, install_tools)
+        profiles = made.home / "etc/profiles"
+        profiles.mkdir(parents=True, exist_ok=True)
+        for name in ("alice", "bob"):
+            (profiles / f"{name}.toml").write_text('groups = ["agent"]\n')
+        made.start()
+        yield made
+
+
+def environment(daemon: Daemon) -> dict[str, str]:
+    return {**kept_environment(), "ASTRID_HOME": str(daemon.home), "NO_COLOR": "1"}
+
+
+@asynccontextmanager
+async def over_stdio(daemon: Daemon, *options: str, **more: Any) -> AsyncIterator[Client]:
+    words = [*options, "mcp", "serve"] if not options or "--only" not in options else []
+    if not words:
+        at = options.index("--only")
+        words = [*options[:at], "mcp", "serve", *options[at:]]
+    server = StdioServerParameters(
+        command=ASTRID, args=words, env=environment(daemon), cwd=str(daemon.directory)
+    )
+    async with Client(server, **more) as client:
+        yield client
+
+
+@asynccontextmanager
+async def over_http(daemon: Daemon, **more: Any) -> AsyncIterator[Client]:
+    with http_server(daemon) as (url, token):
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=30) as http,
+            Client(streamable_http_client(url, http_client=http), **more) as client,
+        ):
+            yield client
+
+
+@contextlib.contextmanager
+def http_server(daemon: Daemon) -> Iterator[tuple[str, str]]:
+    with subprocess.Popen(
+        [ASTRID, "mcp", "serve", "--http", "127.0.0.1:0"],
+        env=environment(daemon),
+        cwd=daemon.directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline() for _ in range(2)]
+        url = next(word for word in said[0].split() if word.startswith("http://"))
+        token_file = Path(said[1].split()[-1])
+        try:
+            assert token_file.stat().st_mode & 0o777 == 0o600
+            yield url, token_file.read_text()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+            assert process.stdout is not None
+            assert process.stdout.read() == ""  # it belongs to nobody here
+        assert not token_file.exists()
+
+
+CONNECT = pytest.mark.parametrize("connect", [over_stdio, over_http], ids=["stdio", "http"])
+MODES = pytest.mark.parametrize("mode", ["legacy", "auto"])
+
+
+@CONNECT
+@MODES
+def test_a_whole_session(daemon: Daemon, connect: Any, mode: str) -> None:
+    async def main() -> None:
+        async with connect(daemon, mode=mode) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert {"echo__echo", "spinner__spin"} <= set(tools)
+            assert tools["echo__echo"].input_schema["type"] == "object"
+            result = await client.call_tool("echo__echo", {"text": "hello"})
+            assert not result.is_error
+            assert result.content[0].text == "hello"
+            with pytest.raises(MCPError, match="no tool 'echo__nothing'"):
+                await client.call_tool("echo__nothing", {})
+            several = [client.call_tool("echo__echo", {"text": str(n)}) for n in range(12)]
+            answers = await asyncio.gather(*several)
+            assert [one.content[0].text for one in answers] == [str(n) for n in range(12)]
+
+    asyncio.run(main())
+
+
+@CONNECT
+def test_a_call_can_be_cancelled_and_reports_progress(daemon: Daemon, connect: Any) -> None:
+    async def main() -> None:
+        async with connect(daemon) as client:
+            heard: list[float] = []
+
+            async def hear(progress: float, _total: float | None, _message: str | None) -> None:
+                heard.append(progress)
+
+            with anyio.move_on_after(2.5) as scope:
+                await client.call_tool("spinner__spin", {}, progress_callback=hear)
+            assert scope.cancelled_caught
+            assert heard[:2] == [1.0, 2.0]
+            for _ in range(100):  # the guest is stopped, not left
+                if active(daemon) == 0:
+                    break
+                await anyio.sleep(0.1)
+            assert active(daemon) == 0
+            result = await client.call_tool("echo__echo", {"text": "still here"})
+            assert result.content[0].text == "still here"
+
+    asyncio.run(main())
+
+
+def active(daemon: Daemon) -> int:
+    """Calls of the spinner that run now."""
+    with DaemonClient.connect(daemon.home) as client:
+        rows = client.request("GetStatus").data["capsules"]
+    return sum(row["active"] for row in rows if row["capsule"] == "spinner")
+
+
+def test_only_what_is_served_can_be_called(daemon: Daemon) -> None:
+    async def main() -> None:
+        async with over_stdio(daemon, "--only", "echo.*") as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == ["echo__echo"]
+            with pytest.raises(MCPError, match="no tool"):
+                await client.call_tool("spinner__spin", {})
+
+    asyncio.run(main())
+
+
+def test_a_refusal_names_its_rule_and_is_on_record(daemon: Daemon) -> None:
+    path = daemon.home / "etc/profiles/bob.toml"
+
+    async def main() -> None:
+        async with over_stdio(daemon, "--principal", "bob") as client:
+            await client.list_tools()
+            path.write_text('groups = ["agent"]\nrevokes = ["self:tool:call"]\n')
+            result = await client.call_tool("echo__echo", {"text": "x"})
+            assert result.is_error
+            assert "revokes:self:tool:call" in result.content[0].text
+            assert result.structured_content["error"]["code"]
+
+    asyncio.run(main())
+    assert any(row["outcome"] == "denied" for row in daemon.records(principal="bob"))
+
+
+def test_http_needs_the_token_and_a_page_of_this_machine(daemon: Daemon) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    accept = {"Accept": "application/json, text/event-stream"}
+    with http_server(daemon) as (url, token), httpx2.Client(headers=accept) as http:
+        assert http.post(url, json=body).status_code == 401
+        wrong = {"Authorization": f"Bearer {token[:-1]}x"}
+        assert http.post(url, json=body, headers=wrong).status_code == 401
+        right = {"Authorization": f"Bearer {token}"}
+        rebound = http.post(url, json=body, headers={**right, "Host": "evil.test"})
+        assert rebound.status_code in {403, 421}
+        foreign = http.post(url, json=body, headers={**right, "Origin": "https://evil.test"})
+        assert foreign.status_code == 403
+
+
+def test_t36_lines_in_lines_out_and_nothing_left(daemon: Daemon) -> None:
+    lines = [
+        {"id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": {"name": "t", "version": "0"}}},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/list"},
+    ]  # fmt: skip
+    text = "".join(json.dumps({"jsonrpc": "2.0", **line}) + "\n" for line in lines)
+    with subprocess.Popen(
+        [ASTRID, "mcp", "serve"],
+        env=environment(daemon),
+        cwd=daemon.directory,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(text)
+        process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.stdin.close()
+        assert process.wait(20) == 0
+        assert process.stdout.read() == ""
+    assert answers[1]["result"]["tools"][0]["name"]
+
+
+def test_it_starts_a_daemon_where_there_is_none() -> None:
+    with daemon_home() as alone:
+        prepare(alone.home, install_tools)
+
+        async def main() -> None:
+            async with over_stdio(alone) as client:
+                result = await client.call_tool("echo__echo", {"text": "woken"})
+                assert result.content[0].text == "woken"
+
+        asyncio.run(main())
+        subprocess.run([ASTRID, "stop"], env=environment(alone), check=True, capture_output=True)
+
+
+def test_an_address_of_others_is_refused(daemon: Daemon) -> None:
+    for address, said in (("0.0.0.0:0", "own address"), ("nonsense", "no address")):
+        ended = subprocess.run(
+            [ASTRID, "mcp", "serve", "--http", address],
+            env=environment(daemon),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert ended.returncode == 1
+        assert said in ended.stderr
