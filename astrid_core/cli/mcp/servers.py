@@ -127,8 +127,9 @@ def remove(
 def import_(
     file: Annotated[Path, typer.Argument(help="A client's file: its servers, as JSON.")],
     *,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace those of the same name.")]
-    = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace those of the same name.")
+    ] = False,
 ) -> None:
     """Take over the servers of another client. Values of its variables become secrets."""
     found = _client_servers(file)
@@ -200,13 +201,10 @@ def _client_servers(file: Path) -> Mapping[str, Mapping[str, Any]]:
         section = next(
             root[key] for key in ("mcpServers", "servers", "context_servers") if key in root
         )
-        found = {
-            "-".join(name.lower().replace("_", "-").split()): given
+        return {
+            "-".join(name.lower().replace("_", "-").split()): _client_server(given)
             for name, given in section.items()
         }
-        if not all(isinstance(given.get("url", given.get("command")), str)
-                   for given in found.values()):  # fmt: skip
-            raise TypeError("a server without a command")
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", code="mcp.import") from error
     except (ValueError, StopIteration, TypeError, AttributeError, RecursionError) as error:
@@ -215,7 +213,18 @@ def _client_servers(file: Path) -> Mapping[str, Mapping[str, Any]]:
             code="mcp.import",
             hint='it is JSON with "mcpServers", "servers" or "context_servers"',
         ) from error
-    return found
+
+
+def _client_server(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a client says about one server.
+
+    Raises:
+        TypeError: It has neither a command nor a URL, or they are no text.
+    """
+    words = [given.get("url", given.get("command")), *given.get("args", [])]
+    if not all(isinstance(word, str) and word for word in words):
+        raise TypeError("a server without a command")
+    return given
 
 
 def _text() -> str:
