@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -15,12 +16,14 @@ from typing import Any
 import pytest
 
 from astrid_core import Kernel
+from astrid_core.kernel.install.sources import Source
 from astrid_hookspecs.errors import CapabilityDeniedError
 from tests.support.mcp import profile, serve, write_servers
 from tests.support.real_servers import from_npm, from_pypi
 from tests.support.sandboxes import sandbox_or_skip
 
 Run = Callable[..., Any]
+CLOCK = Path(__file__).parents[2] / "examples" / "mcp" / "clock"
 FETCH = ("--ignore-robots-txt", "--allow-private-ips")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -41,14 +44,14 @@ def declared(
 
 
 def test_time_from_pypi_one_tool_allowed_and_another_not(
-    run: Run, tmp_path: Path, programs: Path
+    run: Run, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", f"{from_pypi(programs)}:{os.environ['PATH']}")
+
     async def work(kernel: Kernel) -> None:
-        profile(tmp_path / "home", "bob", grants=["mcp:real-time:time:convert_time"])
+        profile(tmp_path / "home", "bob", grants=["mcp:clock:time:convert_time"])
         (tmp_path / "home" / "home" / "bob").mkdir(mode=0o700)
-        program = from_pypi(programs) / "mcp-server-time"
-        source = declared(tmp_path / "c", "time", program, "--local-timezone", "UTC")
-        await serve(kernel, source, tool="convert_time")
+        await serve(kernel, Source(CLOCK, "directory"), tool="convert_time")
         when = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
         result = await kernel.call_tool("convert_time", when, principal="bob")
         assert "T21:00:00+09:00" in result.content

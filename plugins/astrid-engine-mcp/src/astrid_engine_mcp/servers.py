@@ -129,8 +129,7 @@ class Servers:
                 task.cancel()
 
     async def _start(self, spec: McpServerSpec, key: Key) -> Connection:
-        if self._is_closed:
-            raise ServerError(f"server {spec.id!r} is being unloaded", code="engine.server.ended")
+        self._check_open(spec)
         backoff = self._backoffs.setdefault(key, bounds.Backoff())
         if (wait_s := backoff.wait_s()) > 0:
             raise ServerError(
@@ -140,6 +139,7 @@ class Servers:
             )
         _, principal = key
         ground = await asyncio.to_thread(self._host.open_server, spec, principal)
+        self._check_open(spec)
         connection = self._slots.take(
             lambda: Connection(
                 spec.id,
@@ -154,6 +154,10 @@ class Servers:
         self._tasks.add(connection.task)  # it goes on for a moment after a successor took its key
         connection.task.add_done_callback(lambda _task: self._over(spec, key, connection))
         return connection
+
+    def _check_open(self, spec: McpServerSpec) -> None:
+        if self._is_closed:
+            raise ServerError(f"server {spec.id!r} is being unloaded", code="engine.server.ended")
 
     def _over(self, spec: McpServerSpec, key: Key, connection: Connection) -> None:
         _, principal = key
