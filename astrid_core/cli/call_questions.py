@@ -58,7 +58,7 @@ class Consent(NamedTuple):
             values=self.values,
         )
         is_asked = not output.is_json and has_person()
-        terminal = Terminal(output.stderr or sys.stderr, is_over=is_over) if is_asked else None
+        terminal = Terminal(output.stderr, is_over=is_over) if is_asked else None
         return Attendant(output, policy=policy, terminal=terminal)
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from astrid_core.cli.output import Output
 from astrid_core.cli.prompts import Raw, ask
@@ -23,9 +23,44 @@ from astrid_core.kernel.install.answers import check_answer, has_default
 from astrid_hookspecs.errors import CapsuleError, ConfigError
 
 if TYPE_CHECKING:
-    from astrid_core.kernel.install.installer import Staged
+    from astrid_core.kernel.install.answers import Answers
+    from astrid_core.kernel.install.consent import Consent
+    from astrid_hookspecs.values import CapsuleId
 
 _PREFIX: Final = "ASTRID_VAR_"
+
+
+class Candidate(Protocol):
+    """A capsule that somebody is asked about. `Staged` is one."""
+
+    @property
+    def name(self) -> CapsuleId:
+        """Its name."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it says."""
+        ...
+
+    @property
+    def previous(self) -> object | None:
+        """The installed version."""
+        ...
+
+    @property
+    def consent(self) -> Consent:
+        """What it asks for beyond that."""
+        ...
+
+    @property
+    def can_keep_secrets(self) -> bool:
+        """Whether there is a store for secret answers."""
+        ...
+
+    def answers(self, given: Mapping[str, str]) -> Answers:
+        """Check answers and say which are missing."""
+        ...
 
 
 def given_answers(
@@ -136,7 +171,7 @@ def _wrong(message: str) -> ConfigError:
 
 
 def ask_for(
-    staged: Staged, given: dict[str, str], *, output: Output, use_defaults: bool
+    staged: Candidate, given: dict[str, str], *, output: Output, use_defaults: bool
 ) -> dict[str, str]:
     """Ask on the terminal for what is missing.
 
@@ -152,7 +187,7 @@ def ask_for(
     Raises:
         CapsuleError: `capsule.cancelled`; three wrong answers, or the end of the input.
     """
-    terminal = Terminal(output.stderr or sys.stderr)
+    terminal = Terminal(output.stderr)
     answers = dict(given)
     missing = {question.key for question in staged.answers(given).missing}
     for question in staged.manifest.env:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -171,4 +170,4 @@ def _tell(client: DaemonClient, name: str, answers: Mapping[str, str]) -> list[s
 
 
 def _terminal(output: Output) -> Terminal:
-    return Terminal(output.stderr or sys.stderr)
+    return Terminal(output.stderr)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from astrid_core.cli.attended import attend
 from astrid_core.cli.attending import Attendant, Policy
-from astrid_core.cli.capsule_answers import ask_for, given_answers, keys_of, split_given
+from astrid_core.cli.capsule_answers import (
+    Candidate,
+    ask_for,
+    given_answers,
+    keys_of,
+    split_given,
+)
 from astrid_core.cli.capsule_session import (
     Workbench,
     WorkspaceOption,
     YesOption,
+    open_home,
     plugin_registry,
     terminal_can_answer,
     workbench,
@@ -26,13 +32,18 @@ from astrid_core.cli.capsule_session import (
 )
 from astrid_core.cli.output import NeedsAnswerError, Output, current, describe
 from astrid_core.cli.terminal import Terminal
+from astrid_core.cli.tool_call import acting_as, running_daemon
 from astrid_core.kernel.install.answers import no_store
 from astrid_core.kernel.install.installed import InstalledCapsule, discover
+from astrid_core.kernel.install.places import Place, user_place, workspace_place
 from astrid_core.kernel.install.sources import Source, find_source
-from astrid_hookspecs.errors import AstridError, CapsuleError
+from astrid_hookspecs.errors import AstridError, CapsuleError, ConfigError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 
 if TYPE_CHECKING:
+    from astrid_core.cli.progress import Display
+    from astrid_core.daemon.client import DaemonClient
+    from astrid_core.kernel.home import Home
     from astrid_core.kernel.install.answers import Answers
     from astrid_core.kernel.install.installer import InstallResult, Staged
 
@@ -63,63 +74,130 @@ def install(
     found = find_source(source, cwd=Path.cwd())
     with ExitStack() as cleanup:
         ready = _built(found, cleanup, output)  # before the lock: it can take a while
-        bench = cleanup.enter_context(workbench())
-        result = _install(
-            bench,
-            ready,
-            in_workspace=in_workspace,
-            yes=yes,
-            pairs=variables or [],
-            file=variable_file,
-            output=output,
+        asked = _Asked(yes, tuple(variables or ()), variable_file)
+        client = running_daemon(acting_as(None))
+        if client is None:
+            bench = cleanup.enter_context(workbench())
+            result = _install(bench, ready, asked, in_workspace=in_workspace, output=output)
+            _report(bench.home, result, output, is_loaded=False)
+        else:
+            cleanup.enter_context(client)
+            home, place = open_home(), _place(client, in_workspace=in_workspace)
+            result = _install_live(client, home, place, ready, asked)
+            _report(home, result, output, is_loaded=True)
+
+
+class _Asked(NamedTuple):
+    """What the options say to what is asked."""
+
+    yes: bool
+    pairs: tuple[str, ...]
+    file: Path | None
+
+
+def _place(client: DaemonClient, *, in_workspace: bool) -> Place:
+    """Where a daemon installs.
+
+    Raises:
+        ConfigError: It works on another project than the one somebody is in.
+    """
+    if not in_workspace:
+        return user_place(open_home())
+    there = client.request("GetStatus").data.get("workspace")
+    if there != str(workspace()):
+        raise ConfigError(
+            f"the daemon's workspace is {there}, not {workspace()}",
+            code="cli.workspace",
+            hint="restart it here: astrid restart",
         )
-        _report(bench, result, output)
+    return workspace_place(workspace())
+
+
+def _install_live(
+    client: DaemonClient, home: Home, place: Place, source: Source, asked: _Asked
+) -> InstallResult:
+    """Have a daemon install it."""
+    from astrid_core.cli import capsule_install_live as live  # noqa: PLC0415 - loads the installer
+
+    output = current()
+    staged = live.candidate(client, home, place, source)
+    answers, for_hook = _agreed(staged, asked, output)
+    output.info("the daemon installs it")
+    with _attending(staged.name, for_hook, output) as attendant:
+        return live.install_live(
+            client, staged, answers, source=source, place=place, attendant=attendant
+        )
 
 
 def _install(
     bench: Workbench,
     source: Source,
+    asked: _Asked,
     *,
     in_workspace: bool,
-    yes: bool,
-    pairs: list[str],
-    file: Path | None,
     output: Output,
 ) -> InstallResult:
     from astrid_core.kernel.install.installer import stage  # noqa: PLC0415 - loads the installer
 
     place = bench.place(in_workspace=in_workspace)
     with stage(bench.home, source, tools=bench.tools, place=place) as staged:
-        given = given_answers(keys_of(staged.manifest), pairs=pairs, file=file, environ=os.environ)
-        for_env, for_hook = split_given(staged.manifest, given)
-        answers = agree(staged, for_env, yes=yes, output=output)
-        return _commit(bench, staged, answers, Policy(values=for_hook), output)
+        answers, for_hook = _agreed(staged, asked, output)
+        with output.progress() as progress:
+            return _commit(bench, staged, answers, for_hook, progress)
+
+
+def _agreed(staged: Candidate, asked: _Asked, output: Output) -> tuple[Answers, Mapping[str, str]]:
+    """Consent and answers; and the answers that only its hook can ask for."""
+    given = given_answers(
+        keys_of(staged.manifest), pairs=asked.pairs, file=asked.file, environ=os.environ
+    )
+    for_env, for_hook = split_given(staged.manifest, given)
+    return agree(staged, for_env, yes=asked.yes, output=output), for_hook
 
 
 def _commit(
-    bench: Workbench, staged: Staged, answers: Answers, policy: Policy, output: Output
+    bench: Workbench,
+    staged: Staged,
+    answers: Answers,
+    for_hook: Mapping[str, str],
+    progress: Display,
 ) -> InstallResult:
     """Install, and answer what the capsule's hook asks."""
     from astrid_core.kernel.clients import ClientAccess  # noqa: PLC0415 - loads the kernel
 
+    with _attending(staged.name, for_hook, current(), paused=progress.paused) as attendant:
+        return attend(
+            partial(staged.commit, answers, progress=progress),
+            clients=ClientAccess(bench.parts),
+            principal=DEFAULT_PRINCIPAL,
+            attendant=attendant,
+        )
+
+
+@contextmanager
+def _attending(
+    name: str,
+    for_hook: Mapping[str, str],
+    output: Output,
+    *,
+    paused: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Iterator[Attendant]:
+    """Who answers the hook of a capsule that is installed in the block.
+
+    Raises:
+        NeedsAnswerError: The installation failed, and nobody could be asked.
+    """
     is_asked = terminal_can_answer(is_json=output.is_json)
-    terminal = Terminal(output.stderr or sys.stderr) if is_asked else None
-    with output.progress() as progress:
-        attendant = Attendant(output, policy=policy, terminal=terminal, paused=progress.paused)
-        try:
-            result = attend(
-                partial(staged.commit, answers, progress=progress),
-                clients=ClientAccess(bench.parts),
-                principal=DEFAULT_PRINCIPAL,
-                attendant=attendant,
-            )
-        except AstridError as error:
-            if attendant.unanswered and not is_asked:
-                raise _needs_values(staged.name, attendant.unanswered) from error
-            raise
-    for key in sorted(set(policy.values) - attendant.used):
+    terminal = Terminal(output.stderr) if is_asked else None
+    attendant = Attendant(output, policy=Policy(values=for_hook), terminal=terminal, paused=paused)
+    try:
+        yield attendant
+    except AstridError as error:
+        if attendant.unanswered and not is_asked:
+            raise _needs_values(name, attendant.unanswered) from error
+        raise
+    for key in sorted(set(for_hook) - attendant.used):
         output.warning(f"nothing has asked for {key}")
-    return result
 
 
 def _needs_values(name: str, unanswered: Mapping[str, str]) -> NeedsAnswerError:
@@ -144,7 +222,7 @@ def _built(source: Source, cleanup: ExitStack, output: Output) -> Source:
     return Source(built.directory, "directory")
 
 
-def agree(staged: Staged, given: dict[str, str], *, yes: bool, output: Output) -> Answers:
+def agree(staged: Candidate, given: dict[str, str], *, yes: bool, output: Output) -> Answers:
     """Show what is asked for, get consent and answers.
 
     Raises:
@@ -172,7 +250,7 @@ def agree(staged: Staged, given: dict[str, str], *, yes: bool, output: Output) -
 
 
 def _refuse_unasked(
-    staged: Staged, answers: Answers, *, needs_consent: bool, output: Output
+    staged: Candidate, answers: Answers, *, needs_consent: bool, output: Output
 ) -> None:
     """Name everything that is needed at once, so that one more attempt is enough (T-28)."""
     needs: list[str] = []
@@ -196,9 +274,9 @@ def _refuse_unasked(
         )
 
 
-def _report(bench: Workbench, result: InstallResult, output: Output) -> None:
+def _report(home: Home, result: InstallResult, output: Output, *, is_loaded: bool) -> None:
     capsule = result.capsule
-    lacking = _unsatisfied(bench, capsule)
+    lacking = _unsatisfied(home, capsule)
     value = {
         "outcome": result.outcome,
         "name": capsule.id,
@@ -209,7 +287,7 @@ def _report(bench: Workbench, result: InstallResult, output: Output) -> None:
         "wasm_hash": capsule.meta.wasm_hash,
         "tools": [f"{capsule.id}.{tool.name}" for tool in capsule.meta.tools],
         "requests": _requests(capsule),
-        "loaded": False,
+        "loaded": is_loaded,
         "unsatisfied": lacking,
     }
     output.success(_sentence(result))
@@ -234,10 +312,10 @@ def _requests(capsule: InstalledCapsule) -> list[dict[str, Any]]:
     ]
 
 
-def _unsatisfied(bench: Workbench, capsule: InstalledCapsule) -> list[str]:
+def _unsatisfied(home: Home, capsule: InstalledCapsule) -> list[str]:
     from astrid_core.kernel.install.listing import dependency_tree  # noqa: PLC0415
 
-    installed = discover(bench.home, workspace=workspace(), check_content=False).capsules
+    installed = discover(home, workspace=workspace(), check_content=False).capsules
     tree = dependency_tree([item.manifest for item in installed])
     return [
         f"{interface} {requirement}"

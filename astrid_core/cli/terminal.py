@@ -43,19 +43,21 @@ class Terminal:
     """Asks one question at a time. Used by one thread at a time.
 
     Args:
-        out: Where questions go.
+        out: Where questions go; None for what the standard error is then: a progress bar that is
+            paused had put itself in its place.
         is_over: Looked at while waiting; whether nobody wants an answer any more.
     """
 
-    def __init__(self, out: TextIO, *, is_over: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, out: TextIO | None, *, is_over: Callable[[], bool] = lambda: False) -> None:
         self._out = out
         self._is_over = is_over
         self.deadline: float | None = None
 
     def say(self, text: str) -> None:
         """Show text; what could move the cursor is made visible."""
-        self._out.write(clean(text))
-        self._out.flush()
+        out = self._out or sys.stderr
+        out.write(clean(text))
+        out.flush()
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:

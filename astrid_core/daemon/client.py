@@ -111,6 +111,7 @@ class DaemonClient:
         params: Mapping[str, object] | None = None,
         *,
         timeout_s: float = REQUEST_TIMEOUT_S,
+        hear: Callable[[Message], None] | None = None,
     ) -> Answer:
         """Ask the kernel for something and wait for the answer.
 
@@ -118,6 +119,7 @@ class DaemonClient:
             method: `GetStatus`, `CallTool`, ...
             params: Encodable as JSON.
             timeout_s: For sending and the answer together.
+            hear: As for `call_tool`.
 
         Raises:
             RemoteError: The daemon refused or failed.
@@ -125,7 +127,7 @@ class DaemonClient:
             ConnectionLostError: The daemon went away.
         """
         deadline = time.monotonic() + timeout_s
-        return self._wait(self._send(method, params, deadline), deadline)
+        return self._wait(self._send(method, params, deadline), deadline, hear=hear)
 
     def manage(
         self,

@@ -110,3 +110,34 @@ def test_the_first_use_by_way_of_a_daemon_asks(astrid: Shell) -> None:
     rows = astrid("audit", "query", "--json").json
     assert WORD not in json.dumps(rows)
     assert "capsule.configure" in [row["action"]["type"] for row in rows]
+
+
+def test_an_installation_while_a_daemon_runs(astrid: Shell) -> None:
+    """The daemon installs and loads; this process asks for consent and answers."""
+    source = astrid.root / "live"
+    source.mkdir()
+    (source / "Capsule.toml").write_text(MANIFEST.replace('"echoes"', '"lives"'))
+    (source / "guest.wasm").write_bytes((astrid.root / "src/guest.wasm").read_bytes())
+    assert astrid("capsule", "remove", "echoes").status == 0  # there is one tool of a name
+    assert astrid("start").status == 0
+    try:
+        refused = astrid("capsule", "install", str(source), "--json")
+        assert refused.status == 6
+        assert "region, token" in refused.json["error"]["message"]
+        with on_terminal(astrid, "capsule", "install", str(source)) as (process, talk):
+            talk(r"\[y/N\] ", "y\n")
+            talk(r"number: ", "2\n")
+            talk(r"Access token \(hidden\): ", f"{WORD}\n")
+            shown = talk(r"installed lives 1\.0\.0")
+            assert process.wait(PATIENCE_S) == 0
+        assert WORD not in shown
+        assert astrid("call", "lives.echo", '{"text": "hi"}').stdout == "hi\n"
+        text = (source / "Capsule.toml").read_text().replace("1.0.0", "1.1.0")
+        (source / "Capsule.toml").write_text(text)
+        again = astrid("capsule", "install", str(source), "--yes", "--json")
+        assert (again.json["outcome"], again.json["loaded"]) == ("upgraded", True)
+        project = ("capsule", "install", str(source), "--yes", "--workspace", "--json")
+        elsewhere = astrid(*project, cwd=source)
+        assert elsewhere.json["error"]["code"] == "cli.workspace"
+    finally:
+        astrid("stop")

@@ -262,3 +262,34 @@ def test_a_person_decides_for_a_tool_that_a_daemon_runs(astrid: Shell, courier: 
             assert time.monotonic() < until
     finally:
         astrid("stop")
+
+
+def test_a_hook_that_a_daemon_runs_asks_the_person_who_installs(
+    astrid: Shell, courier: Path
+) -> None:
+    assert astrid("start").status == 0
+    try:
+        with on_terminal(astrid, "capsule", "install", str(courier)) as (process, talk):
+            begin(talk)
+            talk(r"Your name \[guest\]: ", "Ann\n")
+            talk(r"number: ", "1\n")
+            talk(r"an empty line ends:\s+", "\n")
+            talk(r"Access token \(hidden\): ", f"{WORD}\n")
+            shown = talk(r"installed courier")
+            assert process.wait(PATIENCE_S) == 0
+        assert WORD not in shown
+        told = astrid("call", "courier.answers", "--json").json
+        assert told == {"name": "Ann", "region": "eu", "hosts": [], "has": True, "token": len(WORD)}
+        assert astrid("capsule", "configure", "courier", "--var", "asks=no").status == 0
+    finally:
+        astrid("stop")
+    ended = astrid("capsule", "remove", "courier", "--purge")
+    assert ended.status == 0
+    assert astrid("start").status == 0
+    try:
+        ended = astrid("capsule", "install", str(courier), "--yes", "--json")
+        assert ended.status == 6
+        assert "region" in ended.json["error"]["message"]
+        assert astrid.installed == []
+    finally:
+        astrid("stop")
