@@ -22,6 +22,7 @@ from astrid_hookspecs.errors import (
     EngineError,
     GuestCancelledError,
     GuestTimeoutError,
+    ToolError,
     ToolNotFoundError,
 )
 from tests.support.capsules import eventually, install
@@ -182,6 +183,42 @@ def test_a_server_that_hangs_costs_one_call(run: Run, tmp_path: Path) -> None:
         waiting.cancel()
         with pytest.raises((asyncio.CancelledError, GuestCancelledError)):
             await waiting
+
+    run(work)
+
+
+def test_a_server_hears_that_a_call_is_cancelled(run: Run, tmp_path: Path) -> None:
+    own = tmp_path / "home" / "home" / "default" / ".local" / "servers" / "talk" / "raw"
+
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        with pytest.raises(ToolError) as caught:
+            await kernel.call_tool("wait", timeout_s=0.3)
+        assert caught.value.code == "tool.timeout"
+        await eventually((own / "cancelled").exists)
+        assert (await kernel.call_tool("echo", {"text": "fine"})).content == "fine"
+        assert kernel.capsules()[0].stats()["starts"] == 1
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "said"),
+    [
+        ("sampling/createMessage", {"messages": [], "maxTokens": 1}, "error"),
+        ("elicitation/create", {"message": "Your password?", "requestedSchema": {}}, "error"),
+        ("roots/list", {}, "/.local/servers/talk/raw"),
+    ],
+)
+def test_what_a_server_asks_is_answered_or_refused(
+    run: Run, tmp_path: Path, method: str, params: dict[str, Any], said: str
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        answer = await kernel.call_tool("ask", {"text": json.dumps([method, params])})
+        assert said in answer.content
+        if said == "error":
+            assert "result" not in json.loads(answer.content)
 
     run(work)
 

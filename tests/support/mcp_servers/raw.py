@@ -154,6 +154,27 @@ def fail(_arguments: dict[str, Any]) -> dict[str, Any]:
     return {**text("it does not work"), "isError": True}
 
 
+def wait(_arguments: dict[str, Any]) -> dict[str, Any]:
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message.get("method") == "notifications/cancelled":
+            Path("cancelled").write_text(line)
+            break
+        if message.get("method") == "ping":
+            send({"jsonrpc": "2.0", "id": message["id"], "result": {}})
+    return text("cancelled")
+
+
+def ask(arguments: dict[str, Any]) -> dict[str, Any]:
+    method, params = json.loads(arguments["text"])
+    send({"jsonrpc": "2.0", "id": 900, "method": method, "params": params})
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message.get("id") == 900:
+            return text(json.dumps(message))
+    return text("nobody answered")
+
+
 def astrid_hook_intercept(arguments: dict[str, Any]) -> dict[str, Any]:
     payload = arguments["payload"]
     if payload == "null":
@@ -167,7 +188,7 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     action.__name__: action
     for action in (
         *(echo, add_one, environment, die, hang, garbage, huge, flood, fork, bomb, image),
-        *(structured, write, read, network, progress, log, grow, fail),
+        *(structured, write, read, network, progress, log, grow, fail, wait, ask),
     )
 }
 TOOLS = [
