@@ -179,11 +179,13 @@ class HttpHost(HostPackage):
         from astrid_core.host.http_exchange import Exchange  # noqa: PLC0415 - as above
 
         hops = Hops(self.instance)
+        network = self.instance.services.network
         exchange = Exchange(
             request,
             bounds=bounds,
             hops=hops,
-            network=self.instance.services.network,
+            network=network,
+            ended=network.running.begin(self.instance.context.id, self.instance.principal),
             upload=None if upload is None else upload.source,
         )
         exchange.start()

@@ -19,6 +19,8 @@ from astrid_hookspecs.audit import AuditEntry, AuditValue
 from astrid_hookspecs.errors import AuditError, CapabilityDeniedError
 
 _NS_PER_S: Final = 1_000_000_000
+MAX_ADDRESSES: Final = 32
+"""Of a name: each one is judged, and each refusal is on record; more are not looked at."""
 
 
 class Hops:
@@ -92,7 +94,7 @@ class Hops:
             raise HttpError("dns-error") from error
         if not found:
             raise HttpError("dns-error")
-        return found
+        return found[:MAX_ADDRESSES]
 
     def _record(
         self, request: OutgoingRequest, outcome: str, rule: str, extra: dict[str, AuditValue]

@@ -12,7 +12,7 @@ import itertools
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import httpcore2
@@ -33,7 +33,7 @@ from astrid_core.host.http_dialer import CheckedDialer
 from astrid_core.host.http_network import Line, Network
 from astrid_core.host.signal_flag import SignalFlag
 from astrid_core.security.network_checks import LOCAL_EGRESS
-from astrid_hookspecs.errors import AuditError, DeniedError
+from astrid_hookspecs.errors import AuditError, DeniedError, QuotaExceededError
 
 PIPE_BYTES: Final = 256 * 1024
 _LOOK_S: Final = 0.5
@@ -56,6 +56,7 @@ class Exchange:
         bounds: Of all of it.
         hops: Authorises and records each hop, on the thread of the exchange.
         network: Certificates.
+        ended: Called when its thread ends.
         upload: Where the body comes from; None sends that of the request.
 
     Attributes:
@@ -77,6 +78,7 @@ class Exchange:
         bounds: Bounds,
         hops: Hops,
         network: Network,
+        ended: Callable[[], None],
         upload: PipeSource | None = None,
     ) -> None:
         self.answered = SignalFlag()
@@ -91,6 +93,7 @@ class Exchange:
         self.bounds = bounds
         self._gates = hops
         self._network = network
+        self._ended = ended
         self._upload = upload
         self._integrity = None if bounds.integrity is None else IntegrityText(bounds.integrity)
         self._line = Line()
@@ -98,9 +101,17 @@ class Exchange:
         self._timeouts: dict[str, float] = {}
 
     def start(self) -> None:
-        """Send it, on a new thread."""
+        """Send it, on a new thread.
+
+        Raises:
+            QuotaExceededError: The system has no more threads.
+        """
         name = f"astrid-http-{next(_numbers)}"
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError as error:
+            self._ended()
+            raise QuotaExceededError("there are too many threads", rule="http.threads") from error
 
     def abort(self, case: str = _GIVEN_UP) -> None:
         """Give up: who waits for the exchange hears why, the thread ends soon."""
@@ -133,6 +144,7 @@ class Exchange:
             self.body.sink.close()
             if self._upload is not None:
                 self._upload.close()
+            self._ended()
 
     def _follow(self, request: OutgoingRequest) -> None:
         while True:
@@ -186,6 +198,7 @@ class Exchange:
             )
         finally:
             connection.close()
+            self._line.release()
 
     def _within(self, bound_s: float) -> float:
         left = self.left_s()
@@ -207,9 +220,12 @@ class Exchange:
             raise HttpError("too-many-redirects")
         self.hops += 1
         try:
-            return redirected(request, response.status, location)
+            following = redirected(request, response.status, location)
         except HttpRequestError as error:
             raise HttpError(error.case, str(error)) from error
+        if self._upload is not None and following.method == request.method:
+            raise HttpError("protocol", "a body that was streamed cannot be sent again")
+        return following
 
     def _answer(self, request: OutgoingRequest, response: httpcore2.Response) -> None:
         headers = [

@@ -51,7 +51,11 @@ def outcome(
     except HttpRequestError as error:
         return error.case
     exchange = Exchange(
-        request, bounds=bounds, hops=Hops(cast("Instance", instance)), network=network
+        request,
+        bounds=bounds,
+        hops=Hops(cast("Instance", instance)),
+        network=network,
+        ended=lambda: None,
     )
     answered = threading.Event()
     exchange.answered.add_waiter(answered)
