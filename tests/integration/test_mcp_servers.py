@@ -22,12 +22,14 @@ from astrid_hookspecs.errors import (
     EngineError,
     GuestCancelledError,
     GuestTimeoutError,
+    SecretNotFoundError,
     ToolError,
     ToolNotFoundError,
 )
 from tests.support.capsules import eventually, install
 from tests.support.mcp import profile, serve, server, write_servers
 from tests.support.sandboxes import sandbox_or_skip
+from tests.support.secrets import VaultPlugin
 
 Run = Callable[..., Any]
 
@@ -294,6 +296,31 @@ def test_settings_reach_a_server_by_name_and_blocked_ones_do_not(run: Run, tmp_p
     run(work)
 
 
+def test_a_secret_reaches_the_server_of_its_principal_and_no_record(
+    run: Run, tmp_path: Path
+) -> None:
+    word = "hunter2-of-ann"
+    plugin = VaultPlugin()
+    plugin.vault.set("default/talk", "TOKEN", b"the owner's")
+    plugin.vault.set("ann/talk", "TOKEN", word.encode())
+
+    async def work(kernel: Kernel) -> None:
+        for who in ("ann", "bob"):
+            profile(tmp_path / "home", who, grants=ALL)
+            (tmp_path / "home" / "home" / who).mkdir(mode=0o700)
+        one = server("raw", extra='env = ["TOKEN"]\n') + '[env.TOKEN]\ntype = "secret"\n'
+        await serve(kernel, write_servers(tmp_path / "c", "talk", one), tool="echo")
+        told = await kernel.call_tool("environment", principal="ann")
+        assert json.loads(told.content)["TOKEN"] == word
+        with pytest.raises(SecretNotFoundError):
+            await kernel.call_tool("echo", principal="bob")
+
+    run(work, plugins=[plugin])
+    for place in ("var/audit", "home/ann/.local/log", "var/engines"):
+        for path in (tmp_path / "home" / place).rglob("*"):
+            assert path.is_dir() or word.encode() not in path.read_bytes(), path
+
+
 def test_server_denied_when_the_manifest_does_not_list_its_command(
     run: Run, tmp_path: Path
 ) -> None:
@@ -390,6 +417,19 @@ def test_resources_and_prompts_are_tools(run: Run, tmp_path: Path) -> None:
     assert (read["action"]["server"], read["action"]["uri"]) == ("talk:raw", "memo://one")
     (made,) = recorded(tmp_path / "home", "mcp_prompt_get")
     assert made["action"]["name"] == "greet"
+
+
+def test_a_log_that_is_flooded_stays_short(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        assert (await kernel.call_tool("complain")).content == "said"
+        await asyncio.sleep(0.2)
+
+    run(work)
+    directory = tmp_path / "home" / "home" / "default" / ".local" / "log" / "talk"
+    lines = [line for path in directory.glob("*.log") for line in path.read_text().splitlines()]
+    assert 50 < len(lines) < 1000
+    assert any("lines were left out" in line for line in lines)
 
 
 def test_what_a_server_logs_is_in_the_log_of_its_capsule(run: Run, tmp_path: Path) -> None:

@@ -144,6 +144,13 @@ def log(arguments: dict[str, Any]) -> dict[str, Any]:
     return text("logged")
 
 
+def complain(_arguments: dict[str, Any]) -> dict[str, Any]:
+    for number in range(20_000):
+        sys.stderr.write(f"complaint {number}\n")
+    sys.stderr.flush()
+    return text("said")
+
+
 def grow(arguments: dict[str, Any]) -> dict[str, Any]:
     Path("tools.json").write_text(arguments["text"])
     send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
@@ -188,7 +195,7 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     action.__name__: action
     for action in (
         *(echo, add_one, environment, die, hang, garbage, huge, flood, fork, bomb, image),
-        *(structured, write, read, network, progress, log, grow, fail, wait, ask),
+        *(structured, write, read, network, progress, log, grow, fail, wait, ask, complain),
     )
 }
 TOOLS = [

@@ -157,18 +157,22 @@ async def _read_log(process: asyncio.subprocess.Process, *, log: Log) -> None:
     reader = process.stderr
     if reader is None:
         return
-    rest = b""
+    rest, count, since = b"", 0, time.monotonic()
     while chunk := await reader.read(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) > bounds.LOG_LINE_BYTES:
             lines, rest = [*lines, rest], b""
-        for line in lines[: bounds.LOG_LINES_PER_S]:
+        room = max(0, bounds.LOG_LINES_PER_S - count)
+        for line in lines[:room]:
             log("INFO", line[: bounds.LOG_LINE_BYTES].decode("utf-8", "replace"))
-        if len(lines) > bounds.LOG_LINES_PER_S:
-            log("WARN", f"{len(lines) - bounds.LOG_LINES_PER_S} lines were left out")
-            await asyncio.sleep(1.0)
+        count += len(lines)
+        if count > bounds.LOG_LINES_PER_S:
+            log("WARN", f"{len(lines[room:])} lines were left out")
+            await asyncio.sleep(max(0.0, since + 1.0 - time.monotonic()))
+        if time.monotonic() - since >= 1.0:
+            count, since = 0, time.monotonic()
     if rest:
-        log("INFO", rest.decode("utf-8", "replace"))
+        log("INFO", rest[: bounds.LOG_LINE_BYTES].decode("utf-8", "replace"))
 
 
 def _parsed(line: bytes) -> types.JSONRPCMessage | None:
