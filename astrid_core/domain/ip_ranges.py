@@ -20,6 +20,7 @@ _V4: Final = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",
             "127.0.0.0/8",
+            "168.63.129.16/32",  # a cloud's host answers its guests there, as 169.254.169.254 does
             "169.254.0.0/16",
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -42,7 +43,7 @@ _V6: Final = tuple(
             "::1/128",
             "64:ff9b:1::/48",
             "100::/64",
-            "2001:2::/48",
+            "2001::/23",
             "2001:db8::/32",
             "3fff::/20",
             "5f00::/16",
@@ -53,6 +54,8 @@ _V6: Final = tuple(
         ),
     )
 )
+_ASSIGNED: Final = IPv6Network("2000::/3")
+"""The only addresses handed out; elsewhere are overlay networks, and what is not yet known."""
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _TRANSLATED: Final = IPv6Network("::ffff:0:0:0/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
@@ -83,6 +86,8 @@ def blocked_range(address: IpAddress) -> str | None:
             found = "scoped"
         else:
             found = next((str(net) for net in _V6 if inner in net), None)
+            if found is None and inner not in _ASSIGNED:
+                found = f"outside {_ASSIGNED}"
         if found is not None:
             return found
     return None

@@ -189,6 +189,65 @@ def test_odd_redirects_refused(canary: WebServer, location: str) -> None:
     assert canary.connections == 0
 
 
+LOOK_ALIKES = [
+    "evil.test",
+    "good.test.evil.test",
+    "evilgood.test",
+    "good-test",
+    "test",
+    "good.test@evil.test",
+    "good.test:80@evil.test",
+    "good.test%40evil.test",
+    "good.test%2eevil.test",
+    "good.test%00.evil.test",
+    "good.test%23.evil.test",
+    "good.test。evil.test",
+    "gооd.test",  # noqa: RUF001 - Cyrillic on purpose
+    "good.test\u200b.evil.test",
+    "xn--good-test",
+    "127.0.0.1",
+]
+
+
+def anywhere(server: WebServer) -> Network:
+    """One server is open to capsules, and every name leads to it."""
+    rule = parse_egress(f"127.0.0.1:{server.port}")
+    return Network(resolve=lambda _host, _port: [ip_address("127.0.0.1")], consent=(rule,))
+
+
+@pytest.mark.parametrize("host", LOOK_ALIKES)
+def test_a_host_refused_when_it_only_looks_like_an_allowed_one(
+    canary: WebServer, host: str
+) -> None:
+    network = anywhere(canary)
+    url = f"http://{host}:{canary.port}/"
+    refused = {"capability-denied", "invalid-request"}
+    assert outcome(url, network, net=("good.test",)) in refused
+    assert canary.connections == 0
+
+
+@pytest.mark.parametrize("host", LOOK_ALIKES)
+def test_a_redirect_refused_when_its_host_only_looks_allowed(host: str) -> None:
+    with serving({}) as server:
+        location = f"http://{host}:{server.port}/away"
+        server.routes["/"] = lambda exchange: exchange.answer(
+            status=302, headers=(f"Location: {location}".encode().decode("latin-1"),)
+        )
+        url = f"http://good.test:{server.port}/"
+        ended = outcome(url, anywhere(server), net=("good.test",))
+        assert ended in {"redirect-blocked", "protocol"}
+        assert [seen.path for seen in server.seen] == ["/"]
+
+
+@pytest.mark.parametrize(
+    "host", ["GOOD.test", "good.test.", "ⓖood.test", "g%6fod.test", "a.good.test", "u:p@good.test"]
+)
+def test_other_notations_of_an_allowed_host_mean_it(canary: WebServer, host: str) -> None:
+    url = f"http://{host}:{canary.port}/"
+    assert outcome(url, anywhere(canary), net=("good.test",)) == "200"
+    assert canary.seen[0].values("host")[0].endswith(f"good.test:{canary.port}")
+
+
 def test_consent_is_for_one_port(canary: WebServer) -> None:
     with serving({"/": lambda exchange: exchange.answer(b"ok")}) as server:
         network = opened(server)
@@ -229,10 +288,16 @@ def test_names_whose_answers_change_between_look_ups(tmp_path: Path) -> None:
         "both.test.": ["200", "200"],
         "metadata.test.": ["airlock-rejected", "airlock-rejected"],
         "zero.test.": ["airlock-rejected", "airlock-rejected"],
+        "six.test.": ["airlock-rejected", "airlock-rejected"],
+        "mapped.test.": ["airlock-rejected", "airlock-rejected"],
+        "nat64.test.": ["airlock-rejected", "airlock-rejected"],
+        "local.test.": ["airlock-rejected", "airlock-rejected"],
+        "both-kinds.test.": ["200", "200"],
+        "alias.test.": ["airlock-rejected", "airlock-rejected"],
         "nobody.test.": ["dns-error", "dns-error"],
         "canary": ["airlock-rejected"],
     }
-    assert (found["canary"], found["opened"]) == (0, 4)
+    assert (found["canary"], found["opened"]) == (0, 6)
     assert found["asked"]["turns.test."] == 2
 
 

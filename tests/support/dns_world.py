@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dnslib import QTYPE, RR, A, DNSRecord
+from dnslib import AAAA, CNAME, QTYPE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from astrid_core.domain.egress import parse_egress
@@ -26,7 +26,7 @@ from astrid_core.host.http_network import Network
 from tests.support.exchanges import outcome
 from tests.support.web_server import WebServer
 
-PUBLIC, OPENED, CANARY = "8.8.8.8", "127.0.0.5", "127.0.0.1"
+OPENED, CANARY, CANARY6 = "127.0.0.5", "127.0.0.1", "::1"
 ANSWERS: dict[str, Callable[[], Iterator[list[str]]]] = {
     "inside.test.": lambda: itertools.repeat([CANARY]),
     "turns.test.": lambda: iter([[OPENED], *[[CANARY]] * 50]),
@@ -34,6 +34,12 @@ ANSWERS: dict[str, Callable[[], Iterator[list[str]]]] = {
     "both.test.": lambda: itertools.repeat([CANARY, OPENED]),
     "metadata.test.": lambda: itertools.repeat(["169.254.169.254"]),
     "zero.test.": lambda: itertools.repeat(["0.0.0.0"]),  # noqa: S104 - an answer
+    "six.test.": lambda: itertools.repeat([CANARY6]),
+    "mapped.test.": lambda: itertools.repeat([f"::ffff:{CANARY}"]),
+    "nat64.test.": lambda: itertools.repeat(["64:ff9b::7f00:1"]),
+    "local.test.": lambda: itertools.repeat(["fe80::1", "fd00::1"]),
+    "both-kinds.test.": lambda: itertools.repeat([CANARY6, OPENED]),
+    "alias.test.": lambda: itertools.repeat(["inside.test.", CANARY]),
 }
 
 
@@ -43,15 +49,25 @@ class Changing(BaseResolver):  # type: ignore[misc]  # the library has no types
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self._answers = {name: make() for name, make in ANSWERS.items()}
+        self._now: dict[str, list[str]] = {}
 
     def resolve(self, request: DNSRecord, _handler: object) -> DNSRecord:
         """Called by the server."""
         reply = request.reply()
         name = str(request.q.qname)
-        if request.q.qtype == QTYPE.A and name in self._answers:
+        if name not in self._answers or request.q.qtype not in (QTYPE.A, QTYPE.AAAA):
+            return reply
+        if request.q.qtype == QTYPE.A:
             self.asked[name] += 1
-            for address in next(self._answers[name]):
-                reply.add_answer(RR(name, QTYPE.A, rdata=A(address), ttl=0))
+            self._now[name] = next(self._answers[name])
+        for answer in self._now.get(name, ()):
+            if answer.endswith("."):
+                reply.add_answer(RR(name, QTYPE.CNAME, rdata=CNAME(answer), ttl=0))
+                name = answer
+            elif ":" in answer and request.q.qtype == QTYPE.AAAA:
+                reply.add_answer(RR(name, QTYPE.AAAA, rdata=AAAA(answer), ttl=0))
+            elif ":" not in answer and request.q.qtype == QTYPE.A:
+                reply.add_answer(RR(name, QTYPE.A, rdata=A(answer), ttl=0))
         return reply
 
 
@@ -82,6 +98,7 @@ def ask_all(resolver: Changing) -> dict[str, Any]:
     """The outcome for each name, connections by server, and questions by name."""
     ok = {"/": lambda exchange: exchange.answer(b"reached")}
     canary, opened = WebServer(ok, address=CANARY), WebServer(ok, address=OPENED, port=8080)
+    canary6 = WebServer(ok, address=CANARY6, port=8080)
     network = Network(consent=(parse_egress(f"{OPENED}:8080"),))
     outcomes = {}
     for name in [*ANSWERS, "nobody.test."]:
@@ -90,7 +107,7 @@ def ask_all(resolver: Changing) -> dict[str, Any]:
     outcomes["canary"] = [outcome(f"http://inside.test:{canary.port}/", network)]
     return {
         "outcomes": outcomes,
-        "canary": canary.connections,
+        "canary": canary.connections + canary6.connections,
         "opened": opened.connections,
         "asked": resolver.asked,
     }

@@ -97,6 +97,20 @@ def test_an_address_refused_when_it_leads_inside(number: int, text: str) -> None
     assert blocked_range(ip_address(text)) is not None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["200::1", "3ff::1", "400::1", "1000::1", "4000::1", "8000::1", "e000::1", "fe00::1",
+     "2001:2::1", "2001:10::1", "2001:20::1", "2001:1ff::1", "100:0:0:1::1", "168.63.129.16"],
+)  # fmt: skip
+def test_an_address_refused_when_nobody_on_the_internet_has_it(text: str) -> None:
+    assert blocked_range(ip_address(text)) is not None
+
+
+@pytest.mark.parametrize("text", ["2001:200::1", "3ffe::1", "168.63.129.15", "168.63.129.17"])
+def test_neighbours_of_refused_ranges_are_open(text: str) -> None:
+    assert blocked_range(ip_address(text)) is None
+
+
 def test_addresses_are_told_from_names() -> None:
     assert str(parse_address("::1")) == "::1"
     assert parse_address("example.org") is None
