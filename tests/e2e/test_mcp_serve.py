@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from astrid_core.daemon.client import DaemonClient
 from tests.support.commands import kept_environment
 from tests.support.daemon import Daemon, daemon_home, install_tools, prepare
 
+ROOT = Path(__file__).parents[2]
+TYPESCRIPT_SDK = "@modelcontextprotocol/sdk@1.32.2"
 ASTRID = str(Path(sys.executable).with_name("astrid"))
-Session = Callable[[Client], Awaitable[None]]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +249,32 @@ def test_an_address_of_others_is_refused(daemon: Daemon) -> None:
         )
         assert ended.returncode == 1
         assert said in ended.stderr
+
+
+def test_a_client_of_another_make_has_a_whole_session(
+    daemon: Daemon, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("Node.js is not installed")
+    folder = tmp_path_factory.mktemp("node")
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", TYPESCRIPT_SDK]
+    subprocess.run(install, cwd=folder, check=True, timeout=100)
+    shutil.copy(ROOT / "tests/support/mcp_clients/session.mjs", folder)
+    ended = subprocess.run(
+        ["node", "session.mjs", ASTRID, "mcp", "serve"],
+        cwd=folder,
+        env=environment(daemon),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["server"] == "astrid"
+    assert found["tools"] == ["echo__echo", "spinner__spin"]
+    assert found["echo"]["content"] == [{"type": "text", "text": "from elsewhere"}]
+    assert "no tool" in found["missing"]["message"]
+    assert found["progress"][:2] == [1, 2]
+    assert "timed out" in found["given_up"]
+    assert found["after"]["content"][0]["text"] == "still here"

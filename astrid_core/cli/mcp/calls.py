@@ -1,0 +1,234 @@
+"""One call of a client: a thread waits for the daemon, the event loop for the client.
+
+A question that comes meanwhile is asked through the client at once where that is possible. Where
+the client has to come back for it, the call stays as it is, on its thread, until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Protocol
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+
+from astrid_core.cli.attending import Reply
+from astrid_core.cli.mcp.lines import Lines
+from astrid_core.cli.mcp.people import approval_form, approval_reply, value_form, value_reply
+from astrid_core.daemon.client import DaemonClient, Message
+from astrid_core.daemon.client_errors import ConnectionLostError
+from astrid_core.domain.topic import APPROVAL_TOPIC
+from astrid_hookspecs.errors import AstridError
+
+PROGRESS_S: Final = 1.0
+PATIENCE_S: Final = 120.0
+"""How long a call waits for a client to come back with an answer."""
+Context = ServerRequestContext[Any, Any]
+Outcome = Mapping[str, Any] | AstridError
+
+
+class Desk(Protocol):
+    """What a call needs of its gateway."""
+
+    @property
+    def lines(self) -> Lines:
+        """Connections to the daemon."""
+        ...
+
+    def claim(self, request_id: str) -> bool:
+        """Whether a question is this call's to ask."""
+        ...
+
+
+class Call:
+    """A call under way.
+
+    Args:
+        desk: Of the gateway.
+        target: For the daemon: `capsule.tool`.
+        arguments: By name.
+        context: Of the request that began it.
+
+    Attributes:
+        token: Names it to a client that has to come back.
+        questions: Those that the client has to come back for, by request id.
+    """
+
+    def __init__(
+        self, desk: Desk, target: str, arguments: Mapping[str, Any], context: Context
+    ) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self.questions: dict[str, Mapping[str, Any]] = {}
+        self._desk = desk
+        self._target = target
+        self._arguments = arguments
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._asked = asyncio.Event()
+        self._finished: asyncio.Future[Outcome] = self._loop.create_future()
+        self._lock = threading.Lock()
+        self._client: DaemonClient | None = None
+        self._is_over = False
+        self._patience: asyncio.TimerHandle | None = None
+        threading.Thread(target=self._work, name=f"astrid-mcp {target}", daemon=True).start()
+
+    async def proceed(self, context: Context) -> Outcome | None:
+        """Wait for the outcome; None when the client has to come back with answers first.
+
+        Cancelling stops the guest.
+        """
+        self._context = context
+        if self._patience is not None:
+            self._patience.cancel()
+        self._asked.clear()
+        asked = asyncio.ensure_future(self._asked.wait())
+        waits: list[asyncio.Future[Any]] = [asked]
+        if (context.meta or {}).get("progress_token") is not None:
+            waits.append(asyncio.ensure_future(self._report()))
+        is_parked = False
+        try:
+            either: set[asyncio.Future[Any]] = {self._finished, asked}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._finished.done():
+                return self._finished.result()
+            is_parked = True
+            self._patience = self._loop.call_later(PATIENCE_S, self.stop)
+            return None
+        finally:
+            for wait in waits:
+                wait.cancel()
+            if not is_parked:
+                self.stop()
+
+    def stop(self) -> None:
+        """Stop the guest, if it still runs."""
+        with self._lock:
+            self._is_over = True
+            if self._client is not None:
+                self._client.cut()
+
+    # Below: on the thread of the call.
+
+    def _work(self) -> None:
+        try:
+            outcome: Outcome = self._ask()
+        except AstridError as error:
+            outcome = error
+        self._tell(partial(self._settle, outcome))
+
+    def _settle(self, outcome: Outcome) -> None:
+        if not self._finished.done():
+            self._finished.set_result(outcome)
+
+    def _tell(self, news: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(news)
+        except RuntimeError:  # the loop is closed: nobody is left to tell
+            return
+
+    def _ask(self) -> Mapping[str, Any]:
+        client = self._desk.lines.take()
+        with self._lock:
+            self._client = client
+            is_over = self._is_over
+        if is_over:
+            client.close()
+            raise ConnectionLostError("the client gave the call up")
+        try:
+            hear = partial(self._hear, client)
+            answer = client.call_tool(self._target, self._arguments, hear=hear)
+        except (ConnectionLostError, OSError):
+            client.close()
+            raise
+        except AstridError:
+            self._done(client)
+            raise
+        self._done(client)
+        return answer
+
+    def _done(self, client: DaemonClient) -> None:
+        with self._lock:
+            self._client = None
+        self._desk.lines.give_back(client)
+
+    def _hear(self, client: DaemonClient, message: Message) -> None:
+        """A question that came while the call runs."""
+        asked = message.payload
+        if not isinstance(asked, dict) or "request_id" not in asked:
+            return
+        if not self._desk.claim(str(asked["request_id"])):
+            return
+        is_approval = message.topic == APPROVAL_TOPIC
+        reply = self._decided(asked) if is_approval else self._given(asked)
+        if reply is not None:
+            client.publish(reply.topic, reply.payload)
+
+    def _decided(self, asked: Mapping[str, Any]) -> Reply | None:
+        request_id = str(asked["request_id"])
+        if not self._can_ask():
+            return approval_reply(request_id, "cancel", None)
+        if self._context.session.can_send_request:
+            return approval_reply(request_id, *self._elicited(*approval_form(asked)))
+        self.questions[request_id] = asked
+        self._tell(self._asked.set)
+        return None
+
+    def _given(self, asked: Mapping[str, Any]) -> Reply | None:
+        form = value_form(asked)
+        if form is None or not self._can_ask():
+            return value_reply(asked, "cancel", None)
+        if self._context.session.can_send_request:
+            return value_reply(asked, *self._elicited(*form))
+        self.questions[str(asked["request_id"])] = asked
+        self._tell(self._asked.set)
+        return None
+
+    def _elicited(self, text: str, schema: dict[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
+        context = self._context
+        asking = context.session.elicit_form(text, schema, context.request_id)
+        try:
+            result = asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+        except Exception:  # noqa: BLE001 - a client that fails to ask has not answered
+            return "cancel", None
+        return result.action, result.content
+
+    def _can_ask(self) -> bool:
+        declared = self._context.session.client_capabilities
+        return declared is not None and declared.elicitation is not None
+
+    async def _report(self) -> None:
+        seconds = 0.0
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            seconds += PROGRESS_S
+            await self._context.session.report_progress(seconds, None, "running")
+
+
+def input_required(call: Call) -> types.InputRequiredResult:
+    """What makes a client ask its person and come back."""
+    requests: dict[str, Any] = {}
+    for request_id, asked in call.questions.items():
+        form = value_form(asked) if "field" in asked else approval_form(asked)
+        if form is not None:
+            params = types.ElicitRequestFormParams(message=form[0], requested_schema=form[1])
+            requests[request_id] = types.ElicitRequest(params=params)
+    return types.InputRequiredResult(input_requests=requests, request_state=call.token)
+
+
+def replies(call: Call, answers: Mapping[str, Any]) -> list[Reply]:
+    """What a client that came back says to the questions of a call; all are settled by it."""
+    found = []
+    for request_id, asked in call.questions.items():
+        response = answers.get(request_id)
+        action = str(getattr(response, "action", "cancel"))
+        content = getattr(response, "content", None)
+        if "field" in asked:
+            found.append(value_reply(asked, action, content))
+        else:
+            found.append(approval_reply(request_id, action, content))
+    call.questions.clear()
+    return found

@@ -1,0 +1,82 @@
+"""A capsule asks for permission, and the person behind an MCP client decides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp_types import ElicitResult
+
+from tests.e2e.test_mcp_serve import ASTRID, environment
+from tests.support.daemon import Daemon, daemon_home, prepare
+from tests.support.people_probe import MANIFEST
+from tests.support.probe import probe_project
+
+pytestmark = pytest.mark.slow
+ASK = {"act": "approve", "arguments": ["git push", "origin main"]}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    directory = tmp_path_factory.mktemp("people")
+
+    async def install(kernel: Any) -> None:
+        text = MANIFEST.format(name="people", capabilities="", asks="no")
+        project = probe_project(Path(directory) / "p", text)
+        with kernel.build(project) as built, kernel.stage(built.directory) as staged:
+            await kernel.install(staged)
+
+    with daemon_home() as made:
+        prepare(made.home, install)
+        made.start()
+        yield made
+
+
+def call(daemon: Daemon, *, says: str | None, mode: str, action: str = "accept") -> Any:
+    """The result of a call whose question a person answers; `says` None: nobody can be asked."""
+    asked: list[str] = []
+
+    async def person(_context: object, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        content = None if action != "accept" else {"decision": says}
+        return ElicitResult(action=action, content=content)  # type: ignore[arg-type]  # a literal
+
+    async def main() -> Any:
+        server = StdioServerParameters(
+            command=ASTRID,
+            args=["mcp", "serve"],
+            env=environment(daemon),
+            cwd=str(daemon.directory),
+        )
+        callback = {} if says is None else {"elicitation_callback": person}
+        async with Client(server, mode=mode, **callback) as client:
+            result = await client.call_tool("people__people", ASK)
+            return json.loads(result.content[0].text)
+
+    answer = asyncio.run(main())
+    return answer, asked
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+def test_a_yes_of_the_clients_person_counts_once(daemon: Daemon, mode: str) -> None:
+    answer, asked = call(daemon, says="once", mode=mode)
+    assert answer["got"] in ("approved", "allowance")
+    assert len(asked) == 1
+    assert "git push" in asked[0]
+    assert "origin main" in asked[0]
+    answer, asked = call(daemon, says="no", mode=mode)
+    assert len(asked) == 1
+    assert answer["got"] == "denied"
+
+
+def test_a_client_that_cannot_ask_leaves_the_question_in_the_queue(daemon: Daemon) -> None:
+    answer, asked = call(daemon, says=None, mode="legacy")
+    assert asked == []
+    assert "got" not in answer or answer["got"] == "denied"
+    waiting = daemon.records(action="approval.request")
+    assert waiting or daemon.records(action="approval_requested")
