@@ -1,0 +1,15 @@
+"""A component that calls every function of `astrid:net`, built once a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.wit_guest import WIT, wit_guest
+
+
+def net_guest(factory: pytest.TempPathFactory) -> Path:
+    """The component's file."""
+    packages = {f"{name}.wit": WIT / "deps" / f"{name}.wit" for name in ("guest", "io", "net")}
+    return wit_guest(factory, Path(__file__).parent, packages=packages)
