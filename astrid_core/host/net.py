@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from astrid_core.domain.ip_ranges import IpAddress
-from astrid_core.host.handlers import HostPackage, handles
-from astrid_core.host.instance import Instance
-from astrid_core.host.net_access import LOOKUP_S, NetAccess
+from astrid_core.host.handlers import handles
+from astrid_core.host.net_access import LOOKUP_S, NetPackage
 from astrid_core.host.net_datagrams import UdpSocket
-from astrid_core.host.net_errors import net_answer, parse_host, parse_target
+from astrid_core.host.net_errors import parse_host, parse_target
 from astrid_core.host.net_listener import TcpListener, counted_stream
 from astrid_core.host.net_stream import TcpStream
 from astrid_core.host.net_watch import WRITE, SocketReady, close_socket
@@ -31,19 +30,8 @@ CONNECT_S: Final = 10.0
 _BACKLOG: Final = 64
 
 
-class NetHost(HostPackage):
+class NetHost(NetPackage):
     """`connect-tcp`, `bind-tcp`, `udp-bind`, `bind-unix` and `lookup-host`."""
-
-    interface = "astrid:net/host@1.0.0"
-
-    def __init__(self, instance: Instance) -> None:
-        super().__init__(instance)
-        self._access = instance.package(NetAccess)
-
-    @classmethod
-    def foreseen(cls, error: Exception) -> WitError | None:
-        """As `HostPackage.foreseen`."""
-        return net_answer(error)
 
     @handles("connect-tcp")
     def connect_tcp(self, host: str, port: int) -> TcpStream:

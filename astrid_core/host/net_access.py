@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from astrid_core.domain.ip_ranges import IpAddress, parse_address
+from astrid_core.host.handlers import HostPackage
 from astrid_core.host.instance import Instance, Waited
+from astrid_core.host.net_errors import net_answer
 from astrid_core.host.record import record
 from astrid_core.host.signal_flag import SignalFlag
 from astrid_core.security.checked import CheckedAddress
@@ -171,3 +173,18 @@ class NetAccess:
             outcome=outcome,
             detail={"host": host, "port": str(port), "verdict": verdict or outcome},
         )
+
+
+class NetPackage(HostPackage):
+    """What the families of functions of `astrid:net` have in common."""
+
+    interface = "astrid:net/host@1.0.0"
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(instance)
+        self._access = instance.package(NetAccess)
+
+    @classmethod
+    def foreseen(cls, error: Exception) -> WitError | None:
+        """As `HostPackage.foreseen`."""
+        return net_answer(error)

@@ -6,10 +6,9 @@ import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from astrid_core.host.handlers import HostPackage, handles
-from astrid_core.host.instance import Instance
-from astrid_core.host.net_access import LOOKUP_S, NetAccess
-from astrid_core.host.net_errors import net_answer, parse_host, shown
+from astrid_core.host.handlers import handles
+from astrid_core.host.net_access import LOOKUP_S, NetPackage
+from astrid_core.host.net_errors import parse_host, shown
 from astrid_core.host.net_watch import READ, WRITE, SocketReady, close_socket
 from astrid_core.host.pollable import Pollable
 from astrid_core.security.checked import CheckedAddress
@@ -73,19 +72,8 @@ class UdpSocket:
         self._dropped(self)
 
 
-class DatagramHost(HostPackage):
+class DatagramHost(NetPackage):
     """The methods of `udp-socket`."""
-
-    interface = "astrid:net/host@1.0.0"
-
-    def __init__(self, instance: Instance) -> None:
-        super().__init__(instance)
-        self._access = instance.package(NetAccess)
-
-    @classmethod
-    def foreseen(cls, error: Exception) -> WitError | None:
-        """As `HostPackage.foreseen`."""
-        return net_answer(error)
 
     @handles("[method]udp-socket.send-to")
     def send_to(self, sock: UdpSocket, data: bytes, peer_host: str, peer_port: int) -> int:

@@ -6,10 +6,9 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from astrid_core.host.handlers import HostPackage, handles
-from astrid_core.host.instance import Instance
-from astrid_core.host.net_access import NetAccess
-from astrid_core.host.net_errors import net_answer, shown
+from astrid_core.host.handlers import handles
+from astrid_core.host.net_access import NetAccess, NetPackage
+from astrid_core.host.net_errors import shown
 from astrid_core.host.net_stream import TcpStream
 from astrid_core.host.net_watch import READ, SocketReady, close_socket
 from astrid_core.host.pollable import Pollable
@@ -50,19 +49,8 @@ class TcpListener:
         self._dropped(self)
 
 
-class ListenerHost(HostPackage):
-    """The methods of `tcp-listener` and `unix-listener`."""
-
-    interface = "astrid:net/host@1.0.0"
-
-    def __init__(self, instance: Instance) -> None:
-        super().__init__(instance)
-        self._access = instance.package(NetAccess)
-
-    @classmethod
-    def foreseen(cls, error: Exception) -> WitError | None:
-        """As `HostPackage.foreseen`."""
-        return net_answer(error)
+class ListenerHost(NetPackage):
+    """The methods of `tcp-listener`; those of `unix-listener` cannot be reached."""
 
     @handles("[method]tcp-listener.accept")
     def accept(self, listener: TcpListener) -> TcpStream:

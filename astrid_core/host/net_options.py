@@ -6,8 +6,8 @@ import socket
 import struct
 from typing import Final
 
-from astrid_core.host.handlers import HostPackage, handles
-from astrid_core.host.net_errors import net_answer
+from astrid_core.host.handlers import handles
+from astrid_core.host.net_access import NetPackage
 from astrid_core.host.net_stream import TcpStream
 from astrid_hookspecs.engines import WitError
 
@@ -18,15 +18,8 @@ _MAX_LINGER_S: Final = 60
 _LINGER: Final = struct.Struct("ii")
 
 
-class OptionsHost(HostPackage):
+class OptionsHost(NetPackage):
     """The methods of `tcp-stream` that move no bytes."""
-
-    interface = "astrid:net/host@1.0.0"
-
-    @classmethod
-    def foreseen(cls, error: Exception) -> WitError | None:
-        """As `HostPackage.foreseen`."""
-        return net_answer(error)
 
     @handles("[method]tcp-stream.shutdown")
     def shutdown(self, stream: TcpStream, how: str) -> None:

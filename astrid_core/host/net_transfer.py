@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from astrid_core.host.handlers import HostPackage, handles
-from astrid_core.host.instance import Instance
-from astrid_core.host.net_access import NetAccess
-from astrid_core.host.net_errors import net_answer
+from astrid_core.host.handlers import handles
+from astrid_core.host.net_access import NetPackage
 from astrid_core.host.net_stream import (
     HEADER_BYTES,
     MAX_FRAME_BYTES,
@@ -23,19 +21,8 @@ HEADER_S: Final = 0.05
 BODY_S: Final = 5.0
 
 
-class TransferHost(HostPackage):
+class TransferHost(NetPackage):
     """The methods of `tcp-stream` that read and write."""
-
-    interface = "astrid:net/host@1.0.0"
-
-    def __init__(self, instance: Instance) -> None:
-        super().__init__(instance)
-        self._access = instance.package(NetAccess)
-
-    @classmethod
-    def foreseen(cls, error: Exception) -> WitError | None:
-        """As `HostPackage.foreseen`."""
-        return net_answer(error)
 
     @handles("[method]tcp-stream.read")
     def read(self, stream: TcpStream) -> tuple[str, bytes | None]:

@@ -5,9 +5,7 @@ Real engine, gate and sockets.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -17,24 +15,18 @@ from typing import Any
 
 import pytest
 
-from astrid_core.builtin.memory_bus import MemoryBus
-from astrid_core.builtin.sqlite_kv import SqliteKvStore
-from astrid_core.builtin.system_clock import SystemClock
 from astrid_core.domain.egress import parse_egress
 from astrid_core.host.abi import load_abi
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.http_network import Network
-from astrid_core.host.services import HostServices
-from astrid_core.kernel.logs import CapsuleLogs
-from astrid_core.kernel.profiles import ProfileStore
-from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
 from astrid_engine_wasm.engine import WasmEngine
 from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.engines import Call, CapsuleSpec, EngineEnvironment, Limits
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
+from tests.support.guest_services import guest_services
 from tests.support.net_guest import net_guest
 
 pytestmark = pytest.mark.slow
@@ -48,20 +40,10 @@ class World:
     def __init__(self, base: Path, release: ExitStack) -> None:
         self.audited: list[AuditEntry] = []
         self.decisions: list[DecisionEvent] = []
-        kv, bus = SqliteKvStore(base), MemoryBus()
-        release.callback(kv.close)
-        release.callback(bus.close)
-        logs = CapsuleLogs(base / "homes", clock=SystemClock())
-        release.callback(logs.close)
-        self.services = HostServices(
-            kv=kv,
-            bus=bus,
-            gate=Gate(votes=None, decided=self.decisions.append),
-            profiles=ProfileStore(base / "profiles"),
-            clock=SystemClock(),
-            random_bytes=os.urandom,
-            logs=logs,
-            blocked=contextlib.nullcontext,
+        self.services = guest_services(
+            base,
+            release,
+            decisions=self.decisions,
             audit=self,
             network=Network(consent=(parse_egress("127.0.0.1:*"),)),
         )

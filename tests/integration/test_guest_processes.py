@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -18,19 +17,12 @@ from typing import Any
 import pytest
 
 from astrid_core.builtin.host_vfs import open_host_directory
-from astrid_core.builtin.memory_bus import MemoryBus
-from astrid_core.builtin.sqlite_kv import SqliteKvStore
-from astrid_core.builtin.system_clock import SystemClock
 from astrid_core.host.abi import load_abi
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.mount import Mount
-from astrid_core.host.services import HostServices
-from astrid_core.kernel.logs import CapsuleLogs
 from astrid_core.kernel.mounts.table import MountKey, MountTable, OpenMount
 from astrid_core.kernel.processes.table import ProcessTable
-from astrid_core.kernel.profiles import ProfileStore
-from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
 from astrid_engine_wasm.engine import WasmEngine
 from astrid_hookspecs.audit import AuditEntry
@@ -39,6 +31,7 @@ from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
 from tests.support.capsules import install, manifest, write_capsule
 from tests.support.daemon import Daemon, daemon_home, prepare
+from tests.support.guest_services import guest_services
 from tests.support.process_guest import process_guest
 from tests.support.sandboxes import sandbox_or_skip
 
@@ -59,20 +52,10 @@ class World:
         release.callback(self.processes.close)
         mounts = MountTable({"workspace": self.opened})
         release.callback(mounts.close)
-        kv, bus = SqliteKvStore(base), MemoryBus()
-        release.callback(kv.close)
-        release.callback(bus.close)
-        logs = CapsuleLogs(base / "homes", clock=SystemClock())
-        release.callback(logs.close)
-        self.services = HostServices(
-            kv=kv,
-            bus=bus,
-            gate=Gate(votes=None, decided=self.decisions.append),
-            profiles=ProfileStore(base / "profiles"),
-            clock=SystemClock(),
-            random_bytes=os.urandom,
-            logs=logs,
-            blocked=contextlib.nullcontext,
+        self.services = guest_services(
+            base,
+            release,
+            decisions=self.decisions,
             processes=self.processes,
             files=mounts,
             audit=self,

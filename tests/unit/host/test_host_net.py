@@ -183,6 +183,33 @@ def test_169_one_address_inside_is_enough_to_refuse(
         server.accept()
 
 
+def test_a_name_whose_answers_change_is_looked_up_once(
+    do: Any, world: Any, server: socket.socket
+) -> None:
+    answers = [["127.0.0.1"], ["10.0.0.1"], ["10.0.0.1"]]
+    network = Network(
+        resolve=lambda _host, _port: [ip_address(text) for text in answers.pop(0)],
+        consent=(parse_egress("127.0.0.1:*"),),
+    )
+    port = server.getsockname()[1]
+    instance = world.open(net_connect=(f"peer.test:{port}",), services={"network": network})
+    stream = do(instance, "connect-tcp", "peer.test", port)[1]
+    assert stream.peer_addr == f"127.0.0.1:{port}"
+    assert len(answers) == 2
+    assert do(instance, "connect-tcp", "peer.test", port) == ("airlock-rejected", None)
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "017700000001", "localhost"])
+def test_odd_notations_of_this_machine_lead_inside(
+    do: Any, world: Any, server: socket.socket, host: str
+) -> None:
+    """The resolver of the system reads them; what they lead to is judged."""
+    port = server.getsockname()[1]
+    instance = world.open(net_connect=(f"{host}:*",), services={"network": Network()})
+    assert do(instance, "connect-tcp", host, port) == ("airlock-rejected", None)
+    assert do(instance, "lookup-host", host) == ("ok", [])
+
+
 def test_a_port_where_nobody_listens_refuses(do: Any, opened: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
