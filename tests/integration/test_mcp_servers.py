@@ -26,6 +26,7 @@ from astrid_hookspecs.errors import (
     ToolError,
     ToolNotFoundError,
 )
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 from tests.support.capsules import eventually, install
 from tests.support.mcp import profile, serve, server, write_servers
 from tests.support.sandboxes import sandbox_or_skip
@@ -417,6 +418,36 @@ def test_resources_and_prompts_are_tools(run: Run, tmp_path: Path) -> None:
     assert (read["action"]["server"], read["action"]["uri"]) == ("talk:raw", "memo://one")
     (made,) = recorded(tmp_path / "home", "mcp_prompt_get")
     assert made["action"]["name"] == "greet"
+
+
+def test_an_evicted_process_is_started_again_without_a_pause(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        (part,) = kernel.capsules()[0].parts
+        for expected in ("1", "1", "1"):
+            assert (await kernel.call_tool("add_one")).content == expected
+            part.evict(DEFAULT_PRINCIPAL)
+            await eventually(lambda: part.stats()["instances"] == 0)
+        assert (part.stats()["starts"], part.stats()["ends"]) == (3, 0)
+
+    run(work)
+
+
+def test_the_least_used_process_makes_room(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astrid_engine_mcp.bounds.PROCESSES", 2)
+
+    async def work(kernel: Kernel) -> None:
+        for who in ("ann", "bob"):
+            profile(tmp_path / "home", who, grants=ALL)
+            (tmp_path / "home" / "home" / who).mkdir(mode=0o700)
+        await serve(kernel, talk(tmp_path), tool="echo")
+        found = [(await kernel.call_tool("add_one", principal=who)).content
+                 for who in ("default", "ann", "ann", "bob", "ann", "default")]  # fmt: skip
+        assert found == ["1", "1", "2", "1", "3", "1"]
+
+    run(work)
 
 
 def test_a_log_that_is_flooded_stays_short(run: Run, tmp_path: Path) -> None:
