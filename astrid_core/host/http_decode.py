@@ -1,5 +1,8 @@
 """Decodes bodies piece by piece: whatever a server sends, memory stays at one piece.
 
+Trusted with the work as well: what is between the layers of a body counts, though none of it comes
+out, and who waits is asked between any two pieces.
+
 Spec: astrid:http@1.1.0 auto-decompress; host-abi 7.2.
 """
 
@@ -11,6 +14,8 @@ from typing import Final, Protocol
 
 PIECE_BYTES: Final = 64 * 1024
 MAX_CODINGS: Final = 3
+MAX_BETWEEN: Final = 10 * 1024 * 1024
+"""Bytes that each layer hands to the next one, of a whole body."""
 ACCEPTED: Final = "gzip, deflate, br, zstd"
 _ZSTD_INPUT: Final = 256
 """Input at a time: a block expands to 128 KiB at most, and has at least three bytes."""
@@ -20,6 +25,10 @@ _ZSTD_WINDOW: Final = 8 * 1024 * 1024
 
 class DecodeError(ValueError):
     """A body is not what its headers say."""
+
+
+class BombError(DecodeError):
+    """A body expands without end, and nothing comes of it."""
 
 
 class Decoder(Protocol):
@@ -42,11 +51,12 @@ class Decoder(Protocol):
         ...
 
 
-def decoder_for(codings: Sequence[str]) -> Decoder | None:
+def decoder_for(codings: Sequence[str], *, look: Callable[[], None]) -> Decoder | None:
     """What undoes the codings of `content-encoding`; None for none, or for one nobody knows.
 
     Args:
         codings: In the order in which they were applied.
+        look: Called between pieces, of all layers; what it raises ends the decoding.
 
     Raises:
         DecodeError: There are too many.
@@ -56,7 +66,7 @@ def decoder_for(codings: Sequence[str]) -> Decoder | None:
         raise DecodeError("too many codings")
     if not known or any(coding not in _MAKERS for coding in known):
         return None
-    return _Chain([_MAKERS[coding]() for coding in reversed(known)])
+    return _Chain([_MAKERS[coding]() for coding in reversed(known)], look)
 
 
 class _Zlib:
@@ -160,8 +170,10 @@ class _Zstd:
 class _Chain:
     """Several codings, the outermost first."""
 
-    def __init__(self, decoders: Sequence[Decoder]) -> None:
+    def __init__(self, decoders: Sequence[Decoder], look: Callable[[], None]) -> None:
         self._decoders = decoders
+        self._look = look
+        self._between = [0] * len(decoders)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         yield from self._through(data, 0)
@@ -175,8 +187,14 @@ class _Chain:
             if data:
                 yield data
             return
-        for piece in self._decoders[index].feed(data):
-            yield from self._through(piece, index + 1)
+        if index:
+            self._between[index] += len(data)
+            if self._between[index] > MAX_BETWEEN:
+                raise BombError("too much between the layers")
+        for start in range(0, len(data), PIECE_BYTES):
+            self._look()
+            for piece in self._decoders[index].feed(data[start : start + PIECE_BYTES]):
+                yield from self._through(piece, index + 1)
 
 
 _MAKERS: Final[dict[str, Callable[[], Decoder]]] = {

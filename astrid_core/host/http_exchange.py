@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,24 +27,17 @@ from astrid_core.domain.http_message import (
 from astrid_core.host.byte_pipe import BytePipe, PipeSource
 from astrid_core.host.http_authorize import Hops
 from astrid_core.host.http_bounds import Bounds, HttpError
-from astrid_core.host.http_decode import ACCEPTED, DecodeError, Decoder, decoder_for
+from astrid_core.host.http_decode import ACCEPTED, BombError, DecodeError, Decoder, decoder_for
 from astrid_core.host.http_dialer import CheckedDialer
+from astrid_core.host.http_failures import denied, foreseen
 from astrid_core.host.http_network import Line, Network
 from astrid_core.host.signal_flag import SignalFlag
-from astrid_core.security.network_checks import LOCAL_EGRESS
 from astrid_hookspecs.errors import AuditError, DeniedError, QuotaExceededError
 
 PIPE_BYTES: Final = 256 * 1024
 _LOOK_S: Final = 0.5
 _GIVEN_UP: Final = "closed"
 _numbers: Final = itertools.count(1)
-
-
-_CASES: Final = (
-    (httpcore2.TimeoutException, "timeout", ""),
-    (httpcore2.RemoteProtocolError, "protocol", "the answer is malformed"),
-    (httpcore2.LocalProtocolError, "invalid-request", ""),
-)
 
 
 class Exchange:
@@ -139,7 +131,7 @@ class Exchange:
         except AuditError:
             self._fail(HttpError("unknown", "it could not be recorded"))
         except Exception as error:  # noqa: BLE001 - the guest gets a typed answer, whatever it was
-            self._fail(_foreseen(error, is_answered=self.answered.is_ready()))
+            self._fail(foreseen(error, is_answered=self.answered.is_ready()))
         finally:
             self.body.sink.close()
             if self._upload is not None:
@@ -163,7 +155,7 @@ class Exchange:
         try:
             addresses = self._gates.authorize(request)
         except DeniedError as error:
-            raise _denied(error, is_redirect=self.hops > 0) from error
+            raise denied(error, is_redirect=self.hops > 0) from error
         target = request.target
         uploads = self._upload is not None and self.hops == 0
         headers = request.wire_headers(is_streamed=uploads)
@@ -252,7 +244,7 @@ class Exchange:
             for coding in value.split(",")
         ]
         try:
-            return decoder_for([coding for coding in codings if coding])
+            return decoder_for([coding for coding in codings if coding], look=self._look)
         except DecodeError as error:
             raise HttpError("protocol", str(error)) from error
 
@@ -271,10 +263,18 @@ class Exchange:
                 self._timeouts["read"] = self._within(self.bounds.gap_s)
             if decoder is not None:
                 decoder.finish()
+        except BombError as error:
+            raise HttpError("decompression-bomb") from error
         except DecodeError as error:
             raise HttpError("protocol", f"the body cannot be decoded: {error}") from error
         if self._integrity is not None and not self._integrity.matches():
             raise HttpError("integrity-mismatch")
+
+    def _look(self) -> None:
+        """Whether there is still somebody to decode for, and time."""
+        if self._line.is_cut:
+            raise HttpError(_GIVEN_UP)
+        self._within(self.bounds.gap_s)
 
     def _deliver(self, piece: bytes) -> None:
         """Hand a piece over as soon as there is room."""
@@ -321,26 +321,6 @@ class Exchange:
                 self._gates.failed(self._request, error.case)
             self.body.fail(OSError(0, error.case))
         self.answered.set()
-
-
-def _denied(error: DeniedError, *, is_redirect: bool) -> HttpError:
-    case = "airlock-rejected" if error.rule == LOCAL_EGRESS else "capability-denied"
-    if is_redirect:
-        return HttpError("redirect-blocked", case)
-    return HttpError(case)
-
-
-def _foreseen(error: Exception, *, is_answered: bool) -> HttpError:
-    """The case of what the client library or the system reports."""
-    if isinstance(error, httpcore2.NetworkError):
-        if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
-            return HttpError("tls-error")
-        broke = HttpError("protocol", "the connection broke")
-        return broke if is_answered else HttpError("connection-error")
-    for kind, case, text in _CASES:
-        if isinstance(error, kind):
-            return HttpError(case, text)
-    return HttpError("unknown", "internal error")
 
 
 def _first(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str | None:

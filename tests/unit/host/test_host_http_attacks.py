@@ -9,19 +9,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 import trustme
+import zstandard
 
 from astrid_core.domain.egress import parse_egress
 from astrid_core.domain.ip_ranges import IpAddress
-from astrid_core.host import http_records
+from astrid_core.host import http_decode, http_records
 from astrid_core.host.http_authorize import MAX_ADDRESSES
 from astrid_core.host.http_network import MAX_RUNNING, Network
 from astrid_hookspecs.cancel import CancelToken
-from tests.support.web_server import Answer, Exchange, WebServer, serving
+from tests.support.web_server import Answer, Exchange, WebServer, serving, zipped
 
+MIB = 1024 * 1024
 NEW = "astrid:http/host@1.1.0"
 
 
@@ -65,6 +69,13 @@ def exchanges() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if one.name.startswith("astrid-http-")]
 
 
+def peak_bytes() -> int:
+    """The most memory that the process had since it was asked the last time."""
+    found = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(found) * 1024
+
+
 def gone(bound_s: float = 3.0) -> bool:
     """Whether every thread of a request has ended within the time."""
     end = time.monotonic() + bound_s
@@ -104,6 +115,16 @@ ENDLESS: dict[str, Answer] = {
     "tiny-chunks": lasting(CHUNKED, b"1\r\nx\r\n" * 500),
     "empty-members": lasting(HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b"") * 500),
 }
+EMPTY = gzip.compress(b"", mtime=0)
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "gzip": ("gzip", lambda: zipped(bytes(64 * MIB))),
+    "brotli": ("br", lambda: brotli.compress(bytes(64 * MIB), quality=1)),
+    "zstd": ("zstd", lambda: zstandard.compress(bytes(64 * MIB))),
+    "twice": ("gzip, gzip", lambda: zipped(zipped(bytes(64 * MIB)))),
+    # Nothing comes out at the end, and what is between the layers grows and grows.
+    "hollow": ("gzip, gzip", lambda: zipped(EMPTY * (40 * MIB // len(EMPTY)))),
+    "hollow-zstd": ("gzip, zstd", lambda: zstandard.compress(EMPTY * (40 * MIB // len(EMPTY)))),
+}
 SILENT: dict[str, Answer] = {
     "no-head": silent(b""),
     "no-body": silent(HEAD + b"Content-Length: 9\r\n\r\nx"),
@@ -121,6 +142,34 @@ def test_an_answer_without_end_is_given_up_in_time(web: Any, call: Any, kind: st
         assert case in {"timeout", "protocol", "body-too-large"}
         assert time.monotonic() - began < 3
         assert gone()
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_takes_little_time_and_memory(web: Any, call: Any, kind: str) -> None:
+    coding, make = BOMBS[kind]
+    body = make()
+    answer: Answer = lambda e: e.answer(body, headers=(f"Content-Encoding: {coding}",))  # noqa: E731
+    with serving({"/": answer}) as server:
+        instance = web(server)
+        request = get(f"http://a.test:{server.port}/")
+        peak_bytes()
+        before = peak_bytes()  # what there is now, the bomb itself included
+        assert call(instance, "http-request", request, interface=NEW)[0] == "decompression-bomb"
+        assert gone()
+        assert peak_bytes() - before < 40 * MIB
+
+
+def test_decoding_stops_when_nobody_waits(
+    web: Any, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_decode, "MAX_BETWEEN", 1 << 40)
+    body = zipped(zipped(EMPTY * (60 * MIB // len(EMPTY))))
+    answer: Answer = lambda e: e.answer(body, headers=("Content-Encoding: gzip, gzip, gzip",))  # noqa: E731
+    with serving({"/": answer}) as server:
+        request = get(f"http://a.test:{server.port}/")
+        case, _ = call(web(server), "http-request-opts", request, total(300), interface=NEW)
+        assert case == "timeout"
+        assert gone(1.0)
 
 
 @pytest.mark.parametrize("kind", SILENT)
