@@ -85,7 +85,11 @@ class TcpStream:
         most = min(max_bytes, MAX_FRAME_BYTES)
         if self.is_closed:
             raise OSError(9, "closed")
-        self.receive(most)
+        try:
+            self.receive(most)
+        except OSError:
+            if not self.received:  # what came before the failure is not lost
+                raise
         data = bytes(self.received[:most])
         if not keep:
             del self.received[:most]

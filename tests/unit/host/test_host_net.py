@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -370,6 +371,32 @@ def test_a_pollable_is_ready_when_something_came(joined: Joined, call: Any) -> N
     assert pollable.source.is_ready()  # it lies in the stream now
     joined.stream.close()
     assert pollable.source.is_ready()
+
+
+def test_what_came_before_a_reset_is_read_first(joined: Joined) -> None:
+    joined.peer.sendall(b"last words")
+    assert joined.do("peek", 4) == ("ok", b"last")
+    joined.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    joined.peer.close()
+    assert joined.do("read-bytes", 100)[1].startswith(b"last")
+    assert joined.do("read-bytes", 100)[0] in ("connection-reset", "ok")
+
+
+def test_nothing_is_left_open(do: Any, opened: Any, server: socket.socket) -> None:
+    def used() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    port = server.getsockname()[1]
+    Joined(do, opened(), server).peer.close()  # whatever is made once is made now
+    world_of = [opened() for _ in range(5)]
+    before = used()
+    for instance in world_of:
+        for _ in range(8):
+            assert do(instance, "connect-tcp", "peer.test", port)[0] == "ok"
+            server.accept()[0].close()
+        assert used() == before + 8
+        instance.close()
+        assert used() == before
 
 
 # ---------------------------------------------------------------- options
