@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+LEAST_S: Final = 0.05
+"""No wait for the network is shorter: no time at all would be another way of reading."""
 
 
 class HttpError(Exception):

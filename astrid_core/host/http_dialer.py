@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import httpcore2
 
+from astrid_core.host.http_bounds import LEAST_S
 from astrid_core.host.http_network import Line
 from astrid_core.security.checked import CheckedAddress
-
-_LEAST_S: Final = 0.05
 
 
 class CheckedDialer(httpcore2.NetworkBackend):
@@ -45,7 +44,7 @@ class CheckedDialer(httpcore2.NetworkBackend):
         for checked in self._addresses:
             if self._line.is_cut:
                 raise httpcore2.ConnectError("given up")
-            left = None if deadline is None else max(_LEAST_S, deadline - time.monotonic())
+            left = None if deadline is None else max(LEAST_S, deadline - time.monotonic())
             try:
                 stream = self._system.connect_tcp(
                     str(checked.address), checked.port, timeout=left, socket_options=socket_options

@@ -26,7 +26,7 @@ from astrid_core.domain.http_message import (
 )
 from astrid_core.host.byte_pipe import BytePipe, PipeSource
 from astrid_core.host.http_authorize import Hops
-from astrid_core.host.http_bounds import Bounds, HttpError
+from astrid_core.host.http_bounds import LEAST_S, Bounds, HttpError
 from astrid_core.host.http_decode import ACCEPTED, BombError, DecodeError, Decoder, decoder_for
 from astrid_core.host.http_dialer import CheckedDialer
 from astrid_core.host.http_failures import denied, foreseen
@@ -196,7 +196,7 @@ class Exchange:
         left = self.left_s()
         if left is not None and left <= 0:
             raise HttpError("timeout")
-        return bound_s if left is None else min(bound_s, left)
+        return max(LEAST_S, bound_s if left is None else min(bound_s, left))
 
     def _redirect(
         self, request: OutgoingRequest, response: httpcore2.Response

@@ -99,7 +99,6 @@ def _bounds(record: tuple[object, ...] | None, *, decodes: bool, is_buffered: bo
     times = TimeoutRecord(*(options.timeouts or (None, None, None, None)))
     default_s = BUFFERED_S if is_buffered else None
     total_s = default_s if times.total is None else min(times.total / _MS, MAX_TOTAL_S)
-    first_s = WAIT_S if total_s is None else total_s
     wire = options.max_response_bytes
     if is_buffered:
         wire = BUFFERED_BYTES if wire is None else min(wire, BUFFERED_BYTES)
@@ -112,7 +111,7 @@ def _bounds(record: tuple[object, ...] | None, *, decodes: bool, is_buffered: bo
             raise WitError("invalid-request") from error
     return Bounds(
         connect_s=CONNECT_S if times.connect is None else min(times.connect / _MS, MAX_CONNECT_S),
-        first_byte_s=first_s if times.first_byte is None else times.first_byte / _MS,
+        first_byte_s=_first_byte_s(times, total_s),
         gap_s=_gap_s(times, total_s, is_buffered=is_buffered),
         total_s=total_s,
         body_bytes=wire,
@@ -123,6 +122,12 @@ def _bounds(record: tuple[object, ...] | None, *, decodes: bool, is_buffered: bo
         https_only=bool(options.https_only),
         integrity=options.integrity,
     )
+
+
+def _first_byte_s(times: TimeoutRecord, total_s: float | None) -> float:
+    if times.first_byte is not None:
+        return min(times.first_byte / _MS, MAX_TOTAL_S)
+    return WAIT_S if total_s is None else total_s
 
 
 def _gap_s(times: TimeoutRecord, total_s: float | None, *, is_buffered: bool) -> float:

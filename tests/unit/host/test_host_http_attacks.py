@@ -186,6 +186,28 @@ def test_a_stopped_call_cuts_its_connection(
         assert gone()
 
 
+@pytest.mark.parametrize("which", range(3), ids=["connect", "first-byte", "between-bytes"])
+@pytest.mark.parametrize("function", ["http-request-opts", "http-stream-start-opts"])
+def test_no_time_and_all_time_are_times(web: Any, call: Any, function: str, which: int) -> None:
+    def answer(exchange: Exchange) -> None:
+        time.sleep(0.2)
+        exchange.send(HEAD + b"Content-Length: 2\r\n\r\nx")
+        time.sleep(0.2)
+        exchange.send(b"x")
+
+    with serving({"/": answer}) as server:
+        request = get(f"http://a.test:{server.port}/")
+        for value, cases in ((0, {"ok", "timeout"}), (2**64 - 1, {"ok"})):
+            chosen = tuple(value if index == which else None for index in range(4))
+            instance = web(server)
+            case, made = call(instance, function, request, options(timeouts=chosen), interface=NEW)
+            assert case in cases
+            if case == "ok" and function == "http-stream-start-opts":
+                read = "[method]http-stream.read-chunk"
+                assert call(instance, read, made, interface=NEW)[0] in cases
+                assert call(instance, read, made, interface=NEW)[0] in {*cases, "closed"}
+
+
 def test_a_server_that_never_shakes_hands_is_cut(
     web: Any, call: Any, trusting: ssl.SSLContext
 ) -> None:
