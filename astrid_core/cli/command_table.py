@@ -64,6 +64,7 @@ BUILT_IN: Final[Mapping[str, LazyCommand]] = {
         "astrid_core.cli.doctor:doctor", "Check that everything is as it has to be"
     ),
     "config": LazyCommand("astrid_core.cli.config:app", "Show, check and change the settings"),
+    "abi": LazyCommand("astrid_core.cli.abi:app", "Show what components can import, and check one"),
     "plugins": LazyCommand(
         "astrid_core.cli.plugins:app", "List, inspect, enable and disable plugins"
     ),

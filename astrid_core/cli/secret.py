@@ -35,7 +35,7 @@ SharedOption = Annotated[
 
 
 @app.command("set")
-@describe(example='printf %s "$KEY" | astrid secret set API_KEY --capsule web-notes --stdin')
+@describe(example="astrid secret set API_KEY --capsule web-notes --stdin")
 def set_(
     key: KeyArgument,
     *,

@@ -259,6 +259,7 @@ def test_secrets_are_typed_blind_and_kept_in_the_store(astrid: Shell) -> None:
 
 
 def test_secrets_without_a_store_are_not_asked_for(astrid: Shell) -> None:
+    assert astrid("plugins", "disable", "secrets-keychain").status == 0
     source = astrid.capsule("vault", manifest=VAULT)
     ended = astrid("capsule", "install", str(source), "--yes", "--json")
     assert ended.json["error"]["code"] == "secret.no-store"
