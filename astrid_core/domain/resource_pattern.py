@@ -56,13 +56,8 @@ class ResourcePattern:
         return self._automaton.matches(resource)
 
 
-def exact_pattern(resource: str) -> str:
-    """The pattern that covers this resource and nothing else, also after it was stored [D-39]."""
-    return escaped(resource) if _GLOB_MARKS & set(resource) else resource
-
-
 def escaped(text: str) -> str:
-    """The text as a part of a glob that stands for itself."""
+    """The text as a part of a glob that stands for itself, also after it was stored [D-39]."""
     return "".join(f"\\{char}" if char in _SPECIAL else char for char in text)
 
 

@@ -73,6 +73,7 @@ def make_principals(
         create_home=home.create_principal,
     )
     tokens = TokenStore(kv, seed=home.runtime_key(), audit=audit)
+    tokens.clean()  # what has ended is refused anyway; only a start has nobody waiting for it
     allowances = AllowanceStore(kv, warrants=Warrants(tokens))
     return Principals(
         authority,
