@@ -176,7 +176,7 @@ def endless(exchange: Exchange) -> None:
 
 
 def zipped(data: bytes) -> bytes:
-    return gzip.compress(data, compresslevel=9)
+    return gzip.compress(data, compresslevel=9, mtime=0)
 
 
 @contextmanager

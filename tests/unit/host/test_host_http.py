@@ -285,6 +285,7 @@ def test_55_only_1_1_decompresses(web: Any, old: Any, new: Any, server: WebServe
         ("gzip, br", brotli.compress(zipped(b"plain" * 999))),
         ("gzip", zipped(b"plain" * 500) + zipped(b"plain" * 499)),
     ],
+    ids=["deflate", "raw-deflate", "br", "zstd", "gzip-br", "members"],
 )
 def test_every_coding_that_is_offered_is_undone(
     web: Any, new: Any, server: WebServer, coding: str, packed: bytes
@@ -305,6 +306,7 @@ def test_every_coding_that_is_offered_is_undone(
         ("zstd", zstandard.compress(bytes(64 * MIB))),
         ("gzip, gzip", zipped(zipped(bytes(64 * MIB)))),
     ],
+    ids=["gzip", "br", "zstd", "gzip-gzip"],
 )
 def test_63_a_bomb_is_given_up_in_little_memory(
     web: Any, new: Any, server: WebServer, coding: str, packed: bytes
