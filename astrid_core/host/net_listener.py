@@ -36,12 +36,18 @@ class TcpListener:
         """A connection that waits; None when there is none.
 
         Raises:
-            OSError: It failed before it was taken.
+            OSError: There are no descriptors left.
         """
         try:
-            return self._socket.accept()[0]
-        except BlockingIOError:
+            sock = self._socket.accept()[0]
+        except (BlockingIOError, ConnectionAbortedError):
             return None
+        try:
+            sock.getpeername()
+        except OSError:  # it was reset while it waited: nobody is to hear of it
+            sock.close()
+            return None
+        return sock
 
     def drop(self) -> None:
         """As `HostResource.drop`."""

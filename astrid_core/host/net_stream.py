@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +19,7 @@ MAX_FRAME_BYTES: Final = 10 * 1024 * 1024
 """Longest frame, and most that one call reads."""
 HEADER_BYTES: Final = 4
 _CHUNK_BYTES: Final = 64 * 1024
+_NO_LINGER: Final = struct.pack("ii", 0, 0)
 _SHUTDOWN: Final = {
     "receive": socket.SHUT_RD,
     "send": socket.SHUT_WR,
@@ -134,10 +136,9 @@ class TcpStream:
             return
         with contextlib.suppress(OSError):
             self.flush()
-        last = self.socket.dup() if self.lingers else None
+        if self.lingers:  # closing would wait for what is unsent; the system sends it without us
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         close_socket(self.socket)
-        if last is not None:  # closing waits for what is unsent, and nobody has to wait for that
-            threading.Thread(target=last.close, name="astrid-linger", daemon=True).start()
 
     def drop(self) -> None:
         """As `HostResource.drop`."""

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from astrid_core.domain.capability import Decision, Outcome
 from astrid_core.domain.capsule_meta import BakedTopic, ToolDescription
+from astrid_core.domain.kernel_request import METHODS
 from astrid_core.domain.manifest import Manifest
 from astrid_core.domain.topic import TOOL_PREFIX
 from astrid_core.host.capsule import CapsuleHost
@@ -47,6 +48,9 @@ from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 UNLOAD_GRACE_S: Final = 5.0
 TOOL_ACTION: Final = "tool_execute_"
 _PATIENCE_S: Final = 300.0
+
+_CALL_RIGHT: Final = METHODS["CallTool"].right
+_NO_CALLS: Final = frozenset({Outcome.DISABLED, Outcome.REVOKED})
 
 State = Literal["loading", "ready", "failed", "unloading"]
 Rights = Callable[[Principal, str], Decision]
@@ -158,7 +162,9 @@ class Loaded:
         )
 
     def may_see(self, principal: Principal, name: str) -> bool:
-        """Whether a tool is shown to a principal: one of a server only where it may be called."""
+        """Whether a tool is shown to a principal: only where it may be called."""
+        if self.rights(principal, _CALL_RIGHT).outcome in _NO_CALLS:
+            return False
         tool = self.host.offered.get(name)
         if tool is None:
             return True

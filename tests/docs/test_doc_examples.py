@@ -80,7 +80,8 @@ def test_every_command_line_in_the_pages_exists() -> None:
         for block in blocks(page):
             if block.language not in {"console", "sh"}:
                 continue
-            lines = [line.removeprefix("$ ") for line in block.text.splitlines()]
+            whole = block.text.replace("\\\n", " ")
+            lines = [line.removeprefix("$ ") for line in whole.splitlines()]
             unknown += [
                 f"{page_id(page)}: {line}"
                 for line in lines
@@ -91,6 +92,10 @@ def test_every_command_line_in_the_pages_exists() -> None:
 
 def _is_known(line: str) -> bool:
     words = shlex.split(line.removeprefix("uv run "), comments=True)
+    if "--" in words:  # what follows is another program's
+        words = words[: words.index("--")]
+    if words[1:2] == ["--principal"]:  # the one option that may stand before the command
+        del words[1:3]
     names = [word for word in words if not word.startswith("-")]
     flags = {word.split("=")[0] for word in words if word.startswith("--") and word != "--"}
     if len(names) == 1:

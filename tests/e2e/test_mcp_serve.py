@@ -23,6 +23,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from mcp_types import ToolListChangedNotification
 
 from astrid_core.daemon.client import DaemonClient
 from tests.support.commands import kept_environment
@@ -179,6 +180,62 @@ def test_a_refusal_names_its_rule_and_is_on_record(daemon: Daemon) -> None:
 
     asyncio.run(main())
     assert any(row["outcome"] == "denied" for row in daemon.records(principal="bob"))
+
+
+def test_what_is_denied_is_not_listed_and_refused_by_name_on_record(daemon: Daemon) -> None:
+    profile = daemon.home / "etc/profiles/carol.toml"
+    profile.write_text('groups = ["agent"]\nrevokes = ["self:tool:call"]\n')
+
+    async def main() -> None:
+        async with over_stdio(daemon, "--principal", "carol") as client:
+            assert (await client.list_tools()).tools == []
+            result = await client.call_tool("echo__echo", {"text": "x"})
+            assert result.is_error
+            assert "revokes:self:tool:call" in result.content[0].text
+
+    asyncio.run(main())
+    denied = [row for row in daemon.records(principal="carol") if row["outcome"] == "denied"]
+    assert [row["authorization"]["reason"] for row in denied] == ["revokes:self:tool:call"]
+
+
+@CONNECT
+def test_clients_are_told_that_there_are_other_tools(daemon: Daemon, connect: Any) -> None:
+    async def main() -> None:
+        told = anyio.Event()
+
+        async def hear(message: object) -> None:
+            if isinstance(message, ToolListChangedNotification):
+                told.set()
+
+        async with connect(daemon, mode="legacy", message_handler=hear) as client:
+            assert client.server_capabilities.tools.list_changed
+            await client.list_tools()
+            with DaemonClient.connect(daemon.home) as owner:
+                await anyio.to_thread.run_sync(owner.request, "ReloadCapsules")
+            with anyio.fail_after(20):
+                await told.wait()
+
+    asyncio.run(main())
+
+
+def test_an_interrupt_ends_it_while_the_client_says_nothing(daemon: Daemon) -> None:
+    with subprocess.Popen(
+        [ASTRID, "mcp", "serve"],
+        env=environment(daemon),
+        cwd=daemon.directory,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write('{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+        assert process.stderr.read() == ""
 
 
 def test_http_needs_the_token_and_a_page_of_this_machine(daemon: Daemon) -> None:

@@ -15,6 +15,7 @@ from tests.support.daemon_here import serving
 
 EVENT = {"type": "custom", "data": {"text": "hi"}}
 FOREIGN = "12345678-1234-1234-1234-123456789abc"
+FOREIGN_SEQ = 1 << 40
 CALL = {
     "type": "raw_json",
     "method": "CallTool",
@@ -58,7 +59,7 @@ def test_a_name_of_somebody_else_is_a_claim(home: Path) -> None:
                     assert (envelope.principal, envelope.attribution) == (expected, attribution)
                     assert envelope.source_id != FOREIGN
                     assert not envelope.timestamp.startswith("2001")
-                assert heard[0].seq != 7
+                assert heard[0].seq != FOREIGN_SEQ
             events.close()
             calls.close()
 
@@ -73,7 +74,7 @@ async def say(client: Client, more: dict[str, object]) -> str:
     client.send(
         "user.v1.prompt",
         EVENT,
-        **{**more, "source_id": FOREIGN, "seq": 7, "timestamp": "2001-01-01T00:00:00Z"},
+        **{**more, "source_id": FOREIGN, "seq": FOREIGN_SEQ, "timestamp": "2001-01-01T00:00:00Z"},
     )
     client.send("astrid.v1.request.x", CALL, **more)
     message = await asyncio.to_thread(client.receive)

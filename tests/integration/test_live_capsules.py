@@ -278,13 +278,13 @@ def test_compiled_components_go_with_the_last_capsule_that_has_them(
 
 def test_what_was_removed_by_others_is_unloaded_at_a_reload(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
-        heard = kernel.subscribe("astrid.v1.capsules_loaded")
         for name in ("kept", "gone", "broken"):
             text = manifest(name, body=tool(f"ask_{name}"))
             await install(kernel, write_capsule(tmp_path / name, answering("deny", name), text))
         installed = tmp_path / "home/home/default/.local/capsules"
         shutil.rmtree(installed / "gone")
         (installed / "broken" / "Capsule.toml").write_text("changed")
+        heard = kernel.subscribe("astrid.v1.capsules_loaded")
         assert await kernel.reload_all() == []
         assert [capsule.id for capsule in kernel.capsules()] == ["broken", "kept"]
         assert [problem.capsule for problem in kernel.problems] == ["broken"]

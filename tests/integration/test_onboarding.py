@@ -103,6 +103,10 @@ def test_a_wrong_answer_changes_nothing(home: Path, capsule: Path) -> None:
 
 
 def test_secret_denied_when_there_is_no_store(home: Path, capsule: Path) -> None:
+    plugins = home / "etc/plugins.toml"
+    plugins.parent.mkdir(parents=True)
+    plugins.write_text('[plugins]\ndisabled = ["secrets-keychain"]')
+
     async def work(kernel: Kernel, _plugin: VaultPlugin) -> None:
         await install(kernel, capsule)
         with pytest.raises(SecretError):

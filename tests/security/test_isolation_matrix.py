@@ -316,6 +316,9 @@ ABOUT_BOB: dict[str, dict[str, Any]] = {
     "AgentModify": {"add_groups": ["admin"]},
     "QuotaSet": {"quotas": {"max_timeout_secs": 1}},
     "AllowanceRemove": {"id": "11111111-2222-4333-8444-555555555555"},
+    "SecretSet": {"capsule": "probe", "key": "word", "value": "theirs"},
+    "SecretDelete": {"capsule": "probe", "key": "word"},
+    "SecretMigrate": {"to": "file"},
     "TokenMint": {"resource": "right://system:status"},
     "TokenRevoke": {"id": "11111111-2222-4333-8444-555555555555"},
 }
@@ -327,6 +330,9 @@ OWN = {
     "AllowanceRemove": "Success",
     "ApprovalList": "Approvals",
     "QuotaGet": "Quotas",
+    "SecretDelete": "Success",
+    "SecretList": "Secrets",
+    "SecretSet": "Success",
     "TokenList": "Tokens",
 }
 """What agents may ask about themselves, and the status of the answer."""
@@ -337,6 +343,8 @@ OWN = {
 def test_no_agent_manages_another_or_raises_itself(world: World, method: str, target: str) -> None:
     if method in OWN and target == "alice":
         about = {"principal": "alice", **ABOUT_BOB.get(method, {})}
+        if method == "SecretDelete":
+            world.ask(ALICE, "SecretSet", principal="alice", **ABOUT_BOB["SecretSet"])
         assert world.ask(ALICE, method, **about)["status"] == OWN[method]
         return
     params = {"principal": target, "capabilities": ["system:status"], **ABOUT_BOB.get(method, {})}

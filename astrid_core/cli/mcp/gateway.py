@@ -1,32 +1,47 @@
 """An MCP server in front of the daemon: lists what a principal may call, and calls it.
 
 Trusted with the principal: everything is asked for the one it was started for, and the kernel
-decides about each call. What a client names that is not served is refused here already.
+decides about each call, also of a tool that was not listed: its refusal is on record. Only what
+`--only` leaves out is refused here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import anyio.to_thread
 import mcp_types as types
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 
 from astrid_core.cli.attending import Reply
 from astrid_core.cli.mcp.calls import PATIENCE_S, Call, Context, input_required, replies
 from astrid_core.cli.mcp.lines import Lines
-from astrid_core.cli.mcp.names import ServedTool, served_tools
+from astrid_core.cli.mcp.names import ServedTool, is_offered, served_tools, target_of
 from astrid_core.domain.version import VERSION
-from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.errors import AstridError, ToolNotFoundError
 
+_MAX_REMEMBERED: Final = 1024
+"""Questions asked lately; every one of them is asked of each connection at the same time."""
 _INSTRUCTIONS: Final = (
     "Tools run in a sandbox on the person's machine, under a policy of theirs. A refusal names the "
     "rule; do not try to get around it, tell the person."
 )
+
+
+class _AnnouncingServer(Server[Any]):
+    """Says to clients, over either transport, that it tells them when there are other tools."""
+
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *args: Any, **more: Any
+    ) -> InitializationOptions:
+        options = notification_options or NotificationOptions(tools_changed=True)
+        return super().create_initialization_options(options, *args, **more)
 
 
 class Gateway:
@@ -41,13 +56,13 @@ class Gateway:
         self._lines = lines
         self._only = only
         self._tools: Mapping[str, ServedTool] = {}
-        self._answered: set[str] = set()
+        self._answered: deque[str] = deque(maxlen=_MAX_REMEMBERED)
         self._calls: dict[str, Call] = {}
         self._sessions: set[Any] = set()
 
     def server(self) -> Server[Any]:
         """The protocol side."""
-        return Server(
+        return _AnnouncingServer(
             "astrid",
             version=VERSION,
             instructions=_INSTRUCTIONS,
@@ -77,11 +92,12 @@ class Gateway:
         if tool is None:
             await self._refresh()
             tool = self._tools.get(params.name)
-        if tool is None:
-            raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r} here")
+        target = target_of(params.name) if tool is None else tool.target
+        if target is None or not is_offered(target, self._only):
+            raise _no_tool(params.name)
         call = self._calls.pop(params.request_state or "", None)
         if call is None:
-            call = Call(self, tool.target, params.arguments or {}, context)
+            call = Call(self, target, params.arguments or {}, context)
         else:
             for reply in replies(call, params.input_responses or {}):
                 await self._deliver(reply)
@@ -90,6 +106,8 @@ class Gateway:
             self._calls[call.token] = call
             asyncio.get_running_loop().call_later(PATIENCE_S, self._calls.pop, call.token, None)
             return input_required(call)
+        if isinstance(outcome, AstridError) and outcome.code == ToolNotFoundError.default_code:
+            raise _no_tool(params.name)
         return _as_failure(outcome) if isinstance(outcome, AstridError) else _as_result(outcome)
 
     async def _refresh(self) -> None:
@@ -109,8 +127,12 @@ class Gateway:
     async def _deliver(self, reply: Reply) -> None:
         def deliver() -> None:
             client = self._lines.take()
-            client.publish(reply.topic, reply.payload)
-            client.request("GetStatus")  # what was published before it has been dealt with
+            try:
+                client.publish(reply.topic, reply.payload)
+                client.request("GetStatus")  # what was published before it has been dealt with
+            except BaseException:
+                client.close()
+                raise
             self._lines.give_back(client)
 
         await anyio.to_thread.run_sync(deliver)
@@ -119,7 +141,7 @@ class Gateway:
         """Whether a question is the caller's to ask; each is asked once, whoever hears it."""
         if request_id in self._answered:
             return False
-        self._answered.add(request_id)
+        self._answered.append(request_id)
         return True
 
     @property
@@ -167,6 +189,10 @@ def _as_failure(error: AstridError) -> types.CallToolResult:
         structured_content={"error": json.loads(json.dumps(facts))},
         is_error=True,
     )
+
+
+def _no_tool(name: str) -> MCPError:
+    return MCPError(types.INVALID_PARAMS, f"there is no tool {name!r} here")
 
 
 def _as_error(error: AstridError) -> MCPError:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 MAX_NAME: Final = 64
 """Longest name that every common client takes."""
 _DIGEST: Final = 8
+_BETWEEN: Final = "__"
 _UNUSABLE: Final = re.compile(r"[^A-Za-z0-9_-]")
 _NO_SCHEMA: Final[Mapping[str, Any]] = {"type": "object"}
 
@@ -46,7 +47,7 @@ def served_tools(rows: Iterable[Mapping[str, Any]], *, only: Sequence[str]) -> l
     found = {}
     for row in rows:
         target = f"{row['capsule']}.{row['name']}"
-        if not only or any(fnmatchcase(target, pattern) for pattern in only):
+        if is_offered(target, only):
             name = served_name(str(row["capsule"]), str(row["name"]))
             if name in found:
                 name = _shortened(name, target)
@@ -54,9 +55,20 @@ def served_tools(rows: Iterable[Mapping[str, Any]], *, only: Sequence[str]) -> l
     return [found[name] for name in sorted(found)]
 
 
+def is_offered(target: str, only: Sequence[str]) -> bool:
+    """Whether the patterns let a `capsule.tool` through; none let everything through."""
+    return not only or any(fnmatchcase(target, pattern) for pattern in only)
+
+
+def target_of(name: str) -> str | None:
+    """The `capsule.tool` that a name most likely stands for, when it was not listed."""
+    capsule, between, tool = name.partition(_BETWEEN)
+    return f"{capsule}.{tool}" if capsule and between and tool else None
+
+
 def served_name(capsule: str, tool: str) -> str:
     """`capsule__tool`, with what no client takes replaced."""
-    name = _UNUSABLE.sub("_", f"{capsule}__{tool}")
+    name = _UNUSABLE.sub("_", f"{capsule}{_BETWEEN}{tool}")
     return name if len(name) <= MAX_NAME else _shortened(name, f"{capsule}.{tool}")
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
@@ -63,6 +64,9 @@ def serve_stdio(connect: Callable[[], DaemonClient], *, only: Sequence[str]) -> 
             async with stdio_server() as (reader, writer):
                 await server.run(reader, writer, server.create_initialization_options())
 
+    # Reading standard input cannot be interrupted from inside. The daemon stops what runs for a
+    # connection that ends, and nothing else has to be put away.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(main())
 
 

@@ -8,14 +8,15 @@ from astrid_core.domain.server_environment import is_blocked, usable
 
 @pytest.mark.parametrize(
     "name",
-    ["LD_PRELOAD", "ld_audit", "npm_config_registry", "PATH", "home", "NODE_OPTIONS", "Pythonpath",
+    ["LD_PRELOAD", "LD_DEBUG", "ld_audit", "https_proxy", "Node_Options",
+     "npm_config_registry", "PATH", "home", "NODE_OPTIONS", "Pythonpath",
      "HTTPS_PROXY", "SSL_CERT_FILE", "ASTRID_HOME", "GIT_SSH_COMMAND", "DYLD_INSERT_LIBRARIES"],
 )  # fmt: skip
 def test_variable_denied_when_it_decides_what_code_runs(name: str) -> None:
     assert is_blocked(name)
 
 
-@pytest.mark.parametrize("name", ["TZ", "API_KEY", "LDAP_URL", "MY_PATH"])
+@pytest.mark.parametrize("name", ["TZ", "FOO", "LDFLAGS", "API_KEY", "LDAP_URL", "MY_PATH"])
 def test_other_variables_are_free(name: str) -> None:
     assert not is_blocked(name)
 

@@ -478,6 +478,44 @@ def test_78_a_listener_takes_who_connects_and_waits_no_longer_than_told(
         one.close()
 
 
+@pytest.mark.parametrize("how", ["accept", "poll-accept"])
+def test_who_is_gone_before_being_taken_is_not_heard_of(do: Any, opened: Any, how: str) -> None:
+    instance = opened(net_tcp_bind=("127.0.0.1:*",))
+    listener = do(instance, "bind-tcp", "127.0.0.1", 0)[1]
+    address = ("127.0.0.1", int(listener.local_addr.rpartition(":")[2]))
+    gone = socket.create_connection(address)
+    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.close()  # a reset, as a stranger can send it
+    with socket.create_connection(address) as client:
+        waits = (1000,) if how == "poll-accept" else ()
+        case, stream = do(instance, f"[method]tcp-listener.{how}", listener, *waits)
+        assert case == "ok"
+        host, port = client.getsockname()
+        assert stream.peer_addr == f"{host}:{port}"
+
+
+def test_closing_waits_for_nobody_and_leaves_no_thread(
+    do: Any, opened: Any, server: socket.socket
+) -> None:
+    instance = opened()
+    do(instance, "udp-bind", "127.0.0.1", 0)  # what watches sockets has started
+    before = threading.active_count()
+    peers = []
+    for _ in range(12):  # more than there are slots: each is free again
+        joined = Joined(do, instance, server)
+        peers.append(joined.peer)  # which never reads
+        joined.do("set-linger", 60_000)
+        joined.do("set-write-timeout", 20)
+        while joined.do("write-bytes", bytes(1 << 20)) == ("ok", 1 << 20):
+            pass
+        started = time.monotonic()
+        joined.stream.drop()
+        assert time.monotonic() - started < 5
+    assert threading.active_count() <= before + 1
+    for peer in peers:
+        peer.close()
+
+
 def test_a_listener_ends_with_the_call_and_is_one_of_four(do: Any, opened: Any) -> None:
     token = CancelToken()
     instance = opened(net_tcp_bind=("127.0.0.1:*", "192.0.2.1:*", "gone.test:*"), cancel=token)
