@@ -28,6 +28,7 @@ from mcp_types import ToolListChangedNotification
 from astrid_core.daemon.client import DaemonClient
 from tests.support.commands import kept_environment
 from tests.support.daemon import Daemon, daemon_home, install_tools, prepare
+from tests.support.real_servers import QUIETLY
 
 ROOT = Path(__file__).parents[2]
 TYPESCRIPT_SDK = "@modelcontextprotocol/sdk@1.32.2"
@@ -314,7 +315,7 @@ def test_a_client_of_another_make_has_a_whole_session(
     if shutil.which("npm") is None:
         pytest.skip("Node.js is not installed")
     folder = tmp_path_factory.mktemp("node")
-    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", TYPESCRIPT_SDK]
+    install = ["npm", "install", *QUIETLY, TYPESCRIPT_SDK]
     subprocess.run(install, cwd=folder, check=True, timeout=100)
     shutil.copy(ROOT / "tests/support/mcp_clients/session.mjs", folder)
     ended = subprocess.run(

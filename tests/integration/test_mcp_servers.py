@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -132,6 +133,21 @@ def test_a_principal_without_a_home_gets_no_process(run: Run, tmp_path: Path) ->
     run(work)
 
 
+async def refused_after_a_death(kernel: Kernel) -> str:
+    """The code of a call made in the pause after a server died.
+
+    Each pause is longer than the last, so that a slow machine is in time for one of them.
+    """
+    for _ in range(5):
+        with pytest.raises(EngineError):
+            await kernel.call_tool("die")
+        try:
+            await kernel.call_tool("echo", {"text": "too late"})
+        except EngineError as error:
+            return error.code
+    return "never refused"
+
+
 def test_a_server_that_dies_in_a_call_is_a_typed_error_and_is_started_again(
     run: Run, tmp_path: Path
 ) -> None:
@@ -141,17 +157,18 @@ def test_a_server_that_dies_in_a_call_is_a_typed_error_and_is_started_again(
             await kernel.call_tool("die")
         assert caught.value.code == "engine.server.ended"
         assert (await kernel.call_tool("echo", {"text": "again"})).content == "again"
-        with pytest.raises(EngineError):
-            await kernel.call_tool("die")
-        with pytest.raises(EngineError) as again:
-            await kernel.call_tool("echo")
-        assert again.value.code == "engine.server.backoff"
-        await asyncio.sleep(0.6)
-        assert (await kernel.call_tool("echo", {"text": "third"})).content == "third"
+        assert await refused_after_a_death(kernel) == "engine.server.backoff"
+        for _ in range(100):
+            with contextlib.suppress(EngineError):
+                assert (await kernel.call_tool("echo", {"text": "third"})).content == "third"
+                break
+            await asyncio.sleep(0.1)
+        else:
+            pytest.fail("it was not started again")
 
     run(work)
     home = tmp_path / "home"
-    assert len(recorded(home, "server_started")) == 3
+    assert len(recorded(home, "server_started")) >= 3
     assert "status 3" in recorded(home, "server_stopped")[0]["action"]["reason"]
 
 

@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 PYPI = ("mcp-server-time==2026.10.19", "mcp-server-git==2026.10.19", "mcp-server-fetch==2026.10.24")
+QUIETLY = (
+    *("--prefer-offline", "--silent", "--no-audit", "--no-fund"),
+    *("--fetch-timeout", "30000"),  # a registry that answers nothing is asked again, not waited for
+)
 NPM = tuple(f"@modelcontextprotocol/server-{name}@2026.8.31" for name in ("everything", "memory"))
 
 
@@ -27,7 +31,7 @@ def from_npm(directory: Path) -> Path:
     if not done.exists() or done.read_text() != str(NPM):
         place = directory / "npm"
         place.mkdir(exist_ok=True)
-        _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), *NPM)
+        _run("npm", "install", *QUIETLY, "--prefix", str(place), *NPM)
         done.write_text(str(NPM))
     return directory / "npm" / "node_modules" / ".bin"
 
