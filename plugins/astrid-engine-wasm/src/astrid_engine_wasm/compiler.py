@@ -115,9 +115,12 @@ class Compiler:
         with self._lock:
             self._closed = True
             helper, self._helper = self._helper, None
+            timer = self._idle_timer
             self._stop_timer()
         if helper is not None:
             helper.stop()
+        if timer is not None:
+            timer.join()  # cancelled, it still takes a moment to end
 
     def _begin(self) -> None:
         with self._lock:
