@@ -75,8 +75,11 @@ class NetAccess:
     ) -> _T | None:
         """Try, wait and try again until it worked.
 
+        A source that is always ready, because somebody else sees to it, wins no time: once the time
+        is over there is one last attempt.
+
         Args:
-            attempt: None says that it has to wait.
+            attempt: None says that it has to wait. Gives up by itself after a while.
             source: Ready when trying again makes sense.
             timeout_s: For all of it, None for no bound.
 
@@ -88,13 +91,15 @@ class NetAccess:
         """
         clock = self.instance.services.clock
         deadline = None if timeout_s is None else clock.monotonic() + timeout_s
+        is_last = False
         while (found := attempt()) is None:
             left = None if deadline is None else max(0.0, deadline - clock.monotonic())
             waited = self.instance.wait((source,), timeout_s=left)
-            if waited is Waited.CANCELLED:
+            if waited is Waited.CANCELLED or self.instance.is_stopped():
                 raise WitError("closed")
-            if waited is Waited.TIMEOUT:
+            if waited is Waited.TIMEOUT or is_last:
                 return None
+            is_last = left == 0
         return found
 
     def addresses(self, host: str, port: int, *, timeout_s: float) -> list[IpAddress]:

@@ -15,6 +15,8 @@ from astrid_core.security.checked import CheckedAddress
 from astrid_hookspecs.engines import WitError
 
 MAX_DATAGRAM_BYTES: Final = 65_507
+_STRANGERS: Final = 64
+"""Datagrams of others that are thrown away before the clock is looked at again."""
 _VERSIONS: Final = {socket.AF_INET: 4, socket.AF_INET6: 6}
 
 
@@ -56,8 +58,12 @@ class UdpSocket:
             return None
 
     def take(self, max_bytes: int) -> UdpDatagram | None:
-        """A datagram that waits, of the peer where there is one; None when there is none."""
-        while True:
+        """A datagram that waits, of the peer where there is one.
+
+        None when there is none, or when strangers have sent so many that somebody has to see
+        whether there is still time.
+        """
+        for _ in range(_STRANGERS):
             try:
                 data, sender = self._socket.recvfrom(min(max_bytes, MAX_DATAGRAM_BYTES))
             except BlockingIOError:
@@ -65,6 +71,7 @@ class UdpSocket:
             host, port = str(sender[0]), int(sender[1])
             if self.peer is None or (host, port) == (str(self.peer.address), self.peer.port):
                 return UdpDatagram(data, host, port)
+        return None
 
     def drop(self) -> None:
         """As `HostResource.drop`."""
