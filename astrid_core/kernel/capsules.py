@@ -24,6 +24,9 @@ from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.values import CapsuleId
 
 READY_TIMEOUT_S: Final = 0.5
+SERVERS_READY_TIMEOUT_S: Final = 5.0
+"""For servers that somebody installs: each is a program that has to start, and whoever waits wants
+to hear that it does not."""
 DRAIN_TIMEOUT_S: Final = 30.0
 CLOSE_GRACE_S: Final = 0.5
 """How long a guest gets to come back by itself when the kernel closes."""
@@ -128,7 +131,7 @@ class CapsuleTable:
         """The capsule that publishes under a source id; also while it is being replaced."""
         return self._sources.capsule(source_id)
 
-    def load(self, installed: InstalledCapsule, *, ready_timeout_s: float) -> Loaded:
+    def load(self, installed: InstalledCapsule) -> Loaded:
         """Load an installed capsule, replacing a loaded one of the same id.
 
         The new version is ready before the old one is touched, so that a new one which fails
@@ -137,20 +140,19 @@ class CapsuleTable:
         the successor; if that fails, the failed one takes the place.
 
         Args:
-            installed: Verified.
-            ready_timeout_s: How long to wait for the readiness of a run loop; a capsule that is
-                late counts as ready, with a warning.
+            installed: Verified. One that is late counts as ready, with a warning.
 
         Raises:
             PluginLoadError: An engine it needs is not installed.
             ComponentError: An engine refused it.
-            CapsuleError: Its run loop ended before it was ready; or `kernel.closed`.
+            CapsuleError: Its run loop or a server ended before it was ready; or `kernel.closed`.
             AuditError: It could not be recorded.
             DeniedError: It has a run loop and its owner is disabled, or a policy refused.
         """
         with self._lock:
             fresh = self.begin(installed)
-            self.finish(fresh, ready_timeout_s=ready_timeout_s)
+            patience_s = SERVERS_READY_TIMEOUT_S if fresh.runs_servers else READY_TIMEOUT_S
+            self.finish(fresh, ready_timeout_s=patience_s)
         return fresh
 
     def begin(self, installed: InstalledCapsule) -> Loaded:

@@ -19,7 +19,6 @@ from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.manifest import EnvField
 from astrid_core.kernel.assembly import Parts
 from astrid_core.kernel.boot import BootProblem, announce, load_changes
-from astrid_core.kernel.capsules import READY_TIMEOUT_S
 from astrid_core.kernel.configured_servers import everything, load_one
 from astrid_core.kernel.install.installed import discover
 from astrid_core.kernel.install.installer import InstallResult, Staged
@@ -176,6 +175,6 @@ class LiveCapsules:
 
     def _load(self, name: CapsuleId) -> Loaded:
         installed = load_one(self._parts.home, name, workspace=self._workspace)
-        fresh = self._parts.capsules.load(installed, ready_timeout_s=READY_TIMEOUT_S)
+        fresh = self._parts.capsules.load(installed)
         self._loaded(name)
         return fresh

@@ -42,7 +42,7 @@ async def first_call(kernel: Kernel) -> tuple[float, float, float]:
     start = time.perf_counter()
     installed = load_installed(parts.home, NAME)
     checked = time.perf_counter()
-    parts.capsules.load(installed, ready_timeout_s=1)
+    parts.capsules.load(installed)
     loaded = time.perf_counter()
     await kernel.call_tool(f"{NAME}.echo", TEXT)
     return checked - start, loaded - checked, time.perf_counter() - loaded

@@ -15,7 +15,7 @@ from astrid_core.daemon.client import DaemonClient
 from tests.e2e.test_mcp_serve import CONNECT, MODES
 from tests.support.daemon import Daemon, daemon_home, prepare
 from tests.support.people_probe import MANIFEST
-from tests.support.probe import probe_project
+from tests.support.probe import probe_home, probe_project
 
 pytestmark = pytest.mark.slow
 ASK = {"act": "approve", "arguments": ["git push", "origin main"]}
@@ -32,6 +32,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
             await kernel.install(staged)
 
     with daemon_home() as made:
+        probe_home(tmp_path_factory, made.home)
         prepare(made.home, install)
         made.start()
         yield made

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from astrid_sdk_host.builder import PythonCapsuleBuilder
-from astrid_sdk_host.cache import BuildCache
 from tests.support.heartbeat import once
 from tests.support.people_probe import MANIFEST
 from tests.support.probe import probe_home, probe_project
@@ -46,7 +45,7 @@ def courier(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             net = 'net = ["127.0.0.1"]'
             text = MANIFEST.format(name="courier", capabilities=net, asks="yes")
             project = probe_project(base / "project", text)
-            builder = PythonCapsuleBuilder(cache=BuildCache(base / "cache"))
+            builder = PythonCapsuleBuilder()  # the one that `probe_home` has compiled
             builder.build(project, base / "built", progress=lambda _step, _fraction: None)
     return Path(shutil.copytree(base / "built", tmp_path / "courier"))
 

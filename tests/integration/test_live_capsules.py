@@ -206,7 +206,7 @@ def test_nothing_is_loaded_into_a_kernel_that_has_closed(run: Run, tmp_path: Pat
         installed = load_installed(parts.home, "loop")
         await asyncio.to_thread(parts.capsules.close)
         with pytest.raises(CapsuleError) as caught:
-            parts.capsules.load(installed, ready_timeout_s=1)
+            parts.capsules.load(installed)
         assert caught.value.code == "kernel.closed"
         assert threads_of("loop") == []
 

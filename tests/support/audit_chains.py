@@ -14,7 +14,7 @@ from astrid_core.domain.audit_entry import (
     entry_line,
     seal_entry,
 )
-from astrid_core.domain.audit_segment import Segment
+from astrid_core.domain.audit_segment import Segment, Tip
 from astrid_hookspecs.audit import AuditEntry, AuditValue
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -112,10 +112,16 @@ def verify(
     chain: ChainId = ADA,
     from_start: bool = True,
     every_signature: bool = True,
+    sealed: Tip | None = None,
 ) -> ChainVerdict:
     """The verdict about segments."""
     check = ChainCheck(
-        chain, keys=keys, head=head, from_start=from_start, every_signature=every_signature
+        chain,
+        keys=keys,
+        head=head,
+        from_start=from_start,
+        every_signature=every_signature,
+        sealed=sealed,
     )
     for index, (first, content) in enumerate(zip(firsts, data, strict=True)):
         check.add(Segment(first, content), is_last=index == len(firsts) - 1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from astrid_core.domain.audit_chain import ChainCheck
 from astrid_core.domain.audit_commit import Head
 from astrid_core.domain.audit_entry import Link, content_hash, entry_line, seal_entry
-from astrid_core.domain.audit_segment import PRUNED, RESUMED, Condition, Segment, first_seq
+from astrid_core.domain.audit_segment import PRUNED, RESUMED, Condition, Segment, Tip, first_seq
 from tests.support.audit_chains import (
     ADA,
     KEY,
@@ -120,6 +120,21 @@ def test_every_torn_tail_is_only_that() -> None:
 )
 def test_what_no_crash_leaves_is_tampering(tail: bytes) -> None:
     assert verify(FIRSTS, [*DATA[:-1], DATA[-1] + tail]).condition is Condition.TAMPERED
+
+
+def test_what_a_seal_names_counts_without_a_signature() -> None:
+    chain = three_segments()
+    sealed = [chain.add(entry(number)) for number in (8, 9)]
+    beyond = chain.add(entry(10))
+    data, tip = chain.data(), Tip(sealed[-1].seq, bytes.fromhex(sealed[-1].hash))
+    verdict = verify(chain.firsts, data, head=WHOLE.head, sealed=tip)
+    assert verdict.condition is Condition.TORN
+    assert (verdict.entries, verdict.unsigned) == (9, 2)
+    assert verdict.torn_bytes == len(entry_line(beyond))
+    without = verify(chain.firsts, data, head=WHOLE.head)
+    assert (without.entries, without.unsigned) == (7, 0)
+    elsewhere = verify(chain.firsts, data, head=WHOLE.head, sealed=Tip(tip.seq, bytes(32)))
+    assert (elsewhere.condition, elsewhere.unsigned) == (Condition.TORN, 0)
 
 
 def test_what_is_changed_and_moved_is_tampered() -> None:

@@ -276,3 +276,13 @@ def test_other_heads_are_not_believed(data: bytes, rule: str) -> None:
     with pytest.raises(EntryError) as caught:
         parse_heads(data, purpose="checkpoint")
     assert caught.value.rule == rule
+
+
+def test_a_seal_opens_with_its_key_its_chain_and_whole() -> None:
+    chain, digest = ADA.to_bytes(), bytes(range(32))
+    seal = KEY.seal(chain, seq=7, digest=digest)
+    assert (len(seal), KEY.opened(seal, chain=chain)) == (72, (7, digest))
+    for spoiled in (seal[:-1], seal + b"x", b"", bytes([seal[0] ^ 1]) + seal[1:]):
+        assert KEY.opened(spoiled, chain=chain) is None
+    assert KEY.opened(seal, chain=ChainId("bob").to_bytes()) is None
+    assert OTHER_KEY.opened(seal, chain=chain) is None
