@@ -128,6 +128,7 @@ def test_what_is_built_is_tested() -> None:
     assert sorted(required - tested) == []
 
 
+@pytest.mark.slow
 def test_the_tests_exist(cases: Mapping[str, set[str]]) -> None:
     assert [(n, test) for n, test in expanded() if not runs(test, n, cases)] == []
 

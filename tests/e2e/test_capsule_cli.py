@@ -129,6 +129,7 @@ def member(name: str, content: bytes = b"x", *, kind: bytes = tarfile.REGTYPE) -
 MANIFEST = member("Capsule.toml", b'[package]\nname = "evil"\nversion = "1.0.0"\n')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("named", "members"),
     [

@@ -134,6 +134,7 @@ def test_t01_a_health_check_before_anything_is_set_up(fresh: Place) -> None:
     assert not fresh.home.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["relative/dir", "/a/../b", ""])
 def test_t02_a_wrong_home_is_refused_early(fresh: Place, home: str) -> None:
     environ = {"ASTRID_HOME": home}
@@ -181,6 +182,7 @@ def test_t03_a_restart_is_another_process_in_the_same_workspace(fresh: Place) ->
     assert second["workspace"] == first["workspace"] == str(fresh.project)
 
 
+@pytest.mark.slow
 def test_t04_what_a_killed_daemon_left_is_told_and_cleaned(fresh: Place) -> None:
     fresh.ask(*START)
     pid = fresh.pid()
@@ -198,6 +200,7 @@ def test_t04_what_a_killed_daemon_left_is_told_and_cleaned(fresh: Place) -> None
     assert [path.name for path in fresh.run.iterdir()] == ["system.lock"]
 
 
+@pytest.mark.slow
 def test_t05_of_eight_starts_at_once_one_wins_and_all_succeed(fresh: Place) -> None:
     with ThreadPoolExecutor(8) as pool:
         ended = list(pool.map(lambda _: fresh.json(*START), range(8)))
@@ -288,6 +291,7 @@ def test_a_daemon_runs_nothing_of_the_directory_it_is_started_in(fresh: Place) -
     assert fresh.json("status")["workspace"] == str(fresh.project)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

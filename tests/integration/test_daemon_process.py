@@ -72,6 +72,7 @@ def test_9_a_second_daemon_is_refused_and_changes_nothing(shared: Daemon) -> Non
         assert client.ask("GetStatus")["data"]["pid"] == shared.running.pid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_leaves_only_the_lock(daemon: Daemon, number: signal.Signals) -> None:
     assert daemon.start() == ["READY=1"]

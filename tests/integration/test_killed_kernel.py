@@ -100,6 +100,7 @@ def test_a_kernel_killed_while_busy_leaves_a_home_that_works(run: Run, tmp_path:
     run(work)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after_s", [0.0, 0.037, 0.113])
 def test_a_kernel_killed_while_it_upgrades_leaves_one_whole_version(
     run: Run, tmp_path: Path, after_s: float

@@ -83,6 +83,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_200_stopped_calls_leave_the_kernels_memory_flat(run: Run, tmp_path: Path) -> None:
     """Traps, bombs and cancelled loops; each is followed by a call that works."""

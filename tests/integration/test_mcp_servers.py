@@ -172,6 +172,7 @@ def test_a_server_that_dies_in_a_call_is_a_typed_error_and_is_started_again(
     assert "status 3" in recorded(home, "server_stopped")[0]["action"]["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "why"),
     [("garbage", "no messages"), ("huge", "more than 8 MiB"), ("flood", "messages a second")],

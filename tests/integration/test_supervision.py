@@ -399,6 +399,7 @@ def test_a_problem_of_the_boot_is_over_when_a_restart_succeeds(run: Run, tmp_pat
     run(work, plugins={"sibling": engine})
 
 
+@pytest.mark.slow
 def test_run_loops_of_a_boot_become_ready_side_by_side(run: Run, tmp_path: Path) -> None:
     names = ("a", "b", "c")
 

@@ -86,6 +86,7 @@ def test_second_use_denied_when_many_ask_at_once(kernel: Kernel) -> None:
         assert got.count(True) == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_used_twice_when_the_process_is_killed(tmp_path: Path) -> None:
     for round_number in range(ROUNDS):
         directory = tmp_path / str(round_number)

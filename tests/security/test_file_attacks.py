@@ -216,6 +216,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", HOSTILE)
 @pytest.mark.parametrize("kind", ["read", "write", "append", "unlink", "mkdir", "rename", "open"])
 def test_hostile_paths_stay_inside(prison: Prison, path: str, kind: str) -> None:

@@ -96,6 +96,7 @@ def listened(kernel: Kernel) -> None:
     kernel.clients.subscribe("notes.v1.*", principal=MALLORY, deliver=lambda _: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", AT_A_CALL.values(), ids=AT_A_CALL)
 def test_everything_denied_when_the_policy_answers_with_something_else(
     tmp_path: Path, maker: DistributionMaker, what: str

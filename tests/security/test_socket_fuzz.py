@@ -223,6 +223,7 @@ class Fuzzer:
                 self.answers += 1
 
 
+@pytest.mark.slow
 def test_garbage_does_not_matter(daemon: Daemon) -> None:
     fuzzer = Fuzzer(daemon)
     settled = 0
@@ -264,6 +265,7 @@ def test_garbage_does_not_matter(daemon: Daemon) -> None:
     assert problems == []
 
 
+@pytest.mark.slow
 def test_long_frames_and_many_clients_at_once_do_not_matter(daemon: Daemon) -> None:
     with Honest(daemon) as honest:
         served = honest.check(0)

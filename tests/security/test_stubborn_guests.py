@@ -294,6 +294,7 @@ class Load:
                 await self.install("dd", number)
 
 
+@pytest.mark.slow
 def test_calls_and_changes_at_once_neither_hang_nor_mix_up_answers(
     run: Callable[..., None], tmp_path: Path
 ) -> None:

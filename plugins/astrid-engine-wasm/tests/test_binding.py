@@ -368,6 +368,7 @@ def test_two_stores_on_two_threads_keep_their_answers_apart(bind_guest: Bind) ->
 _MAKE = {"make": lambda _: _Thing()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("guest_file", "payload", "handlers", "times"),
     [

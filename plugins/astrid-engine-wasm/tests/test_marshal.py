@@ -54,6 +54,7 @@ def frame(raw_engine: Engine) -> HostFrame:
     return HostFrame(ffi.context_address(Store(raw_engine)), object())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LEAK_VALUES, ids=lambda text: text[:30])
 def test_no_memory_is_lost_to_a_shape(
     frame: HostFrame, used_bytes: Callable[[], int], text: str
@@ -78,6 +79,7 @@ def test_no_memory_is_lost_to_a_shape(
     assert used_bytes() - before < 128 * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "value"),
     [

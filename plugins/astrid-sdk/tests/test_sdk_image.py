@@ -63,6 +63,7 @@ def kept() -> dict[int, object]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "thing",
     [

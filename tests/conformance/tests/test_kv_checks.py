@@ -242,6 +242,7 @@ def test_every_check_has_a_broken_store() -> None:
     assert {check.name for check in KV_STORE} == set(BROKEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_check_rejects_a_store_that_breaks_it(name: str, tmp_path: Path) -> None:
     assert outcome(KV_STORE.named(name), BROKEN[name], tmp_path) is Outcome.FAILED

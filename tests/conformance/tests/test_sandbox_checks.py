@@ -83,6 +83,7 @@ def test_every_check_has_a_broken_sandbox() -> None:
     assert {check.name for check in PROCESS_SANDBOX} == set(BROKEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_check_rejects_a_sandbox_that_breaks_it(name: str, tmp_path: Path) -> None:
     assert rejects(name, BROKEN[name], tmp_path)

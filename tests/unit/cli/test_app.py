@@ -369,6 +369,7 @@ def test_commands_lists_what_the_parser_has(
     assert "astrid plugins list" in astrid("commands").stdout
 
 
+@pytest.mark.slow
 def test_every_structured_command_of_ours_speaks_json(
     astrid: Astrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:

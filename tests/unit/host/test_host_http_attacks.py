@@ -132,6 +132,7 @@ SILENT: dict[str, Answer] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_an_answer_without_end_is_given_up_in_time(web: Any, call: Any, kind: str) -> None:
     with serving({"/": ENDLESS[kind]}) as server:
@@ -186,6 +187,7 @@ def test_a_stopped_call_cuts_its_connection(
         assert gone()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", range(3), ids=["connect", "first-byte", "between-bytes"])
 @pytest.mark.parametrize("function", ["http-request-opts", "http-stream-start-opts"])
 def test_no_time_and_all_time_are_times(web: Any, call: Any, function: str, which: int) -> None:

@@ -140,6 +140,7 @@ def replace_by_pipe(path: Path) -> None:
     os.mkfifo(path, 0o600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tamper",
     [

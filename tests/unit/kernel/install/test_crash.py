@@ -93,6 +93,7 @@ def check_whole(workshop: Workshop, *, maybe_absent: bool = False) -> str | None
     return version
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two-renames"])
 @pytest.mark.parametrize("first", [True, False], ids=["install", "upgrade"])
 @pytest.mark.parametrize("step", STEPS)
