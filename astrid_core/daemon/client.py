@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -169,6 +169,7 @@ class DaemonClient:
         arguments: Mapping[str, object],
         *,
         timeout_s: float | None = None,
+        only: Sequence[str] = (),
         hear: Callable[[Message], None] | None = None,
     ) -> Mapping[str, Any]:
         """Call a tool.
@@ -177,6 +178,7 @@ class DaemonClient:
             name: `capsule.tool`.
             arguments: Encodable as JSON.
             timeout_s: For the tool; None for the limit of the principal, which the daemon keeps.
+            only: Patterns of what the caller offers; another tool is refused, on record.
             hear: Called with each message that arrives meanwhile, instead of keeping it; what it
                 raises ends the waiting.
 
@@ -189,6 +191,8 @@ class DaemonClient:
         params: dict[str, object] = {"name": name, "arguments": arguments}
         if timeout_s is not None:
             params["timeout_s"] = timeout_s
+        if only:
+            params["only"] = [*only]
         request_id = self.send("CallTool", params)
         answer = self._wait(request_id, None, hear=hear)
         if answer.status != "ToolResult" or not isinstance(answer.data, dict):

@@ -22,6 +22,7 @@ from astrid_core.domain.kernel_request import (
     error_answer,
     text_param,
 )
+from astrid_core.domain.tool_filter import EVERYTHING, ToolFilter
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.failures import for_client
 from astrid_core.kernel.tools import Outcome, StartedCall, ToolResult
@@ -92,6 +93,7 @@ class ClientCall:
         self, clients: ClientAccess, principal: Principal, attribution: Attribution
     ) -> StartedCall:
         name, arguments, limit_s = _params(self._request.params)
+        offered = _offered(self._request.params)
         started = clients.start_call(
             name,
             arguments,
@@ -99,6 +101,7 @@ class ClientCall:
             cancel=self._cancel,
             on_done=self._done,
             attribution=attribution,
+            offered=offered,
         )
         return started if limit_s is None else started._replace(timeout_s=limit_s)
 
@@ -168,3 +171,12 @@ def _params(params: Mapping[str, Any]) -> tuple[str, dict[str, object], float | 
     if limit_s is not None and not (is_number and 0 < limit_s <= 86_400):  # noqa: PLR2004 - a day
         raise RequestError("timeout_s is a number of seconds above 0", code="request.params")
     return text_param(params, "name"), arguments, limit_s
+
+
+def _offered(params: Mapping[str, Any]) -> ToolFilter:
+    only = params.get("only")
+    if only is None:
+        return EVERYTHING
+    if not isinstance(only, list) or not all(isinstance(one, str) for one in only):
+        raise RequestError("only is a list of patterns", code="request.params")
+    return ToolFilter(only)

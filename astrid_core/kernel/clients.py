@@ -19,6 +19,7 @@ from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
 from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.profile import Profile
 from astrid_core.domain.rate import RateLimiter
+from astrid_core.domain.tool_filter import EVERYTHING, ToolFilter
 from astrid_core.domain.topic import (
     APPROVAL_ANSWERS,
     ELICIT_ANSWERS,
@@ -132,13 +133,25 @@ class ClientAccess:
         cancel: CancelToken,
         on_done: Callable[[Outcome], None],
         attribution: Attribution = Attribution.VERIFIED,
+        offered: ToolFilter = EVERYTHING,
     ) -> StartedCall:
-        """Ask for a tool call; arguments, callback and errors are those of `ToolCalls.start`.
+        """Ask for a tool call; the other arguments and errors are those of `ToolCalls.start`.
+
+        Args:
+            name: As there.
+            arguments: As there.
+            principal: As there.
+            cancel: As there.
+            on_done: As there.
+            attribution: As there.
+            offered: Which tools the client offers to those behind it.
 
         Raises:
             DeniedError: The gate refused.
         """
         self._check_request(principal, "CallTool")
+        if offered.texts:
+            self._parts.gate.check_client_call(principal, name, offered=offered)
         return self._parts.tools.start(
             name,
             arguments,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from astrid_core.domain.capability import Decision, Outcome
+from astrid_core.domain.tool_filter import ToolFilter
 from astrid_core.security.clients import OPEN_RIGHTS, may_publish, may_speak_for
 from astrid_core.security.decider import Decider, Grant
 from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.values import Principal
+
+NOT_OFFERED: Final = "client.only"
+"""The rule of what a client leaves out by itself."""
 
 
 def rule_of(decision: Decision, right: str) -> str:
@@ -84,6 +90,28 @@ class ClientChecks(Decider):
                 hint=f"an administrator can give it: astrid caps grant {principal} {right}",
             )
         return self._ask_policies(request, rule=rule_of(decision, right))
+
+    def check_client_call(self, principal: Principal, target: str, *, offered: ToolFilter) -> Grant:
+        """Is this one of the tools that the client was started to offer?
+
+        Args:
+            principal: For whom the client acts.
+            target: `capsule.tool`, as the client names it.
+            offered: What it was started with.
+
+        Raises:
+            CapabilityDeniedError: It is not.
+            PolicyDeniedError: A policy refused.
+        """
+        request = AuthzRequest(principal, "client.call", target)
+        if not offered.lets_through(target):
+            raise self._refuse(
+                request,
+                rule=NOT_OFFERED,
+                message=f"the client does not offer {target!r}",
+                hint="it was started for other tools; see its --only",
+            )
+        return self._ask_policies(request, rule=NOT_OFFERED)
 
     def check_client_publish(self, principal: Principal, topic: str, *, enabled: bool) -> Grant:
         """May a client publish on the topic?

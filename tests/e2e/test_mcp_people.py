@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
 from mcp_types import ElicitResult
 
 from astrid_core.daemon.client import DaemonClient
-from tests.e2e.test_mcp_serve import CONNECT, MODES
 from tests.support.daemon import Daemon, daemon_home, prepare
-from tests.support.people_probe import MANIFEST
-from tests.support.probe import probe_home, probe_project
+from tests.support.mcp_serve import CONNECT, MODES, install_people
+from tests.support.probe import probe_home
 
 pytestmark = pytest.mark.slow
 ASK = {"act": "approve", "arguments": ["git push", "origin main"]}
@@ -24,16 +23,9 @@ ASK = {"act": "approve", "arguments": ["git push", "origin main"]}
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     directory = tmp_path_factory.mktemp("people")
-
-    async def install(kernel: Any) -> None:
-        text = MANIFEST.format(name="people", capabilities="", asks="no")
-        project = probe_project(Path(directory) / "p", text)
-        with kernel.build(project) as built, kernel.stage(built.directory) as staged:
-            await kernel.install(staged)
-
     with daemon_home() as made:
         probe_home(tmp_path_factory, made.home)
-        prepare(made.home, install)
+        prepare(made.home, partial(install_people, directory=directory))
         made.start()
         yield made
 

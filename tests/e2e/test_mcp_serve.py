@@ -6,33 +6,31 @@ Spec: cli-and-ux T-36.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import httpx2
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp.client.streamable_http import streamable_http_client
+from mcp.server.subscriptions import ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp_types import ToolListChangedNotification
 
 from astrid_core.daemon.client import DaemonClient
-from tests.support.commands import kept_environment
 from tests.support.daemon import Daemon, daemon_home, install_tools, prepare
-from tests.support.real_servers import QUIETLY
+from tests.support.mcp_serve import (
+    ASTRID,
+    CONNECT,
+    MODES,
+    environment,
+    http_server,
+    over_stdio,
+    piped,
+)
 
-ROOT = Path(__file__).parents[2]
-TYPESCRIPT_SDK = "@modelcontextprotocol/sdk@1.32.2"
-ASTRID = str(Path(sys.executable).with_name("astrid"))
 pytestmark = pytest.mark.slow
 
 
@@ -46,64 +44,6 @@ def daemon() -> Iterator[Daemon]:
             (profiles / f"{name}.toml").write_text('groups = ["agent"]\n')
         made.start()
         yield made
-
-
-def environment(daemon: Daemon) -> dict[str, str]:
-    return {**kept_environment(), "ASTRID_HOME": str(daemon.home), "NO_COLOR": "1"}
-
-
-@asynccontextmanager
-async def over_stdio(daemon: Daemon, *options: str, **more: Any) -> AsyncIterator[Client]:
-    words = [*options, "mcp", "serve"] if not options or "--only" not in options else []
-    if not words:
-        at = options.index("--only")
-        words = [*options[:at], "mcp", "serve", *options[at:]]
-    server = StdioServerParameters(
-        command=ASTRID, args=words, env=environment(daemon), cwd=str(daemon.directory)
-    )
-    async with Client(server, **more) as client:
-        yield client
-
-
-@asynccontextmanager
-async def over_http(daemon: Daemon, **more: Any) -> AsyncIterator[Client]:
-    with http_server(daemon) as (url, token):
-        headers = {"Authorization": f"Bearer {token}"}
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=30) as http,
-            Client(streamable_http_client(url, http_client=http), **more) as client,
-        ):
-            yield client
-
-
-@contextlib.contextmanager
-def http_server(daemon: Daemon) -> Iterator[tuple[str, str]]:
-    with subprocess.Popen(
-        [ASTRID, "mcp", "serve", "--http", "127.0.0.1:0"],
-        env=environment(daemon),
-        cwd=daemon.directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        said = [process.stderr.readline() for _ in range(2)]
-        url = next(word for word in said[0].split() if word.startswith("http://"))
-        token_file = Path(said[1].split()[-1])
-        try:
-            assert token_file.stat().st_mode & 0o777 == 0o600
-            yield url, token_file.read_text()
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(20)
-            assert process.stdout is not None
-            assert process.stdout.read() == ""  # it belongs to nobody here
-        assert not token_file.exists()
-
-
-CONNECT = pytest.mark.parametrize("connect", [over_stdio, over_http], ids=["stdio", "http"])
-MODES = pytest.mark.parametrize("mode", ["legacy", "auto"])
 
 
 @CONNECT
@@ -157,21 +97,28 @@ def active(daemon: Daemon) -> int:
     return sum(row["active"] for row in rows if row["capsule"] == "spinner")
 
 
-def test_only_what_is_served_can_be_called(daemon: Daemon) -> None:
+def test_only_what_is_served_can_be_called_and_the_rest_is_refused_on_record(
+    daemon: Daemon,
+) -> None:
     async def main() -> None:
-        async with over_stdio(daemon, "--only", "echo.*") as client:
+        async with over_stdio(daemon, principal="dora", only=["echo.*"]) as client:
             assert [tool.name for tool in (await client.list_tools()).tools] == ["echo__echo"]
+            assert not (await client.call_tool("echo__echo", {"text": "x"})).is_error
             with pytest.raises(MCPError, match="no tool"):
                 await client.call_tool("spinner__spin", {})
 
+    (daemon.home / "etc/profiles/dora.toml").write_text('groups = ["agent"]\n')
     asyncio.run(main())
+    denied = [row for row in daemon.records(principal="dora") if row["outcome"] == "denied"]
+    assert [row["authorization"]["reason"] for row in denied] == ["client.only"]
+    assert [row["action"]["resource"] for row in denied] == ["spinner.spin"]
 
 
 def test_a_refusal_names_its_rule_and_is_on_record(daemon: Daemon) -> None:
     path = daemon.home / "etc/profiles/bob.toml"
 
     async def main() -> None:
-        async with over_stdio(daemon, "--principal", "bob") as client:
+        async with over_stdio(daemon, principal="bob") as client:
             await client.list_tools()
             path.write_text('groups = ["agent"]\nrevokes = ["self:tool:call"]\n')
             result = await client.call_tool("echo__echo", {"text": "x"})
@@ -188,7 +135,7 @@ def test_what_is_denied_is_not_listed_and_refused_by_name_on_record(daemon: Daem
     profile.write_text('groups = ["agent"]\nrevokes = ["self:tool:call"]\n')
 
     async def main() -> None:
-        async with over_stdio(daemon, "--principal", "carol") as client:
+        async with over_stdio(daemon, principal="carol") as client:
             assert (await client.list_tools()).tools == []
             result = await client.call_tool("echo__echo", {"text": "x"})
             assert result.is_error
@@ -200,7 +147,16 @@ def test_what_is_denied_is_not_listed_and_refused_by_name_on_record(daemon: Daem
 
 
 @CONNECT
-def test_clients_are_told_that_there_are_other_tools(daemon: Daemon, connect: Any) -> None:
+@MODES
+def test_clients_are_told_that_there_are_other_tools(
+    daemon: Daemon, connect: Any, mode: str
+) -> None:
+    """In the older era each that has asked for tools, in the newer each that listens."""
+
+    async def reload() -> None:
+        with DaemonClient.connect(daemon.home) as owner:
+            await anyio.to_thread.run_sync(owner.request, "ReloadCapsules")
+
     async def main() -> None:
         told = anyio.Event()
 
@@ -208,34 +164,30 @@ def test_clients_are_told_that_there_are_other_tools(daemon: Daemon, connect: An
             if isinstance(message, ToolListChangedNotification):
                 told.set()
 
-        async with connect(daemon, mode="legacy", message_handler=hear) as client:
+        async with connect(daemon, mode=mode, message_handler=hear) as client:
             assert client.server_capabilities.tools.list_changed
             await client.list_tools()
-            with DaemonClient.connect(daemon.home) as owner:
-                await anyio.to_thread.run_sync(owner.request, "ReloadCapsules")
-            with anyio.fail_after(20):
-                await told.wait()
+            if mode == "legacy":
+                await reload()
+                with anyio.fail_after(20):
+                    await told.wait()
+                return
+            async with client.listen(tools_list_changed=True) as news:
+                await reload()
+                with anyio.fail_after(20):
+                    assert await anext(aiter(news)) == ToolsListChanged()
 
     asyncio.run(main())
 
 
 def test_an_interrupt_ends_it_while_the_client_says_nothing(daemon: Daemon) -> None:
-    with subprocess.Popen(
-        [ASTRID, "mcp", "serve"],
-        env=environment(daemon),
-        cwd=daemon.directory,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write('{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
-        process.stdin.flush()
-        assert process.stdout.readline()
+    with piped(daemon) as (process, given, said):
+        given.write('{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        given.flush()
+        assert said.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == -signal.SIGINT
+        assert process.stderr is not None
         assert process.stderr.read() == ""
 
 
@@ -262,23 +214,13 @@ def test_t36_lines_in_lines_out_and_nothing_left(daemon: Daemon) -> None:
         {"id": 2, "method": "tools/list"},
     ]  # fmt: skip
     text = "".join(json.dumps({"jsonrpc": "2.0", **line}) + "\n" for line in lines)
-    with subprocess.Popen(
-        [ASTRID, "mcp", "serve"],
-        env=environment(daemon),
-        cwd=daemon.directory,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(text)
-        process.stdin.flush()
-        answers = [json.loads(process.stdout.readline()) for _ in range(2)]
-        process.stdin.close()
+    with piped(daemon) as (process, given, said):
+        given.write(text)
+        given.flush()
+        answers = [json.loads(said.readline()) for _ in range(2)]
+        given.close()
         assert process.wait(20) == 0
-        assert process.stdout.read() == ""
+        assert said.read() == ""
     assert answers[1]["result"]["tools"][0]["name"]
 
 
@@ -307,32 +249,3 @@ def test_an_address_of_others_is_refused(daemon: Daemon) -> None:
         )
         assert ended.returncode == 1
         assert said in ended.stderr
-
-
-def test_a_client_of_another_make_has_a_whole_session(
-    daemon: Daemon, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    if shutil.which("npm") is None:
-        pytest.skip("Node.js is not installed")
-    folder = tmp_path_factory.mktemp("node")
-    install = ["npm", "install", *QUIETLY, TYPESCRIPT_SDK]
-    subprocess.run(install, cwd=folder, check=True, timeout=100)
-    shutil.copy(ROOT / "tests/support/mcp_clients/session.mjs", folder)
-    ended = subprocess.run(
-        ["node", "session.mjs", ASTRID, "mcp", "serve"],
-        cwd=folder,
-        env=environment(daemon),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
-    assert found["server"] == "astrid"
-    assert found["tools"] == ["echo__echo", "spinner__spin"]
-    assert found["echo"]["content"] == [{"type": "text", "text": "from elsewhere"}]
-    assert "no tool" in found["missing"]["message"]
-    assert found["progress"][:2] == [1, 2]
-    assert "timed out" in found["given_up"]
-    assert found["after"]["content"][0]["text"] == "still here"

@@ -12,6 +12,7 @@ from astrid_core.cli.acting import acting
 from astrid_core.cli.mcp import pins, servers
 from astrid_core.cli.mcp.clients import CLIENTS, own_command
 from astrid_core.cli.output import current, describe
+from astrid_core.domain.tool_filter import ToolFilter
 from astrid_hookspecs.errors import ConfigError
 
 app = typer.Typer(help="Serve tools to MCP clients, and use MCP servers.", add_completion=False)
@@ -54,10 +55,10 @@ def serve(
 
     connect = connector(acting(), Path.cwd())
     if http is None:
-        serve_stdio(connect, only=only or ())
+        serve_stdio(connect, only=ToolFilter(only or ()))
     else:
         host, port = _address(http)
-        serve_http(connect, only=only or (), host=host, port=port)
+        serve_http(connect, only=ToolFilter(only or ()), host=host, port=port)
 
 
 @app.command("config")
@@ -94,7 +95,7 @@ def tools(*, only: OnlyOption = None) -> None:
 
     with connector(acting(), Path.cwd())() as client:
         rows: list[Mapping[str, Any]] = client.request("ListTools").data
-    served = served_tools(rows, only=only or ())
+    served = served_tools(rows, only=ToolFilter(only or ()))
     output = current()
     cells = [
         (tool.target, tool.name, tool.row.get("server") or "-", _cut(tool.row.get("description")))

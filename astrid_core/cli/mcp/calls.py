@@ -16,11 +16,13 @@ from typing import Any, Final, Protocol
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
-from astrid_core.cli.attending import Reply
+from astrid_core.cli.attending import TOPICS, Reply
 from astrid_core.cli.mcp.lines import Lines
 from astrid_core.cli.mcp.people import approval_form, approval_reply, value_form, value_reply
 from astrid_core.daemon.client import DaemonClient, Message
 from astrid_core.daemon.client_errors import ConnectionLostError
+from astrid_core.domain.approval import LATER
+from astrid_core.domain.tool_filter import ToolFilter
 from astrid_core.domain.topic import APPROVAL_TOPIC
 from astrid_hookspecs.errors import AstridError
 
@@ -39,8 +41,17 @@ class Desk(Protocol):
         """Connections to the daemon."""
         ...
 
+    @property
+    def only(self) -> ToolFilter:
+        """Which tools may be called."""
+        ...
+
     def claim(self, request_id: str) -> bool:
-        """Whether a question is this call's to ask."""
+        """Whether a question is this call's to ask; each is asked once, whoever hears it."""
+        ...
+
+    def release(self, request_id: str) -> None:
+        """A question was left undecided: it waits in the queue, and may come again."""
         ...
 
 
@@ -106,10 +117,17 @@ class Call:
 
     def stop(self) -> None:
         """Stop the guest, if it still runs."""
+        for request_id in tuple(self.questions):
+            self._desk.release(request_id)
         with self._lock:
             self._is_over = True
             if self._client is not None:
                 self._client.cut()
+
+    def settle(self, reply: Reply) -> None:
+        """Take note of what is said to a question, before it is said."""
+        if reply.payload.get("decision") == LATER:
+            self._desk.release(str(reply.payload["request_id"]))
 
     # Below: on the thread of the call.
 
@@ -140,7 +158,8 @@ class Call:
             raise ConnectionLostError("the client gave the call up")
         try:
             hear = partial(self._hear, client)
-            answer = client.call_tool(self._target, self._arguments, hear=hear)
+            only = self._desk.only.texts
+            answer = client.call_tool(self._target, self._arguments, only=only, hear=hear)
         except (ConnectionLostError, OSError):
             client.close()
             raise
@@ -158,13 +177,14 @@ class Call:
     def _hear(self, client: DaemonClient, message: Message) -> None:
         """A question that came while the call runs."""
         asked = message.payload
-        if not isinstance(asked, dict) or "request_id" not in asked:
+        if message.topic not in TOPICS or not isinstance(asked, dict):
             return
         if not self._desk.claim(str(asked["request_id"])):
             return
         is_approval = message.topic == APPROVAL_TOPIC
         reply = self._decided(asked) if is_approval else self._given(asked)
         if reply is not None:
+            self.settle(reply)
             client.publish(reply.topic, reply.payload)
 
     def _decided(self, asked: Mapping[str, Any]) -> Reply | None:

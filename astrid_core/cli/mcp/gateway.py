@@ -1,33 +1,41 @@
 """An MCP server in front of the daemon: lists what a principal may call, and calls it.
 
 Trusted with the principal: everything is asked for the one it was started for, and the kernel
-decides about each call, also of a tool that was not listed: its refusal is on record. Only what
-`--only` leaves out is refused here.
+decides about each call, also of a tool that was not listed or that `--only` leaves out: its refusal
+is on record. Nothing is refused here but names that no tool can have.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Mapping
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 import mcp_types as types
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from astrid_core.cli.attending import Reply
 from astrid_core.cli.mcp.calls import PATIENCE_S, Call, Context, input_required, replies
 from astrid_core.cli.mcp.lines import Lines
-from astrid_core.cli.mcp.names import ServedTool, is_offered, served_tools, target_of
+from astrid_core.cli.mcp.names import ServedTool, served_tools, target_of
+from astrid_core.domain.tool_filter import EVERYTHING, ToolFilter
 from astrid_core.domain.version import VERSION
+from astrid_core.security.client_checks import NOT_OFFERED
 from astrid_hookspecs.errors import AstridError, ToolNotFoundError
 
 _MAX_REMEMBERED: Final = 1024
 """Questions asked lately; every one of them is asked of each connection at the same time."""
+_MAX_LISTENERS: Final = 256
+_NEWS_S: Final = 5.0
+"""How long a client may take to read that there are other tools."""
 _INSTRUCTIONS: Final = (
     "Tools run in a sandbox on the person's machine, under a policy of theirs. A refusal names the "
     "rule; do not try to get around it, tell the person."
@@ -49,16 +57,18 @@ class Gateway:
 
     Args:
         lines: Connections for it.
-        only: Patterns of tools; none for all.
+        only: What is served of what it may call.
     """
 
-    def __init__(self, lines: Lines, *, only: Sequence[str] = ()) -> None:
+    def __init__(self, lines: Lines, *, only: ToolFilter = EVERYTHING) -> None:
         self._lines = lines
         self._only = only
         self._tools: Mapping[str, ServedTool] = {}
-        self._answered: deque[str] = deque(maxlen=_MAX_REMEMBERED)
+        self._asked: dict[str, None] = {}
+        self._lock = threading.Lock()
         self._calls: dict[str, Call] = {}
-        self._sessions: set[Any] = set()
+        self._listeners: dict[int, Any] = {}
+        self._news = InMemorySubscriptionBus()
 
     def server(self) -> Server[Any]:
         """The protocol side."""
@@ -68,22 +78,33 @@ class Gateway:
             instructions=_INSTRUCTIONS,
             on_list_tools=self._list,
             on_call_tool=self._call,
+            on_subscriptions_listen=ListenHandler(self._news, max_subscriptions=_MAX_LISTENERS),
         )
 
     async def tools_changed(self) -> None:
-        """Tell every client that asked before that there may be other tools now."""
-        for session in tuple(self._sessions):
+        """Tell every client that listens, or asked before, that there may be other tools now."""
+        await self._news.publish(ToolsListChanged())
+        for key, session in tuple(self._listeners.items()):
             try:
-                await session.send_tool_list_changed()
+                with anyio.fail_after(_NEWS_S):
+                    await session.send_tool_list_changed()
             except Exception:  # noqa: BLE001 - a client that has gone needs no news
-                self._sessions.discard(session)
+                self._listeners.pop(key, None)
 
     async def _list(
         self, context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        self._sessions.add(context.session)
+        self._remember(context)
         await self._refresh()
         return types.ListToolsResult(tools=[_as_mcp(tool) for tool in self._tools.values()])
+
+    def _remember(self, context: Context) -> None:
+        """Note whom to tell: one session for each connection of a client that cannot listen."""
+        if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            return
+        hello = context.session.client_params  # each request has a session, each connection a hello
+        if hello is not None and len(self._listeners) < _MAX_LISTENERS:
+            self._listeners.setdefault(id(hello), context.session)
 
     async def _call(
         self, context: Context, params: types.CallToolRequestParams
@@ -93,22 +114,26 @@ class Gateway:
             await self._refresh()
             tool = self._tools.get(params.name)
         target = target_of(params.name) if tool is None else tool.target
-        if target is None or not is_offered(target, self._only):
+        if target is None:
             raise _no_tool(params.name)
         call = self._calls.pop(params.request_state or "", None)
         if call is None:
             call = Call(self, target, params.arguments or {}, context)
         else:
             for reply in replies(call, params.input_responses or {}):
+                call.settle(reply)
                 await self._deliver(reply)
         outcome = await call.proceed(context)
         if outcome is None:
             self._calls[call.token] = call
             asyncio.get_running_loop().call_later(PATIENCE_S, self._calls.pop, call.token, None)
             return input_required(call)
-        if isinstance(outcome, AstridError) and outcome.code == ToolNotFoundError.default_code:
+        if not isinstance(outcome, AstridError):
+            return _as_result(outcome)
+        is_missing = outcome.code == ToolNotFoundError.default_code
+        if is_missing or getattr(outcome, "rule", None) == NOT_OFFERED:
             raise _no_tool(params.name)
-        return _as_failure(outcome) if isinstance(outcome, AstridError) else _as_result(outcome)
+        return _as_failure(outcome)
 
     async def _refresh(self) -> None:
         rows = await anyio.to_thread.run_sync(self._rows)
@@ -138,16 +163,29 @@ class Gateway:
         await anyio.to_thread.run_sync(deliver)
 
     def claim(self, request_id: str) -> bool:
-        """Whether a question is the caller's to ask; each is asked once, whoever hears it."""
-        if request_id in self._answered:
-            return False
-        self._answered.append(request_id)
-        return True
+        """As `Desk.claim`; from any thread."""
+        with self._lock:
+            if request_id in self._asked:
+                return False
+            if len(self._asked) >= _MAX_REMEMBERED:
+                del self._asked[next(iter(self._asked))]
+            self._asked[request_id] = None
+            return True
+
+    def release(self, request_id: str) -> None:
+        """As `Desk.release`; from any thread."""
+        with self._lock:
+            self._asked.pop(request_id, None)
 
     @property
     def lines(self) -> Lines:
         """Connections to the daemon."""
         return self._lines
+
+    @property
+    def only(self) -> ToolFilter:
+        """What is served of what the principal may call; the kernel holds calls to it."""
+        return self._only
 
 
 def _as_mcp(tool: ServedTool) -> types.Tool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
+
+from astrid_core.domain.tool_filter import ToolFilter
 
 MAX_NAME: Final = 64
 """Longest name that every common client takes."""
@@ -37,27 +38,22 @@ class ServedTool(NamedTuple):
         return found
 
 
-def served_tools(rows: Iterable[Mapping[str, Any]], *, only: Sequence[str]) -> list[ServedTool]:
+def served_tools(rows: Iterable[Mapping[str, Any]], *, only: ToolFilter) -> list[ServedTool]:
     """Tools by the names that clients see, sorted; no two have the same.
 
     Args:
         rows: Of `ListTools`.
-        only: Patterns of `capsule.tool`, `*` and `?` as in a shell; none for all tools.
+        only: What is served of them.
     """
     found = {}
     for row in rows:
         target = f"{row['capsule']}.{row['name']}"
-        if is_offered(target, only):
+        if only.lets_through(target):
             name = served_name(str(row["capsule"]), str(row["name"]))
             if name in found:
                 name = _shortened(name, target)
             found[name] = ServedTool(name, target, row)
     return [found[name] for name in sorted(found)]
-
-
-def is_offered(target: str, only: Sequence[str]) -> bool:
-    """Whether the patterns let a `capsule.tool` through; none let everything through."""
-    return not only or any(fnmatchcase(target, pattern) for pattern in only)
 
 
 def target_of(name: str) -> str | None:

@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from astrid_core.cli.output import current
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import NotRunningError
 from astrid_core.daemon.launch import Launch, start_daemon
+from astrid_core.domain.tool_filter import ToolFilter
 from astrid_core.kernel.boot import LOADED_TOPIC
 from astrid_core.kernel.durable import write_atomic
 from astrid_hookspecs.errors import AstridError, ConfigError
@@ -50,7 +51,7 @@ def connector(principal: Principal, workspace: Path) -> Callable[[], DaemonClien
     return connect
 
 
-def serve_stdio(connect: Callable[[], DaemonClient], *, only: Sequence[str]) -> None:
+def serve_stdio(connect: Callable[[], DaemonClient], *, only: ToolFilter) -> None:
     """Serve the client on the other side of the pipes, until it closes them.
 
     Raises:
@@ -71,13 +72,13 @@ def serve_stdio(connect: Callable[[], DaemonClient], *, only: Sequence[str]) -> 
 
 
 def serve_http(
-    connect: Callable[[], DaemonClient], *, only: Sequence[str], host: str, port: int
+    connect: Callable[[], DaemonClient], *, only: ToolFilter, host: str, port: int
 ) -> None:
     """Serve clients that have the token, until a signal comes.
 
     Args:
         connect: To the daemon.
-        only: Patterns of tools.
+        only: What is served of what the principal may call.
         host: A loopback address.
         port: 0 for any.
 
@@ -132,7 +133,7 @@ def with_token(app: App, token: str) -> App:
 
 
 @contextlib.contextmanager
-def _gateway(connect: Callable[[], DaemonClient], only: Sequence[str]) -> Iterator[Any]:
+def _gateway(connect: Callable[[], DaemonClient], only: ToolFilter) -> Iterator[Any]:
     """A gateway on the running loop, told when there are other tools."""
     try:
         from astrid_core.cli.mcp.gateway import Gateway  # noqa: PLC0415 - loads the SDK

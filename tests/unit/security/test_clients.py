@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from astrid_core.domain.capability import Decision, Outcome
+from astrid_core.domain.tool_filter import ToolFilter
 from astrid_core.security.clients import may_hear, may_publish, may_speak_for
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.authz import Verdict, Vote
@@ -135,6 +136,18 @@ def test_a_client_subscription_denied_when_a_policy_says_no() -> None:
     recorder = Recorder(Vote(Verdict.DENY, "not today"))
     with pytest.raises(PolicyDeniedError):
         recorder.gate.check_client_subscribe(ALICE, "a.*")
+
+
+def test_a_client_call_denied_when_the_client_does_not_offer_the_tool() -> None:
+    notes = ToolFilter(["notes.*"])
+    assert Recorder().gate.check_client_call(ALICE, "notes.find", offered=notes).rule
+    recorder = Recorder()
+    with pytest.raises(CapabilityDeniedError, match=r"does not offer 'mail\.send'"):
+        recorder.gate.check_client_call(ALICE, "mail.send", offered=notes)
+    assert recorder.rule() == (False, "client.only")
+    recorder = Recorder(Vote(Verdict.DENY, "not today"))
+    with pytest.raises(PolicyDeniedError):
+        recorder.gate.check_client_call(ALICE, "notes.find", offered=notes)
 
 
 @pytest.mark.parametrize("what", ["principal", "request", "publish"])
