@@ -1,8 +1,8 @@
 """One component for the tests that look at the kernel from inside a guest written in Python.
 
-Its tools are those of `file_cases.py`, `isolation_probe.py` and `people_probe.py`. Each test has a
-manifest and a home of its own; building and compiling, which take half a minute, happen once in a
-test run.
+Its tools are those of `file_cases.py`, `isolation_probe.py`, `outside_cases.py` and
+`people_probe.py`. Each test has a manifest and a home of its own; building and compiling, which
+take half a minute, happen once in a test run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from astrid_core import Kernel
-from tests.support import file_cases, isolation_probe, people_probe
+from tests.support import file_cases, isolation_probe, outside_cases, people_probe
 from tests.support.capsules import install
 from tests.support.heartbeat import once
 
@@ -27,7 +27,7 @@ version = "0.1.0"
 [tool.astrid]
 module = "probe"
 """
-_INIT: Final = "from probe import file_cases, isolation_probe, people_probe\n"
+_INIT: Final = "from probe import file_cases, isolation_probe, outside_cases, people_probe\n"
 
 
 def probe_project(directory: Path, manifest: str) -> Path:
@@ -38,7 +38,7 @@ def probe_project(directory: Path, manifest: str) -> Path:
     (directory / "Capsule.toml").write_text(manifest)
     (directory / "pyproject.toml").write_text(_PYPROJECT.format(name=name))
     (package / "__init__.py").write_text(_INIT)
-    for module in (file_cases, isolation_probe, people_probe):
+    for module in (file_cases, isolation_probe, outside_cases, people_probe):
         shutil.copy(module.__file__, package)
     return directory
 

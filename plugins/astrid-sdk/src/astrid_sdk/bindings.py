@@ -27,7 +27,9 @@ INTERFACES: Final[dict[str, str]] = {
     "identity": "astrid:identity/host@1.0.0",
     "ipc": "astrid:ipc/host@1.0.0",
     "kv": "astrid:kv/host@1.0.0",
+    "net": "astrid:net/host@1.0.0",
     "poll": "astrid:io/poll@1.0.0",
+    "process": "astrid:process/host@1.0.0",
     "sys": "astrid:sys/host@1.0.0",
     "uplink": "astrid:uplink/host@1.0.0",
 }

@@ -7,6 +7,7 @@ and the kind of failure (`CapabilityDeniedError`, `QuotaError`, ...). A refused 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 
@@ -91,6 +92,10 @@ class HttpError(HostError):
 
 class IdentityError(HostError):
     """Users and accounts could not be looked up or changed."""
+
+
+class ProcessError(HostError):
+    """A program could not be started, or what was asked of it could not be done."""
 
 
 class UplinkError(HostError):
@@ -189,6 +194,14 @@ class BodyTooLargeError(HostError):
     """The answer is longer than is taken."""
 
 
+class BoundaryEscapeError(HostError):
+    """The directory lies outside the workspace."""
+
+
+class NoSuchProcessError(HostError):
+    """No program of this capsule and principal has that id; it may have been forgotten."""
+
+
 _INTERFACES: Final[dict[str, type[HostError]]] = {
     "approval": ApprovalError,
     "elicit": ElicitError,
@@ -198,6 +211,7 @@ _INTERFACES: Final[dict[str, type[HostError]]] = {
     "ipc": IpcError,
     "sys": SysError,
     "poll": PollError,
+    "process": ProcessError,
     "uplink": UplinkError,
 }
 _CASES: Final[dict[str, type[HostError]]] = {
@@ -223,17 +237,26 @@ _CASES: Final[dict[str, type[HostError]]] = {
     "airlock-rejected": AirlockRejectedError,
     "invalid-request": InvalidRequestError,
     "body-too-large": BodyTooLargeError,
+    "boundary-escape": BoundaryEscapeError,
+    "no-such-process": NoSuchProcessError,
+    "persist-unsupported": UnavailableError,
+    "registry-full": QuotaError,
+    "wait-timeout": HostTimeoutError,
 }
 _LEAVES: dict[tuple[str, str], type[HostError]] = {}
+
+
+def own_errors(
+    interface: str, *, base: type[HostError], cases: Mapping[str, type[HostError]]
+) -> None:
+    """Let an interface have classes of its own, made by its module; `base` is for other cases."""
+    _INTERFACES[interface] = base
+    _LEAVES.update(((interface, case), kind) for case, kind in cases.items())
 
 
 def host_error(interface: str, function: str, case: str, *, detail: str | None = None) -> HostError:
     """The exception for one error case: a subclass of its interface's and its kind's class."""
     leaf = _LEAVES.get((interface, case))
-    if leaf is None and interface == "fs":
-        from astrid_sdk.fs_errors import FS_ERRORS, FsError  # noqa: PLC0415 - built on this module
-
-        leaf = _LEAVES[interface, case] = FS_ERRORS.get(case, FsError)
     if leaf is None:
         base = _INTERFACES.get(interface, HostError)
         kind = _CASES.get(case)

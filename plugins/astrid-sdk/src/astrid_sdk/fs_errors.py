@@ -16,6 +16,7 @@ from astrid_sdk.errors import (
     QuotaError,
     TooLargeError,
     UnavailableError,
+    own_errors,
 )
 
 
@@ -152,3 +153,4 @@ FS_ERRORS: Final[dict[str, type[FsError]]] = {
     "unknown": FsUnavailableError,
 }
 """Exception of each case of `astrid:fs@1.0.0` `error-code`."""
+own_errors("fs", base=FsError, cases=FS_ERRORS)

@@ -12,6 +12,8 @@ from astrid_sdk.bindings import INTERFACES
 from astrid_sdk_host.project import BUILD_CODE
 
 WORLD: Final = "capsule"
+_NEWEST: Final = {"process.wit": "process-c.wit"}
+"""Packages whose file in `deps` is not the newest shape, which `astrid_sdk` is written for."""
 _HOOK: Final = (
     "export astrid-hook-trigger: func(action: string, payload: list<u8>) -> capsule-result;"
 )
@@ -23,7 +25,7 @@ def wit_directory() -> Path:
     Raises:
         CapsuleError: `capsule.build`: the distribution is damaged.
     """
-    found = Path(__file__).resolve().parent / "wit" / "deps"
+    found = Path(__file__).resolve().parent / "wit"
     if not found.is_dir():
         raise CapsuleError(
             "the SDK is installed without its WIT files",
@@ -34,8 +36,11 @@ def wit_directory() -> Path:
 
 
 def wit_packages() -> list[Path]:
-    """Every WIT package file, sorted by name."""
-    return sorted(wit_directory().glob("*.wit"))
+    """A file for every WIT package, sorted; the newest shape where there are several."""
+    directory = wit_directory()
+    newest = {path.name: path for path in (directory / "deps").glob("*.wit")}
+    newest.update((name, directory / "alternates" / file) for name, file in _NEWEST.items())
+    return sorted(newest.values())
 
 
 def world_text(declared: dict[str, Any]) -> str:

@@ -11,5 +11,7 @@ from __future__ import annotations
 from astrid_sdk.testing.bus import Published
 from astrid_sdk.testing.fake import FakeHost, LogLine
 from astrid_sdk.testing.harness import CapsuleHarness
+from astrid_sdk.testing.programs import Ran, Run
+from astrid_sdk.testing.wire import Peer
 
-__all__ = ["CapsuleHarness", "FakeHost", "LogLine", "Published"]
+__all__ = ["CapsuleHarness", "FakeHost", "LogLine", "Peer", "Published", "Ran", "Run"]

@@ -28,9 +28,13 @@ from astrid_sdk.testing.bus import (
 from astrid_sdk.testing.cases import require
 from astrid_sdk.testing.files import FakeFiles
 from astrid_sdk.testing.people import People, modules
+from astrid_sdk.testing.processes import FakeProcess
+from astrid_sdk.testing.programs import Program, Run
+from astrid_sdk.testing.sockets import FakeNet
 from astrid_sdk.testing.store import FakeKv
 from astrid_sdk.testing.tree import FileTree
 from astrid_sdk.testing.web import FakeHttp, Sent
+from astrid_sdk.testing.wire import Wire
 
 LONGEST_SLEEP_NS: Final = 60_000_000_000
 MAX_ENTROPY: Final = 4096
@@ -94,6 +98,11 @@ class FakeHost:
         fs_write: Entries of its `fs_write`.
         web: Status and body by method and address: `GET https://example.org/`.
         sent: Requests that were answered from it.
+        wire: Who is on the network, and what names lead to.
+        sockets: Entries of the manifest's `net_connect`, `net_tcp_bind`, `net_udp`, `net_bind`.
+        programs: What programs do, by command or its first words: `git status`.
+        ran: Programs that the capsule started.
+        host_process: Entries of the manifest's `host_process`.
         people: Who is asked and answers, and whose account is whose.
         logs: What it logged.
         is_ready: Whether it signalled readiness.
@@ -115,6 +124,11 @@ class FakeHost:
     fs_write: list[str] = field(default_factory=list)
     web: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
+    wire: Wire = field(default_factory=Wire)
+    sockets: dict[str, list[str]] = field(default_factory=dict)
+    programs: dict[str, Program] = field(default_factory=dict)
+    ran: list[Run] = field(default_factory=list)
+    host_process: list[str] = field(default_factory=list)
     people: People = field(default_factory=People)
     logs: list[LogLine] = field(default_factory=list)
     is_ready: bool = False
@@ -131,7 +145,9 @@ class FakeHost:
             "http": FakeHttp(self),
             "kv": FakeKv(lambda: self.kv),
             "ipc": self._bus,
+            "net": FakeNet(self),
             "poll": self._bus,
+            "process": FakeProcess(self),
             "sys": FakeSys(self),
         }
 

@@ -29,6 +29,8 @@ from astrid_sdk.testing.fake import FakeHost, LogLine
 from astrid_sdk.testing.tree import FileTree
 from astrid_sdk.topics import matches_entry
 
+_SOCKETS = ("net_connect", "net_tcp_bind", "net_udp", "net_bind")
+
 
 class CapsuleHarness:
     """A capsule and its fake host.
@@ -65,6 +67,8 @@ class CapsuleHarness:
             capabilities=_capabilities(tables),
             fs_read=_listed(tables, "fs_read"),
             fs_write=_listed(tables, "fs_write"),
+            sockets={name: _listed(tables, name) for name in _SOCKETS},
+            host_process=_listed(tables, "host_process"),
         )
         if "run" in self._capsule.hooks:
             self.host.bindings = [(route.topic, route.action) for route in routes.subscribe]

@@ -1,0 +1,120 @@
+"""Calls of the host's socket functions; a refusal says what would allow it.
+
+`net` is what capsules use; it is built on this module. Spec: astrid:net@1.0.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Self
+
+from astrid_sdk.bindings import guarded, host_call
+from astrid_sdk.net_errors import NetAirlockRejectedError, NetCapabilityDeniedError, NetClosedError
+from astrid_sdk.poll import Pollable
+
+_MS: Final = 1000
+
+
+class Address(NamedTuple):
+    """Where a socket is.
+
+    Attributes:
+        host: IP address, an IPv6 one without brackets.
+        port: Its port.
+    """
+
+    host: str
+    port: int
+
+
+def call(name: str, host: str, port: int, *, listed: str, verb: str = "") -> Any:
+    """Call a function of a host and a port.
+
+    Args:
+        name: In snake case.
+        host: Name or address.
+        port: Port.
+        listed: The list of the manifest that is asked.
+        verb: What stands before the entry there.
+
+    Raises:
+        NetError: The host refused.
+    """
+    entry = f"{verb}{endpoint(host, port)}"
+    return explained(lambda: host_call("net", name, host, port), entry=entry, listed=listed)
+
+
+def explained(function: Callable[[], Any], *, entry: str, listed: str) -> Any:
+    """Call something that is refused without an entry; the refusal names it.
+
+    Raises:
+        NetError: The host refused.
+    """
+    try:
+        return function()
+    except NetCapabilityDeniedError as error:
+        hint = f'needs "{entry}" in {listed} below [capabilities] of Capsule.toml'
+        raise error.with_hint(hint) from None
+    except NetAirlockRejectedError as error:
+        hint = "an operator can open the address: local_egress below [network] of etc/config.toml"
+        raise error.with_hint(hint) from None
+
+
+class Socket:
+    """What every socket has. Closed at the end of `with`, and with the call's instance.
+
+    Args:
+        handle: The generated resource; dropped with this object.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self._handle: Any = handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give it back; closing twice is not an error."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.__exit__(None, None, None)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed here."""
+        return self._handle is None
+
+    def ready(self) -> Pollable:
+        """Something to wait for with `poll.wait_any`: ready when the next call need not wait."""
+        return Pollable(self._call("subscribe_readable"))
+
+    def _call(self, name: str, *arguments: object) -> Any:
+        if self._handle is None:
+            raise NetClosedError("net", name.replace("_", "-"), "closed")
+        return guarded("net", name, getattr(self._handle, name), *arguments)
+
+
+def endpoint(host: str, port: int) -> str:
+    """Host and port as a manifest has them."""
+    bare = host.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read `ip:port` or `[ip]:port`, as the host writes it."""
+    host, _, port = text.rpartition(":")
+    return Address(host.strip("[]"), int(port))
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    """A time-out as the host takes it; rounded up, so that a little is not nothing."""
+    return None if seconds is None else max(0, math.ceil(seconds * _MS))
+
+
+def seconds(found_ms: int | None) -> float | None:
+    """A time-out as the host gives it."""
+    return None if found_ms is None else found_ms / _MS
