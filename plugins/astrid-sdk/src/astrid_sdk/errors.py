@@ -7,6 +7,7 @@ and the kind of failure (`CapabilityDeniedError`, `QuotaError`, ...). A refused 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Final
 
@@ -64,6 +65,28 @@ class HostError(AstridSdkError):
         self.function = function
         self.case = case
         self.detail = detail
+
+
+class OsHostError(HostError, OSError):
+    """A file or a socket failed. An `OSError`: `errno` and `strerror` are set.
+
+    Attributes:
+        number: The errno of the class.
+        hint: What would help, None where nothing is known.
+    """
+
+    number = errno.EIO
+    hint: str | None = None
+
+    def __init__(self, interface: str, function: str, case: str, detail: str | None = None) -> None:
+        super().__init__(interface, function, case, detail)
+        self.errno = self.number
+        self.strerror = str(self.args[0])
+
+    def helped(self, hint: str) -> None:
+        """Say what would help."""
+        self.hint = hint
+        self.strerror = f"{self.args[0]}; {hint}"
 
 
 class KvError(HostError):

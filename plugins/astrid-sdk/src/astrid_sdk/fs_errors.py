@@ -12,7 +12,7 @@ from typing import Final
 from astrid_sdk.errors import (
     CapabilityDeniedError,
     ClosedError,
-    HostError,
+    OsHostError,
     QuotaError,
     TooLargeError,
     UnavailableError,
@@ -20,21 +20,12 @@ from astrid_sdk.errors import (
 )
 
 
-class FsError(HostError, OSError):
+class FsError(OsHostError):
     """A file operation failed. An `OSError`: `errno`, `strerror` and `filename` are set.
 
     Attributes:
         filename: The path as the capsule wrote it.
-        hint: What would allow it, None where nothing is known.
     """
-
-    number = errno.EIO
-    hint: str | None = None
-
-    def __init__(self, interface: str, function: str, case: str, detail: str | None = None) -> None:
-        super().__init__(interface, function, case, detail)
-        self.errno = self.number
-        self.strerror = str(self.args[0])
 
     def at(self, path: str, other: str | None = None, *, hint: str | None = None) -> FsError:
         """This error, naming the path or paths it is about, and what would help."""
@@ -42,8 +33,7 @@ class FsError(HostError, OSError):
         if other is not None:
             self.filename2 = other
         if hint is not None:
-            self.hint = hint
-            self.strerror = f"{self.args[0]}; {hint}"
+            self.helped(hint)
         return self
 
 

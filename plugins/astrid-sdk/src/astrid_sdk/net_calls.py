@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from astrid_sdk.bindings import guarded, host_call
 from astrid_sdk.net_errors import NetAirlockRejectedError, NetCapabilityDeniedError, NetClosedError
 from astrid_sdk.poll import Pollable
-
-_MS: Final = 1000
 
 
 class Address(NamedTuple):
@@ -55,10 +52,12 @@ def explained(function: Callable[[], Any], *, entry: str, listed: str) -> Any:
         return function()
     except NetCapabilityDeniedError as error:
         hint = f'needs "{entry}" in {listed} below [capabilities] of Capsule.toml'
-        raise error.with_hint(hint) from None
+        error.helped(hint)
+        raise
     except NetAirlockRejectedError as error:
         hint = "an operator can open the address: local_egress below [network] of etc/config.toml"
-        raise error.with_hint(hint) from None
+        error.helped(hint)
+        raise
 
 
 class Socket:
@@ -108,13 +107,3 @@ def parse_address(text: str) -> Address:
     """Read `ip:port` or `[ip]:port`, as the host writes it."""
     host, _, port = text.rpartition(":")
     return Address(host.strip("[]"), int(port))
-
-
-def milliseconds(seconds: float | None) -> int | None:
-    """A time-out as the host takes it; rounded up, so that a little is not nothing."""
-    return None if seconds is None else max(0, math.ceil(seconds * _MS))
-
-
-def seconds(found_ms: int | None) -> float | None:
-    """A time-out as the host gives it."""
-    return None if found_ms is None else found_ms / _MS

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from astrid_sdk.net_calls import Address, Socket, endpoint, explained, milliseconds, parse_address
+from astrid_sdk.net_calls import Address, Socket, endpoint, explained, parse_address
+from astrid_sdk.times import milliseconds
 
 MAX_DATAGRAM_BYTES: Final = 65_507
 

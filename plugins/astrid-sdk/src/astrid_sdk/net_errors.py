@@ -13,34 +13,16 @@ from astrid_sdk.errors import (
     AirlockRejectedError,
     CapabilityDeniedError,
     ClosedError,
-    HostError,
     HostTimeoutError,
+    OsHostError,
     QuotaError,
     UnavailableError,
     own_errors,
 )
 
 
-class NetError(HostError, OSError):
-    """A socket operation failed. An `OSError`: `errno` and `strerror` are set.
-
-    Attributes:
-        hint: What would allow it, None where nothing is known.
-    """
-
-    number = errno.EIO
-    hint: str | None = None
-
-    def __init__(self, interface: str, function: str, case: str, detail: str | None = None) -> None:
-        super().__init__(interface, function, case, detail)
-        self.errno = self.number
-        self.strerror = str(self.args[0])
-
-    def with_hint(self, hint: str) -> NetError:
-        """This error, saying what would help."""
-        self.hint = hint
-        self.strerror = f"{self.args[0]}; {hint}"
-        return self
+class NetError(OsHostError):
+    """A socket operation failed. An `OSError`: `errno` and `strerror` are set."""
 
 
 class NetWouldBlockError(NetError, BlockingIOError):

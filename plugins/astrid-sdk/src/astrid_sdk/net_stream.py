@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
 
 from astrid_sdk.bindings import host_type
-from astrid_sdk.net_calls import Address, Socket, milliseconds, parse_address, seconds
+from astrid_sdk.net_calls import Address, Socket, parse_address
 from astrid_sdk.net_errors import NetWouldBlockError
 from astrid_sdk.poll import Pollable
+from astrid_sdk.times import milliseconds, seconds
 
 PIECE_BYTES: Final = 1024 * 1024
 """Most bytes that one call of a handle moves here."""

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from astrid_sdk.bindings import MAX_LIST_BYTES, host_call, host_type
 from astrid_sdk.errors import CapabilityDeniedError, host_error
+from astrid_sdk.times import milliseconds
 
 Signal: TypeAlias = Literal["term", "hup", "usr1", "usr2", "int", "stop", "cont"]
-_MS: Final = 1000
 
 
 class Exit(NamedTuple):
@@ -158,11 +157,6 @@ def signal_of(name: Signal) -> Any:
         return host_type("process", "ProcessSignal")[name.upper()]
     except KeyError:
         raise ValueError(f"there is no signal {name!r} to send") from None
-
-
-def milliseconds(seconds: float | None) -> int | None:
-    """A time as the host takes it; rounded up, so that a little is not nothing."""
-    return None if seconds is None else max(0, math.ceil(seconds * _MS))
 
 
 def _request(argv: Sequence[str], options: Options, keeping: Keeping) -> Any:

@@ -18,9 +18,9 @@ from astrid_sdk.process_calls import (
     ended_of,
     exit_of,
     logs_of,
-    milliseconds,
     signal_of,
 )
+from astrid_sdk.times import milliseconds
 
 
 class Killed(NamedTuple):

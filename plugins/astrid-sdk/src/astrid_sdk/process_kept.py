@@ -14,10 +14,10 @@ from astrid_sdk.process_calls import (
     Signal,
     exit_of,
     logs_of,
-    milliseconds,
     signal_of,
 )
 from astrid_sdk.process_handle import Process
+from astrid_sdk.times import milliseconds
 
 _PIECE_BYTES = 1024 * 1024
 
