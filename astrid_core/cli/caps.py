@@ -42,13 +42,15 @@ def explain(
         str,
         typer.Argument(
             help="A capability (system:status), a request (GetStatus, QuotaSet), or what "
-            "capsules do: capsule.invoke, bus.publish, bus.subscribe, fs.read, fs.write."
+            "capsules do: capsule.invoke, bus.publish, bus.subscribe, fs.read, fs.write, "
+            "identity.link, uplink.send, bus.publish-as, ..."
         ),
     ],
     resource: Annotated[
         str,
         typer.Argument(
-            help="A topic, a path such as workspace://notes.txt, a tool, or whom it is about."
+            help="A topic, a path such as workspace://notes.txt, a tool, a platform, or whom it "
+            "is about."
         ),
     ] = "",
     *,

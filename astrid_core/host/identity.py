@@ -14,7 +14,6 @@ from astrid_core.host.label import check_label, check_uuid
 from astrid_core.host.people import Identities
 from astrid_core.host.record import record
 from astrid_core.host.uplink import UplinkHost
-from astrid_core.security.people_checks import IdentityLevel
 from astrid_hookspecs.engines import WitError
 from astrid_hookspecs.errors import StoreError
 
@@ -86,7 +85,7 @@ class IdentityHost(HostPackage):
     def resolve(self, request: AccountRecord) -> ResolvedRecord:
         """The user behind an account."""
         platform, account = request
-        identities = self._allowed("resolve", level="resolve", platform=platform)
+        identities = self._allowed("resolve", platform=platform)
         _check_account(platform, account)
         self._record("resolve", platform, account)
         found = identities.account(platform, account)
@@ -102,7 +101,7 @@ class IdentityHost(HostPackage):
         """Say whose account it is; another's account stays the other's."""
         platform, account, user_id, method = request
         user_id = check_uuid(user_id)
-        identities = self._allowed("link", level="link", platform=platform)
+        identities = self._allowed("link", platform=platform)
         _check_account(platform, account)
         check_label(method, limit_bytes=MAX_BYTES)
         self._record("link", platform, account, user_id=user_id)
@@ -113,7 +112,7 @@ class IdentityHost(HostPackage):
     def unlink(self, request: AccountRecord) -> None:
         """Forget whose account it is."""
         platform, account = request
-        identities = self._allowed("unlink", level="link", platform=platform)
+        identities = self._allowed("unlink", platform=platform)
         _check_account(platform, account)
         self._record("unlink", platform, account)
         if not identities.unlink(platform, account):
@@ -123,7 +122,7 @@ class IdentityHost(HostPackage):
     def create_user(self, request: CreateUserRecord) -> CreatedUserRecord:
         """Make a user, who acts for a principal of its own that nobody has."""
         (name,) = request
-        identities = self._allowed("create-user", level="admin", platform="")
+        identities = self._allowed("create-user", platform="")
         if name is not None:
             check_label(name, limit_bytes=MAX_BYTES, may_be_blank=True)
         self._record("create-user", "", "")
@@ -133,13 +132,13 @@ class IdentityHost(HostPackage):
     def list_links(self, user_id: str) -> list[PlatformLinkRecord]:
         """The accounts of a user, by platform and id."""
         user_id = check_uuid(user_id)
-        identities = self._allowed("list-links", level="link", platform="")
+        identities = self._allowed("list-links", platform="")
         self._record("list-links", "", "", user_id=user_id)
         if identities.user(user_id) is None:
             raise WitError("user-not-found")
         return [_record_of(link) for link in identities.links(user_id)]
 
-    def _allowed(self, verb: str, *, level: IdentityLevel, platform: str) -> Identities:
+    def _allowed(self, verb: str, *, platform: str) -> Identities:
         instance = self.instance
         identities = instance.services.people.identities
         if identities is None:
@@ -148,7 +147,6 @@ class IdentityHost(HostPackage):
             instance.grants,
             instance.principal,
             f"identity.{verb}",
-            level=level,
             resource=platform[:MAX_BYTES],
         )
         return identities

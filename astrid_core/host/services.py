@@ -27,7 +27,6 @@ from astrid_core.security.checked import (
 )
 from astrid_core.security.decider import Grant
 from astrid_core.security.grants import CapsuleGrants
-from astrid_core.security.people_checks import IdentityLevel
 from astrid_hookspecs.buses import Bus
 from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.stores import KvStore
@@ -139,7 +138,6 @@ class Gate(Protocol):
         principal: Principal,
         action: str,
         *,
-        level: IdentityLevel,
         resource: str,
     ) -> object:
         """May the capsule do this to users and accounts?"""

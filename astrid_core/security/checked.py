@@ -18,8 +18,23 @@ GATE_KEY: Final = object()
 """Held by the gate alone."""
 
 
+class _Proof:
+    """What only the gate can make."""
+
+    __slots__ = ()
+
+    def __post_init__(self, key: object) -> None:
+        """Refuse everybody but the gate.
+
+        Raises:
+            TypeError: The caller does not hold the gate's key.
+        """
+        if key is not GATE_KEY:
+            raise TypeError(f"only the gate makes a {type(self).__name__}")
+
+
 @dataclass(frozen=True, slots=True)
-class CheckedPath:
+class CheckedPath(_Proof):
     """A place, and what may be done there.
 
     Attributes:
@@ -32,15 +47,6 @@ class CheckedPath:
     access: FileAccess
     rule: str
     key: InitVar[object]
-
-    def __post_init__(self, key: object) -> None:
-        """Refuse everybody but the gate.
-
-        Raises:
-            TypeError: The caller does not hold the gate's key.
-        """
-        if key is not GATE_KEY:
-            raise TypeError("only the gate makes a CheckedPath")
 
     @property
     def path(self) -> str:
@@ -64,7 +70,7 @@ class CheckedPath:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedCommand:
+class CheckedCommand(_Proof):
     """A command that may be started.
 
     Attributes:
@@ -78,18 +84,9 @@ class CheckedCommand:
     rule: str
     key: InitVar[object]
 
-    def __post_init__(self, key: object) -> None:
-        """Refuse everybody but the gate.
-
-        Raises:
-            TypeError: The caller does not hold the gate's key.
-        """
-        if key is not GATE_KEY:
-            raise TypeError("only the gate makes a CheckedCommand")
-
 
 @dataclass(frozen=True, slots=True)
-class CheckedAddress:
+class CheckedAddress(_Proof):
     """An address that may be connected to: the only thing that connection steps accept.
 
     Attributes:
@@ -104,12 +101,3 @@ class CheckedAddress:
     host: str
     rule: str
     key: InitVar[object]
-
-    def __post_init__(self, key: object) -> None:
-        """Refuse everybody but the gate.
-
-        Raises:
-            TypeError: The caller does not hold the gate's key.
-        """
-        if key is not GATE_KEY:
-            raise TypeError("only the gate makes a CheckedAddress")

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from astrid_core.domain.capability import Decision, Outcome
+from astrid_core.domain.capability import Decision
 from astrid_core.domain.tool_filter import ToolFilter
-from astrid_core.security.clients import OPEN_RIGHTS, may_publish, may_speak_for
+from astrid_core.security.clients import may_publish, may_speak_for
 from astrid_core.security.decider import Decider, Grant
 from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.values import Principal
 
 NOT_OFFERED: Final = "client.only"
 """The rule of what a client leaves out by itself."""
-
-
-def rule_of(decision: Decision, right: str) -> str:
-    """The name of what allowed a request: the grant, the group, or that everybody may."""
-    if decision.outcome is Outcome.GRANTED:
-        return f"grants:{decision.pattern}"
-    if decision.outcome is Outcome.TOKEN:
-        return f"token:{decision.pattern}"
-    if decision.outcome is Outcome.GROUP:
-        return f"group:{decision.group}:{decision.pattern}"
-    return f"open:{right}"
 
 
 class ClientChecks(Decider):
@@ -74,22 +63,8 @@ class ClientChecks(Decider):
         """
         context = {"right": right} if target is None else {"right": right, "target": target}
         request = AuthzRequest(principal, "kernel.request", method, None, context)
-        self._check_enabled(request, enabled=decision.outcome is not Outcome.DISABLED)
-        if decision.outcome is Outcome.REVOKED:
-            raise self._refuse(
-                request,
-                rule=f"revokes:{decision.pattern}",
-                message=f"principal {principal!r} may not use {method}: {right!r} is revoked",
-                hint=f"take {decision.pattern!r} out of revokes in etc/profiles/{principal}.toml",
-            )
-        if not decision.is_allowed and right not in OPEN_RIGHTS:
-            raise self._refuse(
-                request,
-                rule=right,
-                message=f"principal {principal!r} may not use {method}: it lacks {right!r}",
-                hint=f"an administrator can give it: astrid caps grant {principal} {right}",
-            )
-        return self._ask_policies(request, rule=rule_of(decision, right))
+        rule = self._check_right(request, decision, right=right, doing=f"use {method}")
+        return self._ask_policies(request, rule=rule)
 
     def check_client_call(self, principal: Principal, target: str, *, offered: ToolFilter) -> Grant:
         """Is this one of the tools that the client was started to offer?

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from astrid_core.domain.capability import Decision, Outcome
+from astrid_core.security.clients import OPEN_RIGHTS
 from astrid_core.security.votes import VoteCollector, tally
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
@@ -50,6 +52,41 @@ class Decider:
                 hint=f"set enabled = true in etc/profiles/{named}.toml",
             )
 
+    def _check_right(
+        self, request: AuthzRequest, decision: Decision, *, right: str, doing: str
+    ) -> str:
+        """Refuse a principal that does not hold a management capability.
+
+        Args:
+            request: What is asked about.
+            decision: Whether the principal's profile, groups and tokens give it the capability.
+            right: The capability.
+            doing: What the principal may not do without it, for people.
+
+        Returns:
+            The rule that gives it.
+
+        Raises:
+            CapabilityDeniedError: The principal is disabled, or the right is revoked or missing.
+        """
+        principal = request.principal
+        self._check_enabled(request, enabled=decision.outcome is not Outcome.DISABLED)
+        if decision.outcome is Outcome.REVOKED:
+            raise self._refuse(
+                request,
+                rule=f"revokes:{decision.pattern}",
+                message=f"principal {principal!r} may not {doing}: {right!r} is revoked",
+                hint=f"take {decision.pattern!r} out of revokes in etc/profiles/{principal}.toml",
+            )
+        if not decision.is_allowed and right not in OPEN_RIGHTS:
+            raise self._refuse(
+                request,
+                rule=right,
+                message=f"principal {principal!r} may not {doing}: it lacks {right!r}",
+                hint=f"an administrator can give it: astrid caps grant {principal} {right}",
+            )
+        return _rule_of(decision, right)
+
     def _ask_policies(self, request: AuthzRequest, *, rule: str) -> Grant:
         ballots = () if self._votes is None else self._votes(request)
         if not ballots:  # no policy is installed: the built-in ALLOW is the only vote
@@ -81,3 +118,14 @@ class Decider:
                 rule=rule,
             )
         )
+
+
+def _rule_of(decision: Decision, right: str) -> str:
+    """The name of what allowed a request: the grant, the group, or that everybody may."""
+    if decision.outcome is Outcome.GRANTED:
+        return f"grants:{decision.pattern}"
+    if decision.outcome is Outcome.TOKEN:
+        return f"token:{decision.pattern}"
+    if decision.outcome is Outcome.GROUP:
+        return f"group:{decision.group}:{decision.pattern}"
+    return f"open:{right}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from astrid_core.security.clients import may_speak_for
@@ -13,6 +14,14 @@ from astrid_hookspecs.values import Principal
 IdentityLevel: TypeAlias = Literal["resolve", "link", "admin"]
 _LEVELS: Final[tuple[IdentityLevel, ...]] = ("resolve", "link", "admin")
 """Each includes those before it."""
+IDENTITY_ACTIONS: Final[Mapping[str, IdentityLevel]] = {
+    "identity.resolve": "resolve",
+    "identity.link": "link",
+    "identity.unlink": "link",
+    "identity.list-links": "link",
+    "identity.create-user": "admin",
+}
+"""What it takes. Spec: kernel-and-security 6.6."""
 
 
 class PeopleChecks(Decider):
@@ -24,7 +33,6 @@ class PeopleChecks(Decider):
         principal: Principal,
         action: str,
         *,
-        level: IdentityLevel,
         resource: str,
     ) -> Grant:
         """May the capsule do this to users and accounts?
@@ -32,8 +40,7 @@ class PeopleChecks(Decider):
         Args:
             grants: Of the capsule.
             principal: Effective principal.
-            action: `identity.link`.
-            level: What it takes.
+            action: One of `IDENTITY_ACTIONS`; another one takes the highest level.
             resource: The account or user that it is about.
 
         Raises:
@@ -43,6 +50,7 @@ class PeopleChecks(Decider):
         Spec: host-abi 8; kernel-and-security 6.6.
         """
         request = AuthzRequest(principal, action, resource, grants.capsule)
+        level = IDENTITY_ACTIONS.get(action, _LEVELS[-1])
         held = [known for known in _LEVELS if known in grants.identity]
         if not held or _LEVELS.index(held[-1]) < _LEVELS.index(level):
             raise self._refuse(

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from astrid_core.domain.capability import Decision, Outcome
-from astrid_core.security.client_checks import rule_of
+from astrid_core.domain.capability import Decision
 from astrid_core.security.decider import Decider, Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.authz import AuthzRequest
@@ -108,22 +107,8 @@ class ServerChecks(Decider):
         """
         right = tool_right(capsule, server, tool)
         request = AuthzRequest(principal, "server.call", f"{server}:{tool}", capsule)
-        self._check_enabled(request, enabled=decision.outcome is not Outcome.DISABLED)
-        if decision.outcome is Outcome.REVOKED:
-            raise self._refuse(
-                request,
-                rule=f"revokes:{decision.pattern}",
-                message=f"principal {principal!r} may not call {tool!r}: {right!r} is revoked",
-                hint=f"take {decision.pattern!r} out of revokes in etc/profiles/{principal}.toml",
-            )
-        if not decision.is_allowed:
-            raise self._refuse(
-                request,
-                rule=right,
-                message=f"principal {principal!r} may not call {tool!r}: it lacks {right!r}",
-                hint=f"an administrator can give it: astrid caps grant {principal} {right}",
-            )
-        return self._ask_policies(request, rule=rule_of(decision, right))
+        rule = self._check_right(request, decision, right=right, doing=f"call {tool!r}")
+        return self._ask_policies(request, rule=rule)
 
 
 def _host_of(url: str) -> tuple[str, str]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -22,6 +20,7 @@ from tests.support.heartbeat import once
 from tests.support.people_probe import MANIFEST
 from tests.support.probe import probe_home, probe_project
 from tests.support.shell import PATIENCE_S, STORE_PLUGIN, Shell, add_plugin, on_terminal
+from tests.support.web_server import Exchange, WebServer, serving
 
 pytestmark = pytest.mark.slow
 WORD = "hunter2-in-the-box"
@@ -65,38 +64,18 @@ def begin(talk: Any, *, server: str = "") -> None:
     talk(r"for server \[.*\]: ", f"{server}\n")
 
 
-class Letters(BaseHTTPRequestHandler):
-    """A service that wants a token."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        is_known = self.headers["authorization"] == f"Bearer {WORD}"
-        said = f"a letter to {json.loads(body)['to']}".encode()
-        self.send_response(201 if is_known else 401)
-        self.send_header("content-length", str(len(said)))
-        self.end_headers()
-        self.wfile.write(said)
-        self.server.seen.append((self.path, is_known))  # type: ignore[attr-defined]
-
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
-
-
-class Service(NamedTuple):
-    url: str
-    seen: list[tuple[str, bool]]
+def letter(exchange: Exchange) -> None:
+    """What a service that wants a token says."""
+    seen = exchange.seen
+    is_known = seen.values("authorization") == [f"Bearer {WORD}"]
+    to = json.loads(seen.body)["to"]
+    exchange.answer(f"a letter to {to}".encode(), status=201 if is_known else 401)
 
 
 @pytest.fixture
-def letters() -> Iterator[Service]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Letters)
-    server.seen = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Service(f"http://127.0.0.1:{server.server_port}", server.seen)  # type: ignore[attr-defined]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def letters() -> Iterator[WebServer]:
+    with serving({"/letters": letter}) as server:
+        yield server
 
 
 def audited(astrid: Shell) -> list[dict[str, Any]]:
@@ -105,15 +84,15 @@ def audited(astrid: Shell) -> list[dict[str, Any]]:
 
 
 def test_a_person_installs_answers_decides_and_finds_all_of_it_in_the_audit(
-    astrid: Shell, courier: Path, letters: Service
+    astrid: Shell, courier: Path, letters: WebServer
 ) -> None:
     """The acceptance of the whole: T-29, and what comes after."""
     (astrid.home / "etc").mkdir(mode=0o700, exist_ok=True)
-    host = letters.url.removeprefix("http://")
+    host = f"127.0.0.1:{letters.port}"
     (astrid.home / "etc/config.toml").write_text(f'[network]\nlocal_egress = ["{host}"]\n')
     (astrid.home / "etc/config.toml").chmod(0o600)
     with on_terminal(astrid, "capsule", "install", str(courier)) as (process, talk):
-        begin(talk, server=letters.url)
+        begin(talk, server=f"http://{host}")
         talk(r"Your name \[guest\]: ", "\n")
         talk(r"number: ", "9\n")
         talk(r"none of the options\s[\s\S]*number: ", "2\n")
@@ -143,7 +122,9 @@ def test_a_person_installs_answers_decides_and_finds_all_of_it_in_the_audit(
         talk(CHOICES, "n\n")
         talk(r'"sent": false')
         assert process.wait(PATIENCE_S) == 0
-    assert letters.seen == [("/letters", True)]  # with the key, and only what was allowed
+    assert [(one.path, one.values("authorization")) for one in letters.seen] == [
+        ("/letters", [f"Bearer {WORD}"])
+    ]  # with the key, and only what was allowed
 
     rows = audited(astrid)
     assert WORD not in json.dumps(rows)

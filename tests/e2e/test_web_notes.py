@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
@@ -16,53 +14,27 @@ from astrid_sdk_host.builder import PythonCapsuleBuilder
 from astrid_sdk_host.cache import BuildCache
 from tests.support.heartbeat import once
 from tests.support.shell import PATIENCE_S, STORE_PLUGIN, Shell, add_plugin, on_terminal
+from tests.support.web_server import WebServer, serving
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "examples/capsules/web-notes"
 KEY = "k-from-a-person"
 
 
-class Site(BaseHTTPRequestHandler):
+@pytest.fixture
+def site() -> Iterator[WebServer]:
     """A page, and a service that takes notes."""
-
-    def do_GET(self) -> None:
-        self._answer(200, b"<title>Bread &amp; butter</title>")
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        seen = (self.path, self.headers["authorization"], json.loads(body))
-        self.server.seen.append(seen)  # type: ignore[attr-defined]
-        self._answer(201, b"")
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
-
-
-class Service(NamedTuple):
-    url: str
-    seen: list[tuple[str, str, dict[str, str]]]
+    page = b"<title>Bread &amp; butter</title>"
+    routes = {
+        "/page": lambda exchange: exchange.answer(page),
+        "/notes": lambda exchange: exchange.answer(status=201),
+    }
+    with serving(routes) as server:
+        yield server
 
 
 @pytest.fixture
-def site() -> Iterator[Service]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    server.seen = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Service(f"http://127.0.0.1:{server.server_port}", server.seen)  # type: ignore[attr-defined]
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def astrid(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, site: Service) -> Shell:
+def astrid(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, site: WebServer) -> Shell:
     """A shell that has the example installed, and whose operator allows the site."""
     with once(tmp_path_factory, "web-notes") as (base, is_first):
         if is_first:
@@ -77,19 +49,28 @@ def astrid(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, site: Servi
     add_plugin(shell, "plainsecrets", STORE_PLUGIN)
     etc = shell.home / "etc"
     etc.mkdir(mode=0o700, parents=True, exist_ok=True)
-    host = site.url.removeprefix("http://")
+    host = f"127.0.0.1:{site.port}"
     (etc / "config.toml").write_text(f'[network]\nlocal_egress = ["{host}"]\n')
     (etc / "config.toml").chmod(0o600)
     capsule = shutil.copytree(base / "built", tmp_path / "web-notes")
-    values = ("--var", f"API_KEY={KEY}", "--var", f"NOTES_URL={site.url}")
+    values = ("--var", f"API_KEY={KEY}", "--var", f"NOTES_URL=http://{host}")
     ended = shell("capsule", "install", str(capsule), "--yes", *values)
     assert ended.status == 0, ended.stderr
     return shell
 
 
-def test_pages_are_noted_and_sent_when_a_person_agrees(astrid: Shell, site: Service) -> None:
+def sent_to(site: WebServer) -> list[tuple[str, list[str], Any]]:
+    return [
+        (one.path, one.values("authorization"), json.loads(one.body))
+        for one in site.seen
+        if one.method == "POST"
+    ]
+
+
+def test_pages_are_noted_and_sent_when_a_person_agrees(astrid: Shell, site: WebServer) -> None:
     run = ("capsule", "run", "web-notes")
-    page = f"{site.url}/page"
+    where = f"http://127.0.0.1:{site.port}"
+    page = f"{where}/page"
     ended = astrid(*run, "note", "--args", json.dumps({"url": page}))
     assert "Bread & butter" in ended.stdout, ended.stderr
     refused = astrid(*run, "note", "--args", '{"url": "http://127.0.0.2/"}')
@@ -97,10 +78,10 @@ def test_pages_are_noted_and_sent_when_a_person_agrees(astrid: Shell, site: Serv
     assert "capability-denied" in refused.stdout + refused.stderr
 
     for answer, said in (("n", "a person said no"), ("y", "sent 1 notes")):
-        assert site.seen == []
+        assert sent_to(site) == []
         with on_terminal(astrid, *run, "send") as (process, talk):
-            assert f"send notes to {site.url}/notes: 1 titles" in talk(r"\[n\] no: ", f"{answer}\n")
+            assert f"send notes to {where}/notes: 1 titles" in talk(r"\[n\] no: ", f"{answer}\n")
             talk(said)
             assert process.wait(PATIENCE_S) == 0
-    assert site.seen == [("/notes", f"Bearer {KEY}", {page: "Bread & butter"})]
+    assert sent_to(site) == [("/notes", [f"Bearer {KEY}"], {page: "Bread & butter"})]
     assert KEY not in astrid("audit", "query", "--json").stdout

@@ -6,18 +6,24 @@ gate with the same inputs allows. Explaining changes nothing and records nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from astrid_core.domain.admin_request import ADMIN_METHODS
 from astrid_core.domain.capability import Decision, Outcome, parse_capability
-from astrid_core.domain.file_pattern import FilePlace
-from astrid_core.domain.guest_path import HOME, PARENT, TMP, WORKSPACE, parse_guest_path
+from astrid_core.domain.guest_path import HOME, TMP, WORKSPACE
 from astrid_core.domain.kernel_request import METHODS
 from astrid_core.domain.profile import DEFAULT_PROFILE, Profile
 from astrid_core.kernel.principals.authority import Authority
+from astrid_core.kernel.principals.explain_capsule import (
+    ABOUT_NOTHING,
+    ACTIONS,
+    CapsuleQuestion,
+    Step,
+    capsule_decision,
+    manifest_step,
+)
 from astrid_core.kernel.profiles import OWNER_PROFILE
-from astrid_core.security.checked import FileAccess
 from astrid_core.security.clients import OPEN_RIGHTS
 from astrid_core.security.gate import Gate, Grant
 from astrid_core.security.grants import CapsuleGrants
@@ -25,23 +31,6 @@ from astrid_core.security.votes import Ballot, VoteCollector
 from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.errors import ConfigError, DeniedError
 from astrid_hookspecs.values import CapsuleId, Principal, parse_principal
-
-ACTIONS: Final = ("capsule.invoke", "bus.publish", "bus.subscribe", "fs.read", "fs.write")
-"""What capsules do that can be explained; anything else is a method or a capability."""
-
-
-class Step(NamedTuple):
-    """One thing that was looked at.
-
-    Attributes:
-        source: Where it is written: a file, a manifest, a distribution.
-        effect: `allows`, `refuses`, or `silent`.
-        text: What it says.
-    """
-
-    source: str
-    effect: str
-    text: str
 
 
 class Explanation(NamedTuple):
@@ -153,8 +142,9 @@ class Explainer:
         Args:
             principal: Who would do it.
             action: One of `ACTIONS`, a method such as `GetStatus` or `QuotaSet`, or a capability.
-            resource: A topic, a path with a scheme, a tool; for management methods the principal
-                that it is about; nothing for other methods and for capabilities.
+            resource: A topic, a path with a scheme, a tool, a platform, a front end; for management
+                methods and for speaking as somebody the principal that it is about; nothing for
+                other methods and for capabilities.
             capsule: The capsule that would act; None for a client.
 
         Raises:
@@ -210,11 +200,12 @@ class Explainer:
         self, question: _Question, action: str, resource: str, acting: CapsuleGrants | None
     ) -> Callable[[], Grant]:
         gate, trace, principal = question
-        if not resource:
+        if not resource and action not in ABOUT_NOTHING:
             raise ConfigError(
                 f"{action} needs a resource",
                 code="explain.resource",
-                hint="name the topic, the path such as workspace://notes.txt, or the tool",
+                hint="name the topic, the path such as workspace://notes.txt, the tool, "
+                "the platform, or the principal",
             )
         profile = self._authority.profiles.profile(principal)
         trace.steps.append(_profile_step(principal, profile))
@@ -231,20 +222,13 @@ class Explainer:
             )
         if action == "capsule.invoke" or not enabled:  # it never enters the capsule
             return lambda: gate.check_invoke(principal, acting.capsule, resource, enabled=enabled)
-        trace.steps.append(_manifest_step(acting, action))
-        if action == "bus.publish":
-            return lambda: gate.check_publish(acting, principal, resource)
-        if action == "bus.subscribe":
-            return lambda: gate.check_subscribe(acting, principal, resource)
-        place = _place(resource, schemes=self._schemes)
-        verb: FileAccess = "read" if action == "fs.read" else "write"
-
-        def check_file() -> Grant:
-            checked = gate.check_file(acting, principal, verb, place)
-            request = AuthzRequest(principal, action, resource, acting.capsule)
-            return Grant(request, checked.rule)
-
-        return check_file
+        trace.steps.append(manifest_step(acting, action))
+        return capsule_decision(
+            CapsuleQuestion(gate, acting, principal, resource),
+            action,
+            schemes=self._schemes,
+            is_enabled=self._authority.profiles.is_enabled,
+        )
 
 
 def _decision(decide: Callable[[], Grant]) -> tuple[bool, str, str, str | None]:
@@ -285,25 +269,3 @@ def _right_steps(
         else:
             steps.append(Step(f"group {name}", "silent", "no capability of it covers it"))
     return steps
-
-
-def _manifest_step(grants: CapsuleGrants, action: str) -> Step:
-    entries: Sequence[str] = {
-        "bus.publish": grants.publish,
-        "bus.subscribe": grants.subscribe,
-        "fs.read": [pattern.text for pattern in grants.fs_read],
-        "fs.write": [pattern.text for pattern in grants.fs_write],
-    }[action]
-    listed = ", ".join(entries) or "nothing"
-    return Step(f"manifest of {grants.capsule}", "silent", f"lists for {action}: {listed}")
-
-
-def _place(resource: str, *, schemes: Container[str]) -> FilePlace:
-    path = parse_guest_path(resource, schemes=schemes)
-    if PARENT in path.parts:
-        raise ConfigError(
-            f"{resource!r} leads upwards",
-            code="explain.resource",
-            hint="name where the path leads to: the kernel decides about that place",
-        )
-    return FilePlace(path.scheme, tuple(path.parts))

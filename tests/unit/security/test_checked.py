@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from astrid_core.domain.file_pattern import FilePlace, parse_file_patterns
-from astrid_core.security.checked import CheckedPath
+from astrid_core.security.checked import CheckedAddress, CheckedCommand, CheckedPath
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -27,9 +29,20 @@ def checked(place: FilePlace, *, write: bool = False) -> CheckedPath:
 
 
 @pytest.mark.parametrize("key", [None, object(), "GATE_KEY"])
-def test_a_proof_refused_when_the_gate_did_not_make_it(key: object) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda key: CheckedPath(D, "read", "fs_read:*", key),
+        lambda key: CheckedCommand(("ls",), network=False, rule="host_process:ls", key=key),
+        lambda key: CheckedAddress(ip_address("192.0.2.1"), 443, "h", "net:h", key),
+    ],
+    ids=["path", "command", "address"],
+)
+def test_a_proof_refused_when_the_gate_did_not_make_it(
+    make: Callable[[object], object], key: object
+) -> None:
     with pytest.raises(TypeError, match="only the gate"):
-        CheckedPath(D, "read", "fs_read:*", key)
+        make(key)
 
 
 def test_a_proof_cannot_be_changed_into_another() -> None:

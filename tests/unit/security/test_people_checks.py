@@ -6,7 +6,6 @@ import pytest
 
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
-from astrid_core.security.people_checks import IdentityLevel
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.errors import CapabilityDeniedError, PolicyDeniedError
 from astrid_hookspecs.events import DecisionEvent
@@ -31,40 +30,46 @@ def grants(*levels: str, uplink: bool = False) -> CapsuleGrants:
 
 
 @pytest.mark.parametrize(
-    ("held", "level", "rule"),
+    ("held", "verb", "rule"),
     [
         (("resolve",), "resolve", "identity:resolve"),
         (("link",), "resolve", "identity:link"),
         (("link",), "link", "identity:link"),
+        (("link",), "unlink", "identity:link"),
+        (("link",), "list-links", "identity:link"),
         (("admin",), "resolve", "identity:admin"),
-        (("resolve", "admin"), "admin", "identity:admin"),
+        (("resolve", "admin"), "create-user", "identity:admin"),
         (("resolve", "x"), "resolve", "identity:resolve"),
     ],
 )
-def test_a_level_includes_those_below(
-    held: tuple[str, ...], level: IdentityLevel, rule: str
-) -> None:
+def test_a_level_includes_those_below(held: tuple[str, ...], verb: str, rule: str) -> None:
     world = World()
-    got = world.gate.check_identity(
-        grants(*held), ALICE, "identity.x", level=level, resource="discord"
-    )
+    got = world.gate.check_identity(grants(*held), ALICE, f"identity.{verb}", resource="discord")
     assert got.rule == rule
     assert world.reported == []
 
 
 @pytest.mark.parametrize(
-    ("held", "level"),
-    [((), "resolve"), (("x",), "resolve"), (("resolve",), "link"), (("link",), "admin")],
+    ("held", "verb", "level"),
+    [
+        ((), "resolve", "resolve"),
+        (("x",), "resolve", "resolve"),
+        (("resolve",), "link", "link"),
+        (("resolve",), "unlink", "link"),
+        (("resolve",), "list-links", "link"),
+        (("link",), "create-user", "admin"),
+        (("link",), "of-tomorrow", "admin"),
+    ],
 )
 def test_identity_denied_when_the_level_is_too_low(
-    held: tuple[str, ...], level: IdentityLevel
+    held: tuple[str, ...], verb: str, level: str
 ) -> None:
     world = World()
     with pytest.raises(CapabilityDeniedError) as caught:
-        world.gate.check_identity(grants(*held), ALICE, "identity.x", level=level, resource="d")
+        world.gate.check_identity(grants(*held), ALICE, f"identity.{verb}", resource="d")
     assert caught.value.rule == f"identity:{level}"
     assert level in (caught.value.hint or "")
-    assert [one.action for one in world.reported] == ["identity.x"]
+    assert [one.action for one in world.reported] == [f"identity.{verb}"]
 
 
 def test_front_end_denied_when_the_flag_is_missing() -> None:
@@ -90,7 +95,7 @@ def test_everything_denied_when_a_policy_refuses() -> None:
     world = World(refuses=True)
     full = grants("admin", uplink=True)
     with pytest.raises(PolicyDeniedError):
-        world.gate.check_identity(full, ALICE, "identity.x", level="admin", resource="")
+        world.gate.check_identity(full, ALICE, "identity.create-user", resource="")
     with pytest.raises(PolicyDeniedError):
         world.gate.check_uplink(full, ALICE, "uplink.send", resource="")
     with pytest.raises(PolicyDeniedError):

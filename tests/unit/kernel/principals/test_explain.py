@@ -27,6 +27,11 @@ def explainer(principals: Principals, votes: VoteCollector | None = None) -> Exp
     return Explainer(principals.authority, votes=votes, grants_of=lambda _: NOTES, schemes=["wiki"])
 
 
+def front_end(principals: Principals) -> Explainer:
+    bot = CapsuleGrants(CapsuleId("bot"), identity=("link",), uplink=True)
+    return Explainer(principals.authority, votes=None, grants_of=lambda _: bot)
+
+
 def effects(found: Explanation) -> list[str]:
     return [f"{step.source} {step.effect}" for step in found.steps]
 
@@ -131,6 +136,45 @@ def test_what_capsules_do_is_decided_by_their_manifest(
     assert found.allowed is (rule == "profile.enabled" or ":" in rule)
 
 
+@pytest.mark.parametrize(
+    ("action", "resource", "rule"),
+    [
+        ("identity.resolve", "discord", "identity:link"),
+        ("identity.link", "discord", "identity:link"),
+        ("identity.unlink", "discord", "identity:link"),
+        ("identity.list-links", "", "identity:link"),
+        ("identity.create-user", "", "identity:admin"),
+        ("uplink.register", "bot", "capabilities.uplink"),
+        ("uplink.send", "bot", "capabilities.uplink"),
+        ("bus.publish-as", "bob", "capabilities.uplink"),
+        ("bus.publish-as", "carol", "profile.enabled"),
+        ("uplink.speak-for", "alice", "claim.principal"),
+        ("uplink.speak-for", "carol", "profile.enabled"),
+    ],
+)
+def test_what_front_ends_do_is_decided_by_their_manifest(
+    principals: Principals, action: str, resource: str, rule: str
+) -> None:
+    principals.directory.create("carol")
+    principals.directory.set_enabled(Principal("carol"), enabled=False)
+    refused = {"identity:admin", "profile.enabled"}
+    found = front_end(principals).explain(ALICE, action, resource, capsule="bot")
+    assert (found.rule, found.allowed) == (rule, rule not in refused)
+    assert found.steps[-1].source == "manifest of bot"
+    wanted = "identity: link" if action.startswith("identity") else "uplink: uplink = true"
+    assert found.steps[-1].text == f"lists for {wanted}"
+    silent = explainer(principals).explain(ALICE, action, resource, capsule="notes")
+    assert not silent.allowed
+    assert silent.steps[-1].text == f"lists for {wanted.partition(':')[0]}: nothing"
+
+
+def test_what_is_done_for_an_agent_speaks_for_nobody_else(principals: Principals) -> None:
+    ask = front_end(principals)
+    found = ask.explain(ALICE, "uplink.speak-for", "bob", capsule="bot")
+    assert (found.allowed, found.rule) == (False, "claim.principal")
+    assert ask.explain(Principal("default"), "uplink.speak-for", "bob", capsule="bot").allowed
+
+
 def test_what_clients_do_needs_no_capsule(principals: Principals) -> None:
     ask = explainer(principals)
     assert ask.explain(ALICE, "bus.publish", "user.v1.prompt").allowed
@@ -163,6 +207,10 @@ def test_the_vote_of_each_policy_is_a_step(principals: Principals) -> None:
         ("fs.read", "workspace://a", None),
         ("fs.read", "nowhere://a", "notes"),
         ("fs.read", "workspace://docs/../a", "notes"),
+        ("identity.link", "", "notes"),
+        ("identity.create-user", "", None),
+        ("uplink.send", "bot", None),
+        ("bus.publish-as", "a b", "notes"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(
