@@ -25,7 +25,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "engines": ("component", "mcp_server"),
     "limits": ("workers", "instances"),
     "logging": ("level",),
-    "network": ("local_egress",),
+    "network": ("local_egress", "connections"),
     "files": ("overlay", "hard_links"),
     "processes": ("network", "workspace"),
     "audit": ("strict", "max_mib", "max_age_days"),
@@ -45,6 +45,7 @@ _URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://.*", re.DOTALL)
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _WORKERS: Final = range(1, 257)
 _INSTANCES: Final = range(1, 100_001)
+_CONNECTIONS: Final = range(1, 10_001)
 _AUDIT_MIB: Final = range(4, 1_000_001)
 _AUDIT_DAYS: Final = range(1, 36_501)
 _MAX_SHOWN: Final = 80
@@ -172,6 +173,7 @@ class Settings:
         audit: Bounds of the audit log.
         links: Accounts of users, in the order of the file.
         local_egress: Addresses inside that capsules may reach if their manifest says so.
+        connections: Sockets and requests that a principal may have at a time, in all capsules.
     """
 
     bus: str = "memory"
@@ -186,6 +188,7 @@ class Settings:
     audit: AuditSettings = AuditSettings()
     links: tuple[LinkSettings, ...] = ()
     local_egress: tuple[EgressRule, ...] = ()
+    connections: int = 64
 
 
 def parse_settings(document: Document) -> Settings:
@@ -225,6 +228,8 @@ def parse_settings(document: Document) -> Settings:
         audit=_audit(sections["audit"], default.audit),
         links=tuple(_link(entry) for entry in sections["identity"].tables("links")),
         local_egress=_local_egress(sections["network"]),
+        connections=sections["network"].bounded("connections", _CONNECTIONS, rule="E-VALUE")
+        or default.connections,
     )
 
 
@@ -247,6 +252,7 @@ def settings_values(settings: Settings) -> dict[str, Any]:
         "processes.network": "allow" if settings.processes.network else "refuse",
         "processes.workspace": "write" if settings.processes.writes_workspace else "read",
         "network.local_egress": [str(rule) for rule in settings.local_egress],
+        "network.connections": settings.connections,
         "audit.strict": settings.audit.strict,
         "audit.max_mib": settings.audit.max_mib,
         "audit.max_age_days": settings.audit.max_age_days,

@@ -45,6 +45,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "limits.instances": at_most,
     "limits.workers": at_most,
     "logging.level": free,
+    "network.connections": at_most,
     "processes.network": tightest(("refuse", "allow")),
     "processes.workspace": tightest(("read", "write")),
 }

@@ -185,7 +185,7 @@ class HttpHost(HostPackage):
             bounds=bounds,
             hops=hops,
             network=network,
-            ended=network.running.begin(self.instance.context.id, self.instance.principal),
+            ended=network.begin_request(self.instance.context.id, self.instance.principal),
             upload=None if upload is None else upload.source,
         )
         exchange.start()

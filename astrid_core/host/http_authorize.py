@@ -16,7 +16,7 @@ from astrid_core.host.http_bounds import HttpError
 from astrid_core.host.instance import Instance
 from astrid_core.security.checked import CheckedAddress
 from astrid_hookspecs.audit import AuditEntry, AuditValue
-from astrid_hookspecs.errors import AuditError, CapabilityDeniedError
+from astrid_hookspecs.errors import AuditError, CapabilityDeniedError, QuotaExceededError
 
 _NS_PER_S: Final = 1_000_000_000
 MAX_ADDRESSES: Final = 32
@@ -41,7 +41,7 @@ class Hops:
 
         Raises:
             DeniedError: The capsule may not talk to the host, or not reach where it leads.
-            HttpError: `dns-error`.
+            HttpError: `dns-error`, `quota`.
             AuditError: It was not recorded.
         """
         target, gate = request.target, self._services.gate
@@ -89,7 +89,9 @@ class Hops:
         if literal is not None:
             return [literal]
         try:
-            found = list(self._services.network.resolve(host, port))
+            found = self._services.network.look_up(self._principal, host, port)
+        except QuotaExceededError as error:
+            raise HttpError("quota", str(error)) from error
         except OSError as error:
             raise HttpError("dns-error") from error
         if not found:

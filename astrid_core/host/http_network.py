@@ -11,18 +11,24 @@ import functools
 import socket
 import ssl
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from astrid_core.domain.egress import EgressRule
 from astrid_core.domain.ip_ranges import IpAddress, parse_address
+from astrid_core.host.counts import Counts
 from astrid_hookspecs.errors import QuotaExceededError
 from astrid_hookspecs.values import CapsuleId, Principal
 
 MAX_RUNNING: Final = 16
 """Requests of a capsule for a principal whose threads have not ended; 4 are streams at most."""
+MAX_CONNECTIONS: Final = 64
+"""Sockets and requests of a principal, unless the operator says otherwise."""
+MAX_LOOKUPS: Final = 16
+"""Look-ups of a principal that the system has not ended, also those that nobody waits for."""
+MAX_ALL_LOOKUPS: Final = 64
+"""The same for everybody together: each of them holds a thread."""
 
 Resolve = Callable[[str, int], Sequence[IpAddress]]
 """The addresses of a name, best first; raises OSError."""
@@ -42,34 +48,22 @@ def system_resolver(host: str, port: int) -> list[IpAddress]:
     return [address for address in dict.fromkeys(addresses) if address is not None]
 
 
-class Running:
-    """Counts the requests whose threads have not ended. Any thread may call it."""
+def _running() -> Counts[tuple[CapsuleId, Principal]]:
+    return Counts(what="requests that have not ended", rule="http.running", most=MAX_RUNNING)
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[tuple[CapsuleId, Principal]] = Counter()
 
-    def begin(self, capsule: CapsuleId, principal: Principal) -> Callable[[], None]:
-        """Count one more; what comes back is called once, when its thread has ended.
+def connection_counts(most: int = MAX_CONNECTIONS) -> Counts[Principal]:
+    """Counts sockets and requests of principals, over all their capsules."""
+    return Counts(what="sockets and requests", rule="network.connections", most=most)
 
-        Raises:
-            QuotaExceededError: There are too many.
-        """
-        owner = (capsule, principal)
-        with self._lock:
-            if self._counts[owner] >= MAX_RUNNING:
-                raise QuotaExceededError(
-                    f"{MAX_RUNNING} requests of capsule {capsule!r} have not ended",
-                    rule="http.running",
-                )
-            self._counts[owner] += 1
-        return lambda: self._end(owner)
 
-    def _end(self, owner: tuple[CapsuleId, Principal]) -> None:
-        with self._lock:
-            self._counts[owner] -= 1
-            if not self._counts[owner]:
-                del self._counts[owner]
+def _lookups() -> Counts[Principal]:
+    return Counts(
+        what="look-ups of names that have not ended",
+        rule="network.lookups",
+        most=MAX_LOOKUPS,
+        total=MAX_ALL_LOOKUPS,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +74,9 @@ class Network:
         resolve: Looks names up.
         consent: Local targets that the operator opened.
         tls: Verifies certificates; made at the first use.
-        running: Of all capsules.
+        running: Requests, by capsule and principal.
+        connections: Sockets and requests, by principal.
+        lookups: Look-ups that have not ended, by principal.
     """
 
     resolve: Resolve = system_resolver
@@ -88,7 +84,41 @@ class Network:
     tls: Callable[[], ssl.SSLContext] = field(
         default_factory=lambda: functools.cache(ssl.create_default_context)
     )
-    running: Running = field(default_factory=Running)
+    running: Counts[tuple[CapsuleId, Principal]] = field(default_factory=_running)
+    connections: Counts[Principal] = field(default_factory=connection_counts)
+    lookups: Counts[Principal] = field(default_factory=_lookups)
+
+    def begin_request(self, capsule: CapsuleId, principal: Principal) -> Callable[[], None]:
+        """Count a request; what comes back is called once its thread has ended.
+
+        Raises:
+            QuotaExceededError: There are too many.
+        """
+        ended = self.running.take((capsule, principal))
+        try:
+            closed = self.connections.take(principal)
+        except QuotaExceededError:
+            ended()
+            raise
+
+        def both() -> None:
+            ended()
+            closed()
+
+        return both
+
+    def look_up(self, principal: Principal, host: str, port: int) -> list[IpAddress]:
+        """The addresses of a name, best first; counted until the system has answered.
+
+        Raises:
+            OSError: There is no such name, or nobody answers.
+            QuotaExceededError: Too many look-ups have not ended.
+        """
+        over = self.lookups.take(principal)
+        try:
+            return list(self.resolve(host, port))
+        finally:
+            over()
 
 
 class Line:

@@ -27,7 +27,6 @@ from astrid_hookspecs.errors import AuditError, DeniedError, QuotaExceededError
 MAX_STREAMS: Final = 8
 MAX_LISTENERS: Final = 4
 MAX_DATAGRAM_SOCKETS: Final = 4
-MAX_LOOKUPS: Final = 4
 LOOKUP_S: Final = 10.0
 _T = TypeVar("_T")
 _KINDS: Final = {"stream": MAX_STREAMS, "listener": MAX_LISTENERS, "udp": MAX_DATAGRAM_SOCKETS}
@@ -42,32 +41,46 @@ class NetAccess:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self._live: dict[str, set[HostResource]] = {kind: set() for kind in _KINDS}
-        self._lookups = threading.Semaphore(MAX_LOOKUPS)
+        self._live: dict[str, dict[HostResource, Callable[[], None]]] = {}
+        self._live.update((kind, {}) for kind in _KINDS)
+        self._network = instance.services.network
 
     def has_slot(self, kind: str) -> bool:
         """Whether there may be one more of a kind: `stream`, `listener`, `udp`."""
-        return len(self._live[kind]) < _KINDS[kind]
+        is_free = len(self._live[kind]) < _KINDS[kind]
+        return is_free and self._network.connections.has_room(self.instance.principal)
 
     def check_slot(self, kind: str) -> None:
         """Make sure that there may be one more.
 
         Raises:
-            QuotaExceededError: There may not.
+            QuotaExceededError: There may not: the instance has too many of the kind, or its
+                principal has too many sockets in all its capsules.
         """
-        if not self.has_slot(kind):
+        if len(self._live[kind]) >= _KINDS[kind]:
             raise QuotaExceededError(
                 f"a capsule has at most {_KINDS[kind]} of these open", rule=f"net.{kind}"
             )
+        self._network.connections.take(self.instance.principal)()
 
     def take_slot(self, kind: str, resource: HostResource) -> None:
-        """Count it, and drop it at the end of the instance."""
-        self._live[kind].add(resource)
+        """Count it, and drop it at the end of the instance.
+
+        Raises:
+            QuotaExceededError: Another capsule was faster; it is dropped at once.
+        """
+        try:
+            self._live[kind][resource] = self._network.connections.take(self.instance.principal)
+        except QuotaExceededError:
+            resource.drop()
+            raise
         self.instance.hold(resource)
 
     def give_back(self, kind: str, resource: HostResource) -> None:
         """It is gone."""
-        self._live[kind].discard(resource)
+        gone = self._live[kind].pop(resource, None)
+        if gone is not None:
+            gone()
         self.instance.release(resource)
 
     def until(
@@ -106,26 +119,30 @@ class NetAccess:
         """Where a host leads; at least one. A literal is not looked up.
 
         Raises:
-            WitError: `name-unresolvable`, `timeout`, `quota`, `closed`.
+            WitError: `name-unresolvable`, `timeout`, `closed`.
+            QuotaExceededError: Too many look-ups of the principal, or of everybody, have not ended.
         """
         literal = parse_address(host)
         if literal is not None:
             return [literal]
-        if not self._lookups.acquire(blocking=False):
-            raise WitError("quota")
+        over = self._network.lookups.take(self.instance.principal)
         done, found = SignalFlag(), list[IpAddress]()
-        resolve = self.instance.services.network.resolve
+        resolve = self._network.resolve
 
         def look_up() -> None:
             try:
                 with contextlib.suppress(OSError):
                     found.extend(resolve(host, port))
             finally:
-                self._lookups.release()
+                over()
                 done.set()
 
         # The resolver of the system cannot be interrupted: whoever has stopped waiting leaves it.
-        threading.Thread(target=look_up, name="astrid-lookup", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="astrid-lookup", daemon=True).start()
+        except RuntimeError as error:
+            over()
+            raise QuotaExceededError("there are too many threads", rule="net.threads") from error
         if self.until(lambda: done.is_ready() or None, done, timeout_s=timeout_s) is None:
             raise WitError("timeout")
         if not found:

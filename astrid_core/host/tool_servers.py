@@ -112,7 +112,7 @@ class ToolServers:
         services = self._services
         grant, host, port = self._check_host(server, principal)
         try:
-            found = services.network.resolve(host, port)
+            found = services.network.look_up(principal, host, port)
         except OSError as error:
             raise ServerError(f"{host!r} has no address", code="engine.server.address") from error
         if not found:

@@ -19,7 +19,7 @@ from astrid_core.builtin.system_clock import SystemClock
 from astrid_core.config import Settings, load_layers
 from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
-from astrid_core.host.http_network import Network
+from astrid_core.host.http_network import Network, connection_counts
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.admin.api import AdminApi
 from astrid_core.kernel.approval_messages import approval_notices
@@ -247,7 +247,10 @@ def _wire(
         state=state,
         audit=audit,
         turns=turns,
-        network=Network(consent=settings.local_egress),
+        network=Network(
+            consent=settings.local_egress,
+            connections=connection_counts(settings.connections),
+        ),
         servers=ServerPlaces(home),
     )
     release.callback(bus.add_listener(CANCEL_TOPIC, cancels_processes(processes)))

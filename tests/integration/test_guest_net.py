@@ -19,7 +19,7 @@ from astrid_core.domain.egress import parse_egress
 from astrid_core.host.abi import load_abi
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.context import CapsuleContext
-from astrid_core.host.http_network import Network
+from astrid_core.host.http_network import Network, connection_counts
 from astrid_core.security.grants import CapsuleGrants
 from astrid_engine_wasm.engine import WasmEngine
 from astrid_hookspecs.audit import AuditEntry
@@ -45,7 +45,9 @@ class World:
             release,
             decisions=self.decisions,
             audit=self,
-            network=Network(consent=(parse_egress("127.0.0.1:*"),)),
+            network=Network(
+                consent=(parse_egress("127.0.0.1:*"),), connections=connection_counts(5)
+            ),
         )
 
     def append(self, entry: AuditEntry, *, durable: bool = False) -> None:
@@ -76,9 +78,9 @@ def load(
     component = net_guest(tmp_path_factory)
     with ExitStack() as unload:
 
-        def loaded(**rights: Any) -> Guest:
+        def loaded(name: str = "probe", **rights: Any) -> Guest:
             spec = CapsuleSpec(
-                id=CapsuleId("probe"),
+                id=CapsuleId(name),
                 version="1.0.0",
                 source_id="11111111-2222-4333-8444-555555555555",
                 directory=component.parent,
@@ -209,6 +211,24 @@ def test_a_guest_denied_when_the_address_is_inside(load: Callable[..., Guest]) -
     for host in ("10.0.0.1", "169.254.169.254", "::1"):
         assert guest("connect_tcp", host, 80) == {"err": "AirlockRejected"}
         assert guest("lookup_host", host) == {"ok": []}
+
+
+def test_guests_of_an_agent_share_what_it_may_have(
+    load: Callable[..., Guest], server: socket.socket, world: World
+) -> None:
+    port = server.getsockname()[1]
+    one, other = (load(name, net_connect=("127.0.0.1:*",)) for name in ("one", "other"))
+    for guest in (one, one, one, other, other):
+        assert isinstance(guest("connect_tcp", "127.0.0.1", port)["ok"], int)
+    for guest in (one, other):
+        assert guest("connect_tcp", "127.0.0.1", port) == {"err": "Quota"}
+    assert {event.rule for event in world.decisions} == {"network.connections"}
+    assert isinstance(one("connect_tcp", "127.0.0.1", port, principal="bob")["ok"], int)
+    with pytest.raises(Exception, match=r"(?i)trap|index|unreachable"):
+        one("handle.read", 99)  # which ends the instance, and what it had
+    for guest in (other, other, other):
+        assert isinstance(guest("connect_tcp", "127.0.0.1", port)["ok"], int)
+    assert one("connect_tcp", "127.0.0.1", port) == {"err": "Quota"}
 
 
 def test_every_function_of_the_interface_is_called_here() -> None:

@@ -6,6 +6,7 @@ who was connected to. The names change what they answer, as those of an attacker
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -78,14 +79,21 @@ def raise_loopback() -> None:
         fcntl.ioctl(sock, 0x8914, name)  # SIOCSIFFLAGS
 
 
-def main() -> None:
-    """Ask for each name twice and report."""
+@contextlib.contextmanager
+def asking_here() -> Iterator[None]:
+    """The system's resolver asks this machine, once, for a second."""
     raise_loopback()
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         file.write("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         file.flush()
         mount = ["mount", "--bind", file.name, "/etc/resolv.conf"]
         subprocess.run(mount, check=True)
+        yield
+
+
+def main() -> None:
+    """Ask for each name twice and report."""
+    with asking_here():
         resolver = Changing()
         silent = DNSLogger(logf=lambda _: None)
         server = DNSServer(resolver, address="127.0.0.1", port=53, logger=silent)

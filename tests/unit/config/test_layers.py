@@ -86,6 +86,7 @@ def test_every_variable_sets_a_setting() -> None:
     [
         ("[limits]\nworkers = 4\n", "[limits]\nworkers = 200\n", "limits.workers", 4),
         ("", "[limits]\ninstances = 99999\n", "limits.instances", 256),
+        ("", "[network]\nconnections = 65\n", "network.connections", 64),
         ("", '[files]\nhard_links = "read"\n', "files.hard_links", "refuse"),
         ("", '[storage]\nbackend = "mine"\n', "storage.backend", "sqlite"),
         ("", '[kernel]\nbus = "mine"\n', "kernel.bus", "memory"),

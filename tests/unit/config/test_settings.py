@@ -39,7 +39,7 @@ def test_everything_can_be_set(path: Path) -> None:
         '[engines]\ncomponent = "wasm"\nmcp_server = "mcp"\n'
         '[limits]\nworkers = 3\ninstances = 7\n[logging]\nlevel = "debug"\n'
         '[files]\noverlay = "mine"\nhard_links = "read"\n'
-        "[audit]\nstrict = true\nmax_mib = 8\nmax_age_days = 2\n"
+        "[audit]\nstrict = true\nmax_mib = 8\nmax_age_days = 2\n[network]\nconnections = 5\n"
         '[mounts.notes]\nurl = "memory://shared/notes"\n'
         '[mounts.team-wiki]\nurl = "zip:///w.zip"\naccess = "write"\n'
         '[[identity.links]]\nplatform = "irc"\nplatform_user_id = "7"\nastrid_user = "Ann"\n'
@@ -55,6 +55,7 @@ def test_everything_can_be_set(path: Path) -> None:
     assert settings.engines.for_entry("other") is None
     assert (settings.limits.workers, settings.limits.instances) == (3, 7)
     assert settings.log_level == "debug"
+    assert settings.connections == 5
     assert (settings.files.overlay, settings.files.reads_hard_links) == ("mine", True)
     assert settings.audit == AuditSettings(strict=True, max_mib=8, max_age_days=2)
     assert settings.mounts == {
