@@ -1,4 +1,4 @@
-"""A component that calls every function of `astrid:http@1.1.0`, allowed and denied.
+"""Components that call every function of `astrid:http`, allowed and denied; one for each version.
 
 Real engine, gate, look-up and sockets.
 """
@@ -30,11 +30,13 @@ from tests.support.web_server import Answer, WebServer, serving, zipped
 
 pytestmark = pytest.mark.slow
 FUNCTIONS = [
-    "http_request",
-    "http_request_opts",
-    "http_stream_start",
-    "http_stream_start_opts",
-    "http_upload_start",
+    ("1.0", "http_request"),
+    ("1.0", "http_stream_start"),
+    ("1.1", "http_request"),
+    ("1.1", "http_request_opts"),
+    ("1.1", "http_stream_start"),
+    ("1.1", "http_stream_start_opts"),
+    ("1.1", "http_upload_start"),
 ]
 Guest = Callable[..., dict[str, Any]]
 ROUTES: dict[str, Answer] = {
@@ -80,10 +82,10 @@ def load(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Guest]]:
     """Loads the guest with hosts that it may talk to; the operator opened the server or not."""
-    component = http_guest(tmp_path_factory)
     with ExitStack() as release:
 
-        def loaded(*net: str, is_opened: bool = True) -> Guest:
+        def loaded(*net: str, version: str = "1.1", is_opened: bool = True) -> Guest:
+            component = http_guest(tmp_path_factory, version)
             rules = (parse_egress(f"127.0.0.1:{server.port}"),) if is_opened else ()
             services = guest_services(
                 tmp_path,
@@ -117,30 +119,38 @@ def load(
         yield loaded
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(("version", "function"), FUNCTIONS)
 def test_a_guest_sends_requests(
-    load: Callable[..., Guest], server: WebServer, function: str
+    load: Callable[..., Guest], server: WebServer, version: str, function: str
 ) -> None:
-    found = load("127.0.0.1")(function)["ok"]
+    found = load("127.0.0.1", version=version)(function)["ok"]
     wanted = "PUT up" if "upload" in function else "GET"
     assert (found["status"], found["body"]) == (200, wanted)
     assert server.seen[0].values("x-from") == ["guest"]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(("version", "function"), FUNCTIONS)
 def test_a_guest_denied_when_no_entry_covers_the_host(
-    load: Callable[..., Guest], server: WebServer, decisions: list[DecisionEvent], function: str
+    load: Callable[..., Guest],
+    server: WebServer,
+    decisions: list[DecisionEvent],
+    version: str,
+    function: str,
 ) -> None:
-    assert load("example.org")(function) == {"err": "CapabilityDenied"}
+    assert load("example.org", version=version)(function) == {"err": "CapabilityDenied"}
     assert [one.rule for one in decisions if not one.allowed] == ["net"]
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(("version", "function"), FUNCTIONS)
 def test_a_guest_denied_when_nobody_consented(
-    load: Callable[..., Guest], server: WebServer, decisions: list[DecisionEvent], function: str
+    load: Callable[..., Guest],
+    server: WebServer,
+    decisions: list[DecisionEvent],
+    version: str,
+    function: str,
 ) -> None:
-    assert load("*", is_opened=False)(function) == {"err": "AirlockRejected"}
+    assert load("*", version=version, is_opened=False)(function) == {"err": "AirlockRejected"}
     assert [one.rule for one in decisions if not one.allowed] == ["network.local-egress"]
     assert server.connections == 0
 
@@ -151,3 +161,20 @@ def test_a_guest_is_not_led_away(load: Callable[..., Guest]) -> None:
     assert guest("http_request_opts", "/away", redirect="MANUAL")["ok"]["status"] == 302
     assert guest("http_request", "/bomb") == {"err": "DecompressionBomb"}
     assert guest("http_request_opts", https_only=True) == {"err": "SchemeDenied"}
+
+
+def test_55_a_guest_of_1_0_has_its_own_rules(load: Callable[..., Guest]) -> None:
+    guest = load("*", version="1.0")
+    assert guest("http_request", "/away") == {"err": "AirlockRejected"}
+    compressed = guest("http_request", "/bomb")["ok"]  # it gets the bytes as they came
+    assert compressed["status"] == 200
+    assert len(compressed["body"]) < 1 << 20
+
+
+def test_each_component_imports_its_version_alone(
+    engine: WasmEngine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for version in ("1.0", "1.1"):
+        imports = engine.inspect(http_guest(tmp_path_factory, version)).imports
+        found = [name for name in imports if name.startswith("astrid:http/")]
+        assert found == [f"astrid:http/host@{version}.0"]

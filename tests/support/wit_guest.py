@@ -18,25 +18,30 @@ _START: Final = "import sys; from componentize_py import script; sys.exit(script
 
 
 def wit_guest(
-    factory: pytest.TempPathFactory, source: Path, *, packages: Mapping[str, Path]
+    factory: pytest.TempPathFactory,
+    source: Path,
+    *,
+    packages: Mapping[str, Path],
+    world: str = "world.wit",
 ) -> Path:
     """The component's file.
 
     Args:
         factory: Of the test run.
-        source: Directory with `app.py` and `world.wit`.
+        source: Directory with `app.py` and the world.
         packages: The WIT packages that the world needs, by file name.
+        world: The file with the world.
     """
-    with once(factory, source.name) as (base, is_first):
+    with once(factory, f"{source.name}-{Path(world).stem}") as (base, is_first):
         if is_first:
-            _build(base, source, packages)
+            _build(base, source, packages, world)
     return base / "guest.wasm"
 
 
-def _build(base: Path, source: Path, packages: Mapping[str, Path]) -> None:
+def _build(base: Path, source: Path, packages: Mapping[str, Path], world: str) -> None:
     deps = base / "wit" / "deps"
     deps.mkdir(parents=True)
-    shutil.copy(source / "world.wit", base / "wit")
+    shutil.copy(source / world, base / "wit" / "world.wit")
     for name, path in packages.items():
         shutil.copy(path, deps / name)
     (base / "python").mkdir()

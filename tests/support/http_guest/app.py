@@ -1,8 +1,8 @@
-"""A guest that sends requests through every function of `astrid:http@1.1.0`, as its payload says.
+"""A guest that sends requests through every function of its version of `astrid:http`.
 
 It runs inside a component. The action is the function; the payload holds the URL and the options
-by name. Answers are JSON: `ok` with what came, or `err` with the
-case. Streams and uploads are read and written to the end within the call.
+by name. Answers are JSON: `ok` with what came, or `err` with the case. Streams and uploads are read
+and written to the end within the call.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from typing import Any
 
 import wit_world
 from componentize_py_types import Err
-from wit_world.imports import astrid_http_host_1_1_0 as http
 from wit_world.imports.astrid_guest_lifecycle_1_0_0 import CapsuleResult
+
+http: Any
+try:
+    from wit_world.imports import astrid_http_host_1_1_0 as http
+except ImportError:
+    from wit_world.imports import astrid_http_host_1_0_0 as http
 
 OPTIONS = (
     "timeouts", "redirect", "max_redirects", "max_response_bytes", "max_decompressed_bytes",
@@ -36,7 +41,8 @@ def whole(stream: Any) -> dict[str, Any]:
         body = b""
         while piece := stream.read_chunk():
             body += piece
-        found["trailers"] = stream.trailers()
+        if hasattr(stream, "trailers"):
+            found["trailers"] = stream.trailers()
         stream.body_stream().__exit__(None, None, None)
         stream.close()
         return {**found, "body": body.decode()}
@@ -63,7 +69,7 @@ def call(name: str, given: dict[str, Any]) -> Any:
     found = getattr(http, name)(request(given["url"]), *more)
     if "stream" in name:
         return whole(found)
-    return {"status": found.status, "body": found.body.decode()}
+    return {"status": found.status, "body": found.body.decode(errors="replace")}
 
 
 class WitWorld(wit_world.WitWorld):
