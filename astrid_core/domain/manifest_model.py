@@ -89,6 +89,8 @@ class Capabilities:
     kv: tuple[str, ...] = ()
     ipc_publish: tuple[str, ...] = ()
     ipc_subscribe: tuple[str, ...] = ()
+    mcp_elicitation: tuple[str, ...] = ()
+    mcp_sampling: tuple[str, ...] = ()
     allow_prompt_injection: bool = False
     allow_persistent: bool = False
 

@@ -8,6 +8,7 @@ Spec: kernel-and-security 13.3; capsules-and-bus 5.1.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from astrid_hookspecs.values import CapsuleId, is_capsule_id
 FILE_NAME: Final = "servers.toml"
 _KEYS: Final = (
     *("transport", "command", "args", "url", "env", "secrets", "bearer", "description"),
-    *("allow_network", "shared"),
+    *("allow_network", "allow_elicitation", "allow_sampling", "shared"),
 )
 _REFUSED: Final = {
     "trusted": "no server runs without a sandbox",
@@ -102,7 +103,11 @@ def _manifest(name: str, table: Table, section: Table) -> Manifest:
         raise table.error("E-VALUE", "bearer names no key of env or secrets", "bearer")
     return Manifest(
         package=Package(CapsuleId(name), _VERSION, description=server.description),
-        capabilities=_capabilities(server, network=table.flag("allow_network") or False),
+        capabilities=replace(
+            _capabilities(server, network=table.flag("allow_network") or False),
+            mcp_elicitation=(name,) if table.flag("allow_elicitation") else (),
+            mcp_sampling=(name,) if table.flag("allow_sampling") else (),
+        ),
         env=(
             *(EnvField(key, "text", key, default=text) for key, text in values.items()),
             *(EnvField(key, "secret", key) for key in secrets),

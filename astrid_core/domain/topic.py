@@ -41,6 +41,9 @@ _TOPIC: Final = re.compile(
     rf"{_SEGMENT.pattern}(?:\.{_SEGMENT.pattern}){{0,{MAX_GUEST_SEGMENTS - 1}}}"
 )
 TOOL_PREFIX: Final = "tool.v1.execute."
+LLM_PREFIX: Final = "llm.v1.request.generate."
+"""Before the name of a provider of models; what it says is on `LLM_STREAM`."""
+LLM_STREAM: Final = "llm.v1.stream."
 LAG_TOPIC: Final = "astrid.v1.event_bus.lagged"
 """Says how many events somebody did not receive."""
 APPROVAL_TOPIC: Final = "astrid.v1.approval"

@@ -66,8 +66,8 @@ class ApprovalHost(HostPackage):
             state = approver.decide(
                 instance.principal,
                 instance.context.id,
-                _legible(action),
-                resource=_cut(_legible(resource)),
+                legible(action),
+                resource=shortened(legible(resource)),
                 pause=self.instance.pause,
             )
         except ApprovalDeniedError as error:
@@ -77,11 +77,12 @@ class ApprovalHost(HostPackage):
         return ApprovalResponseRecord(_DECISIONS[state])
 
 
-def _legible(text: str) -> str:
+def legible(text: str) -> str:
+    """A text without the characters that nobody sees."""
     return CONTROL.sub("", text).strip()
 
 
-def _cut(text: str) -> str:
+def shortened(text: str) -> str:
     """A text that is too long, cut, with a mark of the whole: a yes is for this text only."""
     if len(text) <= MAX_RESOURCE:
         return text

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol
 
 from astrid_core.domain.egress import EgressRule
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.ip_ranges import IpAddress
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.host.http_network import Network
+from astrid_core.host.models import Models, NoModels
 from astrid_core.host.mount import Files, NoFiles
 from astrid_core.host.people import People
 from astrid_core.host.process_service import NoProcesses, Processes
@@ -165,6 +166,18 @@ class Gate(Protocol):
         self, grants: CapsuleGrants, principal: Principal, url: str, *, enabled: bool
     ) -> object:
         """May the capsule use this server elsewhere?"""
+        ...
+
+    def check_server_question(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        server: str,
+        *,
+        of: Literal["people", "models"],
+        enabled: bool,
+    ) -> object:
+        """May a server of the capsule ask people, or models?"""
         ...
 
 
@@ -335,6 +348,7 @@ class HostServices:
         secrets: For secret-typed configuration; None while there is no secret store.
         keep_secret: Where secrets that people are asked for go; None while there is no store.
         people: Those who are asked, and those who have accounts.
+        models: Those that tool servers may ask; without, none is.
         processes: Where processes of the machine are started; without it, none is.
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
@@ -357,6 +371,7 @@ class HostServices:
     secrets: SecretLookup | None = field(default=None, repr=False)
     keep_secret: SecretKeeper | None = field(default=None, repr=False)
     people: People = field(default_factory=People)
+    models: Models = field(default_factory=NoModels)
     processes: Processes = field(default_factory=NoProcesses)
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)

@@ -9,7 +9,6 @@ the topics of tools that the capsule offers. Spec: capsules-and-bus 5.1, 8.1.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -17,7 +16,6 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, encode
-from astrid_core.domain.payload_message import format_timestamp
 from astrid_core.domain.payload_variants import (
     Payload,
     RawJson,
@@ -28,10 +26,9 @@ from astrid_core.domain.server_environment import usable
 from astrid_core.domain.topic import MAX_CAUSAL_DEPTH, TOOL_PREFIX
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.log_line import log_line
+from astrid_core.host.server_questions import ServerQuestions, depth_of
 from astrid_core.host.services import HostServices
 from astrid_core.security.decider import Grant
-from astrid_hookspecs.audit import AuditEntry, AuditValue
-from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.engines import Call, McpServerSpec
 from astrid_hookspecs.errors import SecretNotFoundError, ServerError, ToolError
 from astrid_hookspecs.sandboxes import SandboxLimits
@@ -47,7 +44,7 @@ Taken = Callable[[], frozenset[str]]
 Changed = Callable[[], None]
 
 
-class ToolServers:
+class ToolServers(ServerQuestions):
     """Implements what `astrid_hookspecs.tool_servers.ToolHost` adds to `HostApi`.
 
     Args:
@@ -56,8 +53,7 @@ class ToolServers:
     """
 
     def __init__(self, context: CapsuleContext, *, services: HostServices) -> None:
-        self._context = context
-        self._services = services
+        super().__init__(context, services=services)
         self._lock = threading.Lock()
         self._offered: Mapping[str, OfferedTool] = {}
         self._taken: Taken = frozenset
@@ -99,6 +95,8 @@ class ToolServers:
             readable=(context.spec.directory,),
             network=context.grants.any_host and services.processes.allows_network,
             limits=LIMITS,
+            asks_people=not {server.id, "*"}.isdisjoint(context.grants.mcp_elicitation),
+            asks_models=not {server.id, "*"}.isdisjoint(context.grants.mcp_sampling),
         )
         self._record(
             principal,
@@ -222,55 +220,22 @@ class ToolServers:
 
     def _say(self, call: Call, tool: str, last: str, said: Payload) -> None:
         """Publish on a topic of an offered tool, for the principal of the call."""
-        services, spec = self._services, self._context.spec
+        services = self._services
         topic = f"{TOOL_PREFIX}{tool}.{last}"
         own = (topic,) if tool in self._offered else ()
         grants = replace(self._context.grants, publish=own)
         services.gate.check_publish(grants, call.principal, topic)
-        caller = call.caller
-        depth = (caller.depth if caller is not None else 0) + 1
         try:
             kind, payload = encode(said)
         except (PayloadError, TypeError, ValueError, RecursionError) as error:
             raise ToolError(
                 f"what {tool!r} answered cannot be sent: {error}", code="tool.answer"
             ) from error
-        if len(payload) > MAX_PAYLOAD_BYTES or depth > MAX_CAUSAL_DEPTH:
+        if len(payload) > MAX_PAYLOAD_BYTES or depth_of(call) > MAX_CAUSAL_DEPTH:
             raise ToolError(
                 f"{tool!r} answered with {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} can be "
                 "sent",
                 code="tool.answer",
                 hint="ask for less at once",
             )
-        has_principal = caller is not None and caller.principal is not None
-        services.bus.publish(
-            Envelope(
-                topic=topic,
-                payload=payload,
-                kind=kind,
-                source_id=spec.source_id,
-                principal=call.principal,
-                attribution=caller.attribution
-                if caller is not None and has_principal
-                else Attribution.VERIFIED,
-                timestamp=format_timestamp(time.time_ns()),
-                depth=depth,
-            )
-        )
-
-    def _name(self, server: str) -> str:
-        return f"{self._context.id}:{server}"
-
-    def _record(self, principal: Principal, action: str, detail: Mapping[str, AuditValue]) -> None:
-        self._services.audit.append(
-            AuditEntry(
-                timestamp=format_timestamp(time.time_ns()),
-                principal=principal,
-                capsule=None,
-                action=action,
-                resource="",
-                outcome="allowed",
-                rule="server",
-                detail=detail,
-            )
-        )
+        services.bus.publish(self._outgoing(call, topic, kind, payload))

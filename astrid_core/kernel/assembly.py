@@ -40,6 +40,7 @@ from astrid_core.kernel.install.answers import read_settings
 from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.loading import CapsuleLoader
 from astrid_core.kernel.logs import CapsuleLogs
+from astrid_core.kernel.models import ModelDesk
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.mounts.configured import configured_mounts
 from astrid_core.kernel.mounts.openers import MountOpeners
@@ -242,6 +243,7 @@ def _wire(
         secrets=None if secrets is None else secrets.find,
         keep_secret=None if secrets is None else secrets.keep,
         people=people_of(principals, workspace=workspace),
+        models=ModelDesk(bus, running=lambda: (dispatcher, capsules)),
         processes=processes,
         files=mounts,
         state=state,

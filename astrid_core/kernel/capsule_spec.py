@@ -78,6 +78,8 @@ def capsule_grants(manifest: Manifest) -> CapsuleGrants:
         fs_read=parse_file_patterns(manifest.capabilities.fs_read),
         fs_write=parse_file_patterns(manifest.capabilities.fs_write),
         host_process=manifest.capabilities.host_process,
+        mcp_elicitation=manifest.capabilities.mcp_elicitation,
+        mcp_sampling=manifest.capabilities.mcp_sampling,
         any_host="*" in manifest.capabilities.net,
         persistent=manifest.capabilities.allow_persistent,
         net=manifest.capabilities.net,

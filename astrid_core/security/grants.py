@@ -21,6 +21,8 @@ class CapsuleGrants:
         fs_read: What it may read. Spec: host-abi 5.2.
         fs_write: What it may change; does not include reading.
         host_process: Which commands it may start; entries as written. Spec: host-abi 13.2.
+        mcp_elicitation: Ids of its tool servers that may ask people; `*` for each.
+        mcp_sampling: The same, that may ask models.
         any_host: Whether `net` has `*`: it may reach every host. Ours for processes, of which
             nobody can tell whom they talk to.
         persistent: `capabilities.allow_persistent`: processes may outlive their call.
@@ -41,6 +43,8 @@ class CapsuleGrants:
     fs_read: tuple[FilePattern, ...] = ()
     fs_write: tuple[FilePattern, ...] = ()
     host_process: tuple[str, ...] = ()
+    mcp_elicitation: tuple[str, ...] = ()
+    mcp_sampling: tuple[str, ...] = ()
     any_host: bool = False
     persistent: bool = False
     net: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ call one: a principal needs the right `mcp:<capsule>:<server>:<tool>`, or a patt
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from astrid_core.domain.capability import Decision
@@ -82,6 +82,45 @@ class ServerChecks(Decider):
                 hint="write https://HOST/PATH; http:// is for this machine only",
             )
         return self._ask_policies(request, rule="server.url")
+
+    def check_server_question(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        server: str,
+        *,
+        of: Literal["people", "models"],
+        enabled: bool,
+    ) -> Grant:
+        """May a tool server of the capsule ask the people or the models of the principal?
+
+        Args:
+            grants: Of the capsule.
+            principal: Whose call the server is about.
+            server: Its id.
+            of: Whom it asks.
+            enabled: The principal's profile switch.
+
+        Raises:
+            CapabilityDeniedError: The principal is disabled, or the manifest does not say so.
+            PolicyDeniedError: A policy refused.
+        """
+        if of == "people":
+            request = AuthzRequest(principal, "server.elicit", server, grants.capsule)
+            right, listed = "mcp_elicitation", grants.mcp_elicitation
+        else:
+            request = AuthzRequest(principal, "server.sample", server, grants.capsule)
+            right, listed = "mcp_sampling", grants.mcp_sampling
+        self._check_enabled(request, enabled=enabled)
+        for entry in listed:
+            if entry in (server, "*"):
+                return self._ask_policies(request, rule=f"{right}:{entry}")
+        raise self._refuse(
+            request,
+            rule=right,
+            message=f"server {server!r} of capsule {grants.capsule!r} may not ask {of}",
+            hint=f'the manifest needs {right} = ["{server}"] under [capabilities]',
+        )
 
     def check_server_tool(
         self,

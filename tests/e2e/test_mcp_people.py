@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 from mcp_types import ElicitResult
 
+from astrid_core import Kernel
 from astrid_core.daemon.client import DaemonClient
 from tests.support.daemon import Daemon, daemon_home, prepare
+from tests.support.mcp import serve, server, write_servers
 from tests.support.mcp_serve import CONNECT, MODES, install_people
 from tests.support.probe import probe_home
+from tests.support.sandboxes import sandbox_or_skip
 
 pytestmark = pytest.mark.slow
 ASK = {"act": "approve", "arguments": ["git push", "origin main"]}
@@ -25,7 +27,14 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     directory = tmp_path_factory.mktemp("people")
     with daemon_home() as made:
         probe_home(tmp_path_factory, made.home)
-        prepare(made.home, partial(install_people, directory=directory))
+
+        async def install_all(kernel: Kernel) -> None:
+            await install_people(kernel, directory=directory)
+            asks = 'host_process = ["python3"]\nmcp_elicitation = ["raw"]'
+            source = write_servers(directory / "t", "talk", server("raw"), capabilities=asks)
+            await serve(kernel, source, tool="ask")
+
+        prepare(made.home, install_all)
         made.start()
         yield made
 
@@ -74,3 +83,40 @@ def test_a_client_that_cannot_ask_leaves_the_question_in_the_queue(
     with DaemonClient.connect(daemon.home) as owner:
         waiting = owner.manage("ApprovalList", {"principal": "default"}).data
     assert [row["action"] for row in waiting] == ["git push"], waiting
+
+
+@CONNECT
+@MODES
+def test_what_an_mcp_server_asks_is_asked_through_the_client(
+    daemon: Daemon, connect: Any, mode: str
+) -> None:
+    """From one MCP server to the person behind a client of another."""
+    sandbox_or_skip()
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+    }
+    asks = ["elicitation/create", {"message": "Who is it?", "requestedSchema": schema}]
+    says = [*({"value": "Ann"}, {"value": "41"}), None]
+    asked: list[str] = []
+
+    async def person(_context: object, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        content = says[len(asked) - 1]
+        if content is None:
+            return ElicitResult(action="decline")
+        return ElicitResult(action="accept", content=content)
+
+    async def main() -> None:
+        async with connect(daemon, mode=mode, elicitation_callback=person) as client:
+            for expected in (
+                {"action": "accept", "content": {"name": "Ann", "age": 41}},
+                {"action": "cancel"},
+            ):
+                result = await client.call_tool("talk__ask", {"text": json.dumps(asks)})
+                assert json.loads(result.content[0].text)["result"] == expected
+        assert len(asked) == len(says)
+        assert all(one.startswith("talk: raw asks: Who is it?") for one in asked)
+
+    asyncio.run(main())

@@ -51,8 +51,11 @@ def test_a_server_is_added_called_and_removed_while_the_daemon_runs(directory: P
     place.mkdir(mode=0o700, parents=True)
     shutil.copy(SERVERS / "raw.py", place)
     try:
-        astrid(directory, "mcp", "add", "talk", "--env", "A=b", "--", "python3", "./raw.py")
+        options = ["--env", "A=b", "--elicitation"]
+        astrid(directory, "mcp", "add", "talk", *options, "--", "python3", "./raw.py")
         assert configured(directory)["talk"]["args"] == ["./raw.py"]
+        assert configured(directory)["talk"]["allow_elicitation"] is True
+        assert "allow_sampling" not in configured(directory)["talk"]
         for _ in range(100):
             if listed(directory)["talk"]["tools"]:
                 break

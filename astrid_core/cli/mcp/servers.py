@@ -54,11 +54,17 @@ def add(
     shared: Annotated[
         bool, typer.Option("--shared", help="One process for all agents: it keeps no state.")
     ] = False,
+    elicitation: Annotated[
+        bool, typer.Option("--elicitation", help="Let it ask people questions.")
+    ] = False,
+    sampling: Annotated[
+        bool, typer.Option("--sampling", help="Let it ask a model, where a person agrees.")
+    ] = False,
 ) -> None:
     """Add a server. It runs in a sandbox; who may call its tools is given with 'astrid caps'."""
     entry = _entry(command, env=_pairs(env or ()), secrets=secret or (), network=network)
-    if shared:
-        entry["shared"] = True
+    flags = {"shared": shared, "allow_elicitation": elicitation, "allow_sampling": sampling}
+    entry |= {key: True for key, is_set in flags.items() if is_set}
     _change({name: entry})
     output = current()
     output.success(f"server {name} is in etc/{FILE_NAME}")

@@ -17,8 +17,8 @@ class Request(NamedTuple):
     """One thing a capsule asks for.
 
     Attributes:
-        kind: `network`, `listen`, `read`, `write`, `process`, `identity`, `secret`, `publish`,
-            `subscribe`, `intercept`, `shadow`, `uplink`, `prompt` or `persistent`.
+        kind: `network`, `listen`, `read`, `write`, `process`, `identity`, `ask`, `model`, `secret`,
+            `publish`, `subscribe`, `intercept`, `shadow`, `uplink`, `prompt` or `persistent`.
         value: What exactly; empty where the kind says it all.
     """
 
@@ -42,6 +42,8 @@ _SENTENCES: Final = {
     "write": "change files in {}",
     "process": "start the program {} on this machine",
     "identity": "look into user identities ({})",
+    "ask": "let the tool server {} ask you questions and have the answers",
+    "model": "let the tool server {} ask a model, each time or as often as you agree",
     "secret": "use the secret {}",
     "publish": "publish events on {}",
     "subscribe": "receive events on {}",
@@ -61,6 +63,8 @@ _LISTS: Final = {
     "fs_write": "write",
     "host_process": "process",
     "identity": "identity",
+    "mcp_elicitation": "ask",
+    "mcp_sampling": "model",
 }
 _FLAGS: Final = {
     "uplink": "uplink",

@@ -12,11 +12,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
+from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call, HostApi, McpServerSpec
 from astrid_hookspecs.sandboxes import SandboxLimits
 from astrid_hookspecs.values import Principal
+
+FormValue: TypeAlias = str | int | float | bool | list[str]
+"""What a field of a server's form can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class ServerGround:
     Attributes:
         directory: Where it works and may write; its own and the principal's.
         environment: The configured part of its environment, secrets included.
+        asks_people: Whether it is told that it may ask people.
+        asks_models: Whether it is told that it may ask models.
         readable: Trees it has to see even where they are hidden otherwise.
         writable: Trees it may change besides `directory`.
         network: Whether it may use the network.
@@ -78,6 +84,51 @@ class ServerGround:
     writable: tuple[Path, ...] = ()
     network: bool = False
     limits: SandboxLimits = field(default_factory=SandboxLimits)
+    asks_people: bool = False
+    asks_models: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAnswer:
+    """What came of a form that a server asked a person to fill in.
+
+    Attributes:
+        action: Whether the person answered, said no, or did neither.
+        content: The answers by name, after `accept`.
+    """
+
+    action: Literal["accept", "decline", "cancel"]
+    content: Mapping[str, FormValue] = field(default_factory=dict, hash=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrompt:
+    """What a server asks a model.
+
+    Attributes:
+        messages: Pairs of `user` or `assistant` and a text, oldest first.
+        system: What the model is told before them.
+        hints: Names of models or families that it would like, best first.
+    """
+
+    messages: tuple[tuple[Literal["user", "assistant"], str], ...] = field(repr=False)
+    system: str = field(default="", repr=False)
+    hints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What a model said.
+
+    Attributes:
+        text: All of it.
+        model: Who was asked.
+        is_cut: Whether it stopped because it had said as much as it may.
+    """
+
+    text: str = field(repr=False)
+    model: str = ""
+    is_cut: bool = False
 
 
 @runtime_checkable
@@ -157,6 +208,48 @@ class ToolHost(HostApi, Protocol):
 
         Raises:
             AuditError: It could not be recorded and must not happen.
+        """
+        ...
+
+    def ask_person(
+        self,
+        call: Call,
+        server: str,
+        *,
+        message: str,
+        schema: Mapping[str, object],
+        cancel: CancelToken,
+    ) -> PersonAnswer:
+        """Ask the person behind a call to fill in a server's form; blocks until that is over.
+
+        Args:
+            call: Under way at the server, for whose principal it asks.
+            server: Its id.
+            message: Why it asks.
+            schema: Of the form, as MCP defines it.
+            cancel: Fired when nobody waits for the answer any more.
+
+        Raises:
+            DeniedError: The manifest does not let the server ask, a policy refused, or it asks too
+                often.
+            AstridError: The form cannot be shown, wants a secret, or could not be recorded.
+        """
+        ...
+
+    def ask_model(
+        self, call: Call, server: str, *, prompt: ModelPrompt, cancel: CancelToken
+    ) -> ModelAnswer:
+        """Ask a model for a server, after a person agreed; blocks until that is over.
+
+        Args:
+            call: As for `ask_person`.
+            server: The same.
+            prompt: What is asked.
+            cancel: As for `ask_person`.
+
+        Raises:
+            DeniedError: As `ask_person`, or a person said no.
+            AstridError: There is no model, it failed, or it did not answer in time.
         """
         ...
 

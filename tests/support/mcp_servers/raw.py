@@ -173,6 +173,7 @@ def wait(_arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask(arguments: dict[str, Any]) -> dict[str, Any]:
+    time.sleep(arguments.get("after", 0))  # others may ask for something meanwhile
     method, params = json.loads(arguments["text"])
     send({"jsonrpc": "2.0", "id": 900, "method": method, "params": params})
     for line in sys.stdin:

@@ -28,6 +28,16 @@ def test_the_network_is_asked_for() -> None:
     assert manifest.capabilities.net == ("*",)
 
 
+def test_a_server_asks_nobody_unless_the_file_says_so() -> None:
+    (manifest,) = parse_servers(STDIO)
+    assert manifest.capabilities.mcp_elicitation == manifest.capabilities.mcp_sampling == ()
+    (manifest,) = parse_servers(STDIO + "allow_elicitation = true\n")
+    assert manifest.capabilities.mcp_elicitation == ("clock",)
+    assert manifest.capabilities.mcp_sampling == ()
+    (manifest,) = parse_servers(STDIO + "allow_sampling = true\n")
+    assert manifest.capabilities.mcp_sampling == ("clock",)
+
+
 @pytest.mark.parametrize(
     ("url", "net"),
     [("https://a.example/mcp", ("a.example",)), ("nowhere", ()), ("https://[x/", ())],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from astrid_core.domain.capability import Decision, Outcome
@@ -95,3 +97,42 @@ def test_a_tool_may_be_called_when_the_right_is_held(gate: Gate) -> None:
     grant = gate.check_server_tool(BOB, CLOCK, server="time", tool="now", decision=decision)
     assert grant.rule == "grants:mcp:clock:*"
     assert tool_right(CLOCK, "time", "now") == "mcp:clock:time:now"
+
+
+@pytest.mark.parametrize("of", ["people", "models"])
+@pytest.mark.parametrize("listed", [("time",), ("*",)])
+def test_a_server_may_ask_when_the_manifest_lists_it(
+    gate: Gate, of: Literal["people", "models"], listed: tuple[str, ...]
+) -> None:
+    held = CapsuleGrants(CLOCK, mcp_elicitation=listed, mcp_sampling=listed)
+    rule = gate.check_server_question(held, BOB, "time", of=of, enabled=True).rule
+    assert rule.endswith(f":{listed[0]}")
+
+
+@pytest.mark.parametrize(
+    ("of", "held", "rule"),
+    [
+        ("people", CapsuleGrants(CLOCK, mcp_sampling=("*",)), "mcp_elicitation"),
+        ("people", CapsuleGrants(CLOCK, mcp_elicitation=("times",)), "mcp_elicitation"),
+        ("models", CapsuleGrants(CLOCK, mcp_elicitation=("*",)), "mcp_sampling"),
+        ("models", CapsuleGrants(CLOCK), "mcp_sampling"),
+    ],
+)
+def test_question_denied_when_the_manifest_does_not_list_the_server(
+    gate: Gate,
+    refused: list[DecisionEvent],
+    of: Literal["people", "models"],
+    held: CapsuleGrants,
+    rule: str,
+) -> None:
+    with pytest.raises(CapabilityDeniedError) as caught:
+        gate.check_server_question(held, BOB, "time", of=of, enabled=True)
+    assert caught.value.rule == rule
+    assert [event.rule for event in refused] == [rule]
+
+
+def test_question_denied_when_the_principal_is_disabled(gate: Gate) -> None:
+    held = CapsuleGrants(CLOCK, mcp_elicitation=("*",))
+    with pytest.raises(CapabilityDeniedError) as caught:
+        gate.check_server_question(held, BOB, "time", of="people", enabled=False)
+    assert caught.value.rule == "profile.enabled"

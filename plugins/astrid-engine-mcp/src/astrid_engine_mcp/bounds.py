@@ -37,6 +37,12 @@ DEFINITION_BYTES: Final = 64 * 1024
 PROCESSES: Final = 64
 """Of one engine, for all capsules and principals."""
 
+QUESTIONS: Final = 4
+"""That one server may ask at the same time."""
+LOOK_UPS: Final = 16
+"""Names that are looked up at the same time, for all servers of an engine."""
+LOOK_UP_S: Final = 10.0
+
 BACKOFF_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """How long after its end a server is started again, by the number of ends in a row."""
 STEADY_S: Final = 60.0

@@ -6,15 +6,17 @@ import asyncio
 import concurrent.futures
 import json
 import time
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final, Literal, TypeVar
 
 from mcp import MCPError, types
 
 from astrid_engine_mcp.bounds import START_S
+from astrid_engine_mcp.connection import UnderWay
 from astrid_engine_mcp.content import tool_answer
 from astrid_engine_mcp.extras import NAMES, call_extra, subject_of
 from astrid_engine_mcp.loop import LoopThread
+from astrid_engine_mcp.patience import Patience
 from astrid_engine_mcp.pins import HOOK_TOOL, PinBook
 from astrid_engine_mcp.servers import Servers
 from astrid_hookspecs.cancel import CancelToken
@@ -30,6 +32,7 @@ from astrid_hookspecs.errors import (
 from astrid_hookspecs.tool_servers import OfferedTool, ToolAnswer, ToolHost, ToolPin
 from astrid_hookspecs.values import Principal
 
+T = TypeVar("T")
 _ACTION: Final = "tool_execute_"
 _PROGRESS_S: Final = 0.05
 """Progress is passed on at most this often."""
@@ -172,9 +175,9 @@ class McpCapsule:
                 "resource" if tool.tool == "read_resource" else "prompt"
             )
             self._host.record_use(call, kind=kind, server=tool.server, what=what)
-        work = self._ask(tool, call_id, arguments, call=call, is_extra=is_extra)
-        with self._host.blocked():
-            answer = self._loop.wait(work, call, stop=self._stop, what=f"{tool.name!r}")
+        under_way = UnderWay(call, Patience())
+        work = self._ask(tool, call_id, arguments, under_way=under_way, is_extra=is_extra)
+        answer = self._wait(work, under_way, what=f"{tool.name!r}")
         self._host.answer(call, tool.name, call_id=call_id, answer=answer)
 
     async def _ask(
@@ -183,13 +186,14 @@ class McpCapsule:
         call_id: str,
         arguments: dict[str, Any],
         *,
-        call: Call,
+        under_way: UnderWay,
         is_extra: bool,
     ) -> ToolAnswer:
+        call = under_way.call
         connection = await self._servers.get(tool.server, call.principal)
         try:
             if is_extra:
-                return await call_extra(connection, tool.tool, arguments)
+                return await call_extra(connection, tool.tool, arguments, under_way=under_way)
             name = connection.usable.get(tool.name)
             if name is None:
                 raise ToolNotFoundError(
@@ -203,6 +207,7 @@ class McpCapsule:
             result = await connection.request(
                 types.CallToolRequest(params=params),
                 types.CallToolResult,
+                under_way=under_way,
                 progress=_Progress(self._host, call, tool.name, call_id),
             )
             return tool_answer(result)
@@ -217,13 +222,19 @@ class McpCapsule:
             raise EngineError(
                 f"the payload of {action!r} is not JSON", code="engine.payload"
             ) from error
-        with self._host.blocked():
-            text = self._loop.wait(
-                self._ask_hook(action, value, call), call, stop=self._stop, what=f"{action!r}"
-            )
+        under_way = UnderWay(call, Patience())
+        text = self._wait(self._ask_hook(action, value, under_way), under_way, what=f"{action!r}")
         return GuestResult("continue", None if text in ("", "null") else text)
 
-    async def _ask_hook(self, action: str, value: object, call: Call) -> str:
+    def _wait(self, work: Coroutine[Any, Any, T], under_way: UnderWay, *, what: str) -> T:
+        """Wait for work on the loop, on a kernel thread."""
+        with self._host.blocked():
+            return self._loop.wait(
+                work, under_way.call, stop=self._stop, patience=under_way.patience, what=what
+            )
+
+    async def _ask_hook(self, action: str, value: object, under_way: UnderWay) -> str:
+        call = under_way.call
         for server in self._ids:
             connection = await self._servers.get(server, call.principal)
             if not connection.has_hook:
@@ -233,7 +244,9 @@ class McpCapsule:
             )
             try:
                 result = await connection.request(
-                    types.CallToolRequest(params=params), types.CallToolResult
+                    types.CallToolRequest(params=params),
+                    types.CallToolResult,
+                    under_way=under_way,
                 )
             except (MCPError, ServerError) as error:
                 self._host.log(

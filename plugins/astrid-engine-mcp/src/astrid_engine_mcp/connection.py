@@ -10,18 +10,26 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from mcp import ClientSession, MCPError, types
-from mcp.client.session import ClientRequestContext, IncomingMessage
+from mcp.client._transport import ReadStream, WriteStream
+from mcp.client.session import ClientRequestContext, IncomingMessage, LoggingFnT, MessageHandlerFnT
 from mcp.shared.dispatcher import ProgressFnT
+from mcp.shared.message import SessionMessage
 from mcp_types import CONNECTION_CLOSED
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 from pydantic import BaseModel, ValidationError
 
 from astrid_engine_mcp import bounds
 from astrid_engine_mcp.content import dumped
+from astrid_engine_mcp.patience import Patience
+from astrid_engine_mcp.questions import Questions, refusal
 from astrid_engine_mcp.stdio import Ended, Log, Streams
+from astrid_hookspecs.engines import Call
 from astrid_hookspecs.errors import AstridError, ServerError
+from astrid_hookspecs.values import Principal
 
 CLIENT: Final = types.Implementation(name="astrid", version="1")
 PLANNED: Final = frozenset({"idle", "unloaded", "evicted"})
@@ -29,6 +37,10 @@ PLANNED: Final = frozenset({"idle", "unloaded", "evicted"})
 _DEFINITION: Final = (
     *("name", "title", "description", "inputSchema", "outputSchema", "annotations"),
 )
+_NOBODYS: Final = "nobody's call is under way that this could be about"
+_SEVERAL: Final = "calls of several principals are under way, so nobody can tell whom to ask"
+_OVER: Final = "the call that it asked for is over"
+_BUSY: Final = "it asks too much at the same time"
 _LOOK_S: Final = 5.0
 _CLOSED: Final = "Connection closed"
 _RELIST_S: Final = 0.2
@@ -43,7 +55,46 @@ class Transport(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class UnderWay:
+    """A call that a server works on.
+
+    Attributes:
+        call: Of the kernel.
+        patience: Its clock.
+    """
+
+    call: Call
+    patience: Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a server may ask, and who answers.
+
+    Attributes:
+        questions: Answers; what the server was not told that it may ask is refused there.
+        people: Whether it is told that it may ask people.
+        models: Whether it is told that it may ask models.
+    """
+
+    questions: Questions
+    people: bool = False
+    models: bool = False
+
+    def capabilities(self) -> types.ClientCapabilities:
+        """What the server is told."""
+        forms = types.ElicitationCapability(form=types.FormElicitationCapability())
+        return types.ClientCapabilities(
+            roots=types.RootsCapability(list_changed=False),
+            elicitation=forms if self.people else None,
+            sampling=types.SamplingCapability() if self.models else None,
+        )
+
+
 Listed = Callable[["Connection", Sequence[Mapping[str, Any]]], Awaitable[None]]
+
+Asked = Callable[[types.InputRequest], Awaitable[types.InputResponse | types.ErrorData]]
 
 
 class Connection:
@@ -53,6 +104,7 @@ class Connection:
         name: For messages.
         transport: Opens its streams.
         roots: What it is told when it asks for roots, as URIs.
+        asking: What it may ask besides.
         listed: Told of every list of tools, the first one before anybody can call.
         log: Takes what it logs.
 
@@ -69,6 +121,7 @@ class Connection:
         *,
         transport: Transport,
         roots: tuple[str, ...],
+        asking: Asking,
         listed: Listed,
         log: Log,
     ) -> None:
@@ -80,6 +133,9 @@ class Connection:
         self.used = self.since = time.monotonic()
         self._transport = transport
         self._roots = roots
+        self._asking = asking
+        self._under_way: set[UnderWay] = set()
+        self._questions: dict[asyncio.Task[Any], Principal] = {}
         self._listed = listed
         self._log = log
         self._ended = Ended()
@@ -130,9 +186,16 @@ class Connection:
         request: types.ClientRequest,
         result: type[ResultT],
         *,
+        under_way: UnderWay,
         progress: ProgressFnT | None = None,
     ) -> ResultT:
         """Ask the server; a caller that is cancelled tells it so.
+
+        Args:
+            request: What.
+            result: What comes back.
+            under_way: For whose call; whom the server may ask until it is over.
+            progress: Told how far it is.
 
         Raises:
             MCPError: The server answered with an error.
@@ -144,6 +207,7 @@ class Connection:
             raise self._over()
         self.calls += 1
         self.used = time.monotonic()
+        self._under_way.add(under_way)
         try:
             return await session.send_request(request, result, progress_callback=progress)
         except asyncio.CancelledError:
@@ -162,16 +226,14 @@ class Connection:
             ) from error
         finally:
             self.calls -= 1
+            self._under_way.discard(under_way)
+            self._end_questions(under_way.call.principal)
 
     async def _run(self) -> None:
         try:
             async with self._transport(ended=self._ended, log=self._log) as streams:
-                session = ClientSession(
-                    *streams,
-                    list_roots_callback=self._on_roots,
-                    logging_callback=self._on_log,
-                    message_handler=self._on_message,
-                    client_info=CLIENT,
+                session = _Session(
+                    *streams, log=self._on_log, message=self._on_message, asked=self._on_asked
                 )
                 async with session:
                     async with asyncio.timeout(bounds.START_S):
@@ -194,11 +256,27 @@ class Connection:
             self._session = None
             if not self._started.done():
                 self._started.set_exception(self._not_started(None))
-            for task in (*self._asides, *([self._relist] if self._relist else ())):
+            relist = () if self._relist is None else (self._relist,)
+            for task in (*self._asides, *self._questions, *relist):
                 task.cancel()
 
     async def _greet(self, session: ClientSession) -> None:
-        hello = await session.initialize()
+        # Not the SDK's `initialize`: it would promise what this client does not do.
+        params = types.InitializeRequestParams(
+            protocol_version=LATEST_HANDSHAKE_VERSION,
+            capabilities=self._asking.capabilities(),
+            client_info=CLIENT,
+        )
+        hello = await session.send_request(
+            types.InitializeRequest(params=params), types.InitializeResult
+        )
+        if hello.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            raise ServerError(
+                f"server {self.name!r} speaks another version of the protocol",
+                code="engine.server.protocol",
+            )
+        session.adopt(hello)
+        await session.send_notification(types.InitializedNotification())
         self.capabilities = hello.capabilities
         self._session = session
         await self._list(session)
@@ -250,11 +328,41 @@ class Connection:
         text = params.data if isinstance(params.data, str) else repr(params.data)
         self._log(level.get(params.level, "ERROR"), text[: bounds.LOG_LINE_BYTES])
 
-    async def _on_roots(self, context: ClientRequestContext) -> types.ListRootsResult:
-        del context
-        return types.ListRootsResult(
-            roots=[types.Root.model_validate({"uri": uri}) for uri in self._roots]
-        )
+    async def _on_asked(self, request: types.InputRequest) -> types.InputResponse | types.ErrorData:
+        """Answer what the server asks, for the one principal whose calls it works on."""
+        if isinstance(request, types.ListRootsRequest):
+            roots = [types.Root.model_validate({"uri": uri}) for uri in self._roots]
+            return types.ListRootsResult(roots=roots)
+        principals = {one.call.principal for one in self._under_way}
+        if len(principals) != 1:
+            why = _SEVERAL if principals else _NOBODYS
+            return refusal(why, code=types.INVALID_REQUEST)
+        if len(self._questions) >= bounds.QUESTIONS:
+            return refusal(_BUSY, code=types.INVALID_REQUEST)
+        asked_for = tuple(self._under_way)
+        call = asked_for[0].call
+        asking = asyncio.ensure_future(self._asking.questions.answer(self.name, request, call))
+        self._questions[asking] = call.principal
+        for one in asked_for:
+            one.patience.begin()
+        try:
+            await asyncio.wait((asking,))
+            if asking.cancelled():
+                return refusal(_OVER, code=types.INVALID_REQUEST)
+            return asking.result()
+        finally:
+            asking.cancel()
+            del self._questions[asking]
+            for one in asked_for:
+                one.patience.end()
+
+    def _end_questions(self, principal: Principal) -> None:
+        """Nobody waits for answers once the last call of a principal is over."""
+        if any(one.call.principal == principal for one in self._under_way):
+            return
+        for asking, whose in tuple(self._questions.items()):
+            if whose == principal:
+                asking.cancel()
 
     async def _check_alive(self, session: ClientSession) -> None:
         """After a call that was given up: a server that does not even answer a ping has to go."""
@@ -292,6 +400,31 @@ class Connection:
             code="engine.server.ended",
             hint="the next call starts it again; its log says more",
         )
+
+
+class _Session(ClientSession):
+    """The SDK's session, which leaves whatever a server asks to one function."""
+
+    def __init__(
+        self,
+        reader: ReadStream[SessionMessage | Exception],
+        writer: WriteStream[SessionMessage],
+        *,
+        log: LoggingFnT,
+        message: MessageHandlerFnT,
+        asked: Asked,
+    ) -> None:
+        super().__init__(
+            reader, writer, logging_callback=log, message_handler=message, client_info=CLIENT
+        )
+        self._asked = asked
+
+    async def dispatch_input_request(
+        self, ctx: ClientRequestContext, request: types.InputRequest
+    ) -> types.InputResponse | types.ErrorData:
+        """As the base class."""
+        del ctx
+        return await self._asked(request)
 
 
 def _definition(tool: types.Tool) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from astrid_engine_mcp import bounds
+from astrid_engine_mcp.aside import Aside
 from astrid_engine_mcp.capsule import McpCapsule
 from astrid_engine_mcp.connection import Transport
 from astrid_engine_mcp.http import http_streams
@@ -14,6 +17,7 @@ from astrid_engine_mcp.loop import LoopThread
 from astrid_engine_mcp.names import is_server_id
 from astrid_engine_mcp.pins import PinBook
 from astrid_engine_mcp.programs import sandbox_request
+from astrid_engine_mcp.questions import AT_ONCE
 from astrid_engine_mcp.servers import Servers, Slots
 from astrid_engine_mcp.stdio import stdio_streams
 from astrid_hookspecs.engines import (
@@ -43,6 +47,8 @@ class McpEngine:
         self._lock = threading.Lock()
         self._loop: LoopThread | None = None
         self._slots = Slots()
+        self._look_ups = Aside("look-ups of names", threads=bounds.LOOK_UPS)
+        self._questions = Aside("questions of servers", threads=AT_ONCE)
 
     def inspect(self, component: Path) -> ComponentReport:
         """As `Engine.inspect`; always refuses."""
@@ -84,6 +90,7 @@ class McpEngine:
             host=host,
             book=book,
             slots=self._slots,
+            aside=self._questions,
             transport=lambda server, ground, principal: self._transport(
                 spec, server, ground, address=lambda: host.server_address(server, principal)
             ),
@@ -98,6 +105,8 @@ class McpEngine:
             loop, self._loop = self._loop, None
         if loop is not None:
             loop.close()
+        self._questions.close()
+        self._look_ups.close()
 
     def _running_loop(self) -> LoopThread:
         with self._lock:
@@ -116,8 +125,9 @@ class McpEngine:
         if server.type == "http":
             token = None if server.bearer is None else ground.environment.get(server.bearer)
             url = server.url or ""
+            look_up = partial(self._look_ups.run, address, timeout_s=bounds.LOOK_UP_S)
             return lambda *, ended, log: http_streams(
-                url, token=token, address=address, ended=ended, log=log
+                url, token=token, address=look_up, ended=ended, log=log
             )
         request = sandbox_request(server, ground, capsule_directory=spec.directory)
         command = self._environment.sandbox().command(request)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 from mcp import types
 
 from astrid_engine_mcp import bounds
-from astrid_engine_mcp.connection import Connection
+from astrid_engine_mcp.connection import Connection, ResultT, UnderWay
 from astrid_engine_mcp.content import answer_of, dumped
 from astrid_hookspecs.errors import ToolError
 from astrid_hookspecs.tool_servers import OfferedTool, ToolAnswer
@@ -42,6 +43,14 @@ PROMPTS: Final = {
     "get_prompt": ("One prompt of this server, filled in.", _ONE_PROMPT),
 }
 NAMES: Final = frozenset({*RESOURCES, *PROMPTS})
+
+
+class Ask(Protocol):
+    """`Connection.request` for one call."""
+
+    async def __call__(self, request: types.ClientRequest, result: type[ResultT], /) -> ResultT:
+        """As there."""
+        ...
 
 
 def extra_tools(server: str, *, resources: bool, prompts: bool) -> list[OfferedTool]:
@@ -81,24 +90,28 @@ def subject_of(name: str, arguments: Mapping[str, Any]) -> str:
     return value
 
 
-async def call_extra(connection: Connection, name: str, arguments: Mapping[str, Any]) -> ToolAnswer:
+async def call_extra(
+    connection: Connection, name: str, arguments: Mapping[str, Any], *, under_way: UnderWay
+) -> ToolAnswer:
     """Answer one of these tools.
 
     Args:
         connection: Of the principal.
         name: One of `NAMES`.
         arguments: Checked by `subject_of`.
+        under_way: The call.
 
     Raises:
         As `Connection.request`.
     """
+    ask = partial(connection.request, under_way=under_way)
     if name == "list_resources":
-        return await _list_resources(connection)
+        return await _list_resources(ask)
     if name == "list_prompts":
         prompts: list[types.Prompt] = []
         cursor: str | None = None
         for _page in range(bounds.PAGES):
-            page = await connection.request(
+            page = await ask(
                 types.ListPromptsRequest(params=_from(cursor)), types.ListPromptsResult
             )
             prompts += page.prompts
@@ -109,29 +122,29 @@ async def call_extra(connection: Connection, name: str, arguments: Mapping[str, 
         request = types.ReadResourceRequest(
             params=types.ReadResourceRequestParams(uri=arguments["uri"])
         )
-        read = await connection.request(request, types.ReadResourceResult)
+        read = await ask(request, types.ReadResourceResult)
         embedded: list[types.ContentBlock] = [
             types.EmbeddedResource(type="resource", resource=content) for content in read.contents
         ]
         return answer_of(embedded)
     given = arguments.get("arguments") or {}
     params = types.GetPromptRequestParams(name=arguments["name"], arguments=given)
-    prompt = await connection.request(types.GetPromptRequest(params=params), types.GetPromptResult)
+    prompt = await ask(types.GetPromptRequest(params=params), types.GetPromptResult)
     answer = answer_of([message.content for message in prompt.messages])
     return ToolAnswer(answer.content, blocks=answer.blocks, structured=dumped(prompt))
 
 
-async def _list_resources(connection: Connection) -> ToolAnswer:
+async def _list_resources(ask: Ask) -> ToolAnswer:
     resources: list[dict[str, Any]] = []
     cursor: str | None = None
     for _page in range(bounds.PAGES):
-        page = await connection.request(
+        page = await ask(
             types.ListResourcesRequest(params=_from(cursor)), types.ListResourcesResult
         )
         resources += [dumped(resource) for resource in page.resources]
         if not (cursor := page.next_cursor):
             break
-    templates = await connection.request(
+    templates = await ask(
         types.ListResourceTemplatesRequest(params=None), types.ListResourceTemplatesResult
     )
     resources += [dumped(template) for template in templates.resource_templates]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -27,6 +27,9 @@ from astrid_hookspecs.errors import AstridError
 _TIMEOUT: Final = httpx2.Timeout(30.0, read=300.0)
 
 
+LookUp = Callable[[], Awaitable[str]]
+
+
 class Incoming(Protocol):
     """Where messages of the SDK's transport come from."""
 
@@ -40,10 +43,10 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
 
     Args:
         host: The only host that requests may name.
-        address: Gives a judged address for it; may block.
+        address: Gives a judged address for it.
     """
 
-    def __init__(self, host: str, *, address: Callable[[], str]) -> None:
+    def __init__(self, host: str, *, address: LookUp) -> None:
         self._host = host
         self._address = address
         self._inner = httpx2.AsyncHTTPTransport(retries=0, trust_env=False)
@@ -58,7 +61,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         if url.host != self._host:
             raise httpx2.ConnectError("the request names another host", request=request)
         try:
-            address = await asyncio.to_thread(self._address)
+            address = await self._address()
         except AstridError as error:
             raise httpx2.ConnectError(error.message, request=request) from error
         request.extensions = {**request.extensions, "sni_hostname": self._host}
@@ -74,7 +77,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
 
 @asynccontextmanager
 async def http_streams(
-    url: str, *, token: str | None, address: Callable[[], str], ended: Ended, log: Log
+    url: str, *, token: str | None, address: LookUp, ended: Ended, log: Log
 ) -> AsyncIterator[Streams]:
     """The streams of a server elsewhere.
 
@@ -91,7 +94,7 @@ async def http_streams(
     """
     del log
     parts = urlsplit(url)
-    await asyncio.to_thread(address)
+    await address()
     headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
     client = httpx2.AsyncClient(
         transport=_Bounded(CheckedTransport(parts.hostname or "", address=address), ended=ended),

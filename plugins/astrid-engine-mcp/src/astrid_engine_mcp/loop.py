@@ -14,12 +14,14 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from astrid_engine_mcp.patience import Patience
 from astrid_hookspecs.cancel import CancelToken, wait_any
 from astrid_hookspecs.engines import Call
 from astrid_hookspecs.errors import GuestCancelledError, GuestTimeoutError
 
 T = TypeVar("T")
 _JOIN_S: Final = 5.0
+_MOMENT_S: Final = 0.1
 
 
 class _Done:
@@ -64,13 +66,22 @@ class LoopThread:
         """Start a coroutine."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def wait(self, work: Coroutine[Any, Any, T], call: Call, *, stop: CancelToken, what: str) -> T:
+    def wait(
+        self,
+        work: Coroutine[Any, Any, T],
+        call: Call,
+        *,
+        stop: CancelToken,
+        patience: Patience,
+        what: str,
+    ) -> T:
         """Run a coroutine and wait for it, for the end of the call, or for its time to pass.
 
         Args:
             work: Cancelled when nobody waits for it any more.
             call: Whose token and time limit count.
             stop: Fires on unload.
+            patience: Knows how much of the time went to others.
             what: For messages.
 
         Raises:
@@ -82,8 +93,9 @@ class LoopThread:
         future = self.submit(work)
         done = _Done(future)
         stops = (stop,) if call.cancel is None else (stop, call.cancel)
-        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        wait_any((*stops, done), timeout_s=left_s)
+        while not wait_any((*stops, done), timeout_s=_left_s(deadline, patience)):
+            if _left_s(deadline, patience) == 0:
+                break
         if any(token.is_fired for token in stops):
             future.cancel()
             raise GuestCancelledError(f"{what} was cancelled")
@@ -123,3 +135,11 @@ class LoopThread:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
+
+
+def _left_s(deadline: float | None, patience: Patience) -> float | None:
+    """Seconds until the deadline; a little more than none while others use them."""
+    if deadline is None:
+        return None
+    left_s = deadline + patience.excused_s() - time.monotonic()
+    return max(left_s, _MOMENT_S) if left_s > 0 else 0.0

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from astrid_engine_mcp import bounds
-from astrid_engine_mcp.connection import PLANNED, Connection, Transport
+from astrid_engine_mcp.aside import Aside
+from astrid_engine_mcp.connection import PLANNED, Asking, Connection, Transport
 from astrid_engine_mcp.extras import extra_tools
 from astrid_engine_mcp.pins import HOOK_TOOL, PinBook
+from astrid_engine_mcp.questions import Questions
 from astrid_hookspecs.engines import McpServerSpec
 from astrid_hookspecs.errors import GuestLimitError, ServerError
 from astrid_hookspecs.tool_servers import OfferedTool, ServerGround, ToolHost
@@ -59,6 +61,7 @@ class Servers:
         host: The kernel's side.
         book: What was accepted.
         slots: Of the engine.
+        aside: Where it waits for people and models; of the engine.
         transport: Makes the transport for a server.
     """
 
@@ -69,12 +72,14 @@ class Servers:
         host: ToolHost,
         book: PinBook,
         slots: Slots,
+        aside: Aside,
         transport: MakeTransport,
     ) -> None:
         self._specs = specs
         self._host = host
         self._book = book
         self._slots = slots
+        self._questions = Questions(host, aside)
         self._transport = transport
         self._open: dict[Key, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,6 +150,7 @@ class Servers:
                 spec.id,
                 transport=self._transport(spec, ground, principal),
                 roots=(ground.directory.as_uri(),),
+                asking=Asking(self._questions, ground.asks_people, ground.asks_models),
                 listed=self._listed,
                 log=lambda level, line: self._host.log(principal, level, f"{spec.id}: {line}"),
             )
