@@ -116,7 +116,8 @@ def test_every_package_can_be_imported_through_the_capsule_world() -> None:
     assert set(worlds) == set(WORLDS)
     imported = {str(item.item) for item in worlds["imports"].items}
     with_functions = {name.partition("#")[0] for name, texts in load_abi().items() if texts}
-    assert imported == with_functions
+    older = {"astrid:http/host@1.0.0"}  # builders merge the two versions, which differ
+    assert imported == with_functions - older
 
 
 def test_error_cases_keep_their_order() -> None:

@@ -1,6 +1,6 @@
 """A component that imports every function of every package links, loads, runs, and is described.
 
-The builder keeps one version of a package; tests of `astrid:http` have the other.
+The world has the newer version of `astrid:http`; its own tests have a component for each.
 """
 
 from __future__ import annotations

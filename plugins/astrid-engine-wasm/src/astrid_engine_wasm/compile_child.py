@@ -24,6 +24,7 @@ from wasmtime.component import Component
 from astrid_engine_wasm import scan
 from astrid_engine_wasm.binary import BinaryError
 from astrid_engine_wasm.footprint import Footprint, read_footprint
+from astrid_engine_wasm.merged import check_versions
 from astrid_engine_wasm.messages import clean_message
 from astrid_engine_wasm.prune import prune
 from astrid_engine_wasm.report import ComponentFacts
@@ -129,9 +130,11 @@ def describe_component(
     """Check a compiled component against the ABI and say what it is.
 
     Raises:
-        ComponentError: An import or export has another shape, or memories cannot be bounded.
+        ComponentError: An import or export has another shape, versions of an interface were
+            merged, or memories cannot be bounded.
     """
     accepted = check_imports(component, engine, abi)
+    check_versions(wasm, abi)
     names = check_exports(component, engine)
     report = ComponentReport(
         digest=blake3.blake3(wasm).hexdigest(),

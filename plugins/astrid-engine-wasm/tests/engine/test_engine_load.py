@@ -78,6 +78,20 @@ def test_133_newer_interface_version_is_refused(bench: Any) -> None:
         bench.load(text)
 
 
+MERGED = """(component (import "astrid:http/host@1.1.0" (instance))
+  (core module (import "astrid:http/host@1.0.0" "http-request" (func))))"""
+
+
+def test_component_refused_when_versions_that_differ_were_merged(bench: Any) -> None:
+    with pytest.raises(ComponentError) as caught:
+        bench.load(MERGED)
+    assert caught.value.code == "engine.component.versions"
+    assert "compiled for astrid:http/host@1.0.0 and imports astrid:http/host@1.1.0" in str(
+        caught.value
+    )
+    bench.load(MERGED.replace("1.1.0", "1.0.0"))
+
+
 def test_133_type_only_import_loads(bench: Any) -> None:
     text = """(component (import "astrid:guest/lifecycle@1.0.0" (instance
       (type $r (record (field "action" string) (field "data" (option string))))
