@@ -27,10 +27,10 @@ from astrid_core.daemon.client_errors import (
     VersionMismatchError,
 )
 from astrid_core.daemon.client_stream import FrameStream
-from astrid_core.daemon.framing import PROTOCOL_VERSION
-from astrid_core.daemon.peer import own_uid, peer_pid, peer_uid
 from astrid_core.daemon.run_paths import RunPaths
+from astrid_core.domain.framing import PROTOCOL_VERSION
 from astrid_core.domain.version import VERSION
+from astrid_core.kernel.peer import own_uid, peer_pid, peer_uid
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import Principal
 

@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from astrid_core.daemon.client_errors import AnswerTimeoutError, ConnectionLostError
-from astrid_core.daemon.framing import (
+from astrid_core.domain.framing import (
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_BYTES,
     MAX_REPLY_BYTES,

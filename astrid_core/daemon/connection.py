@@ -17,22 +17,22 @@ from typing import Final, Protocol, cast
 
 from loguru import logger
 
-from astrid_core.daemon.framing import (
+from astrid_core.daemon.outbox import Outbox
+from astrid_core.domain.framing import (
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_BYTES,
     FrameReader,
     encode_frame,
 )
-from astrid_core.daemon.handshake import (
+from astrid_core.domain.handshake import (
     MAX_CLIENT_VERSION,
     Verdict,
     check_hello,
     parse_hello,
     reply,
 )
-from astrid_core.daemon.outbox import Outbox
-from astrid_core.daemon.peer import peer_pid
 from astrid_core.domain.kernel_request import lag_frame
+from astrid_core.kernel.peer import peer_pid
 from astrid_hookspecs.errors import LocalProtocolError, RemoteProtocolError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 

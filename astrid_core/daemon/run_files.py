@@ -7,24 +7,15 @@ these files holds the lock of the home. Spec: kernel-and-security 3.1, 3.4, 3.6.
 from __future__ import annotations
 
 import errno
-import os
 import secrets
 import socket
-import stat
-import sys
 from pathlib import Path
-from typing import Final
 
-from loguru import logger
-
-from astrid_core.daemon.handshake import TOKEN_BYTES
 from astrid_core.daemon.run_paths import RunPaths
+from astrid_core.domain.handshake import TOKEN_BYTES
 from astrid_core.kernel.durable import write_atomic
+from astrid_core.kernel.socket_file import MAX_PATH_BYTES, listen_at, path_bytes
 from astrid_hookspecs.errors import AstridError, ConfigError
-
-MAX_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
-BACKLOG: Final = 128
-PROBE_TIMEOUT_S: Final = 1.0
 
 
 class AlreadyRunningError(AstridError):
@@ -50,7 +41,7 @@ class RunFiles:
         Raises:
             ConfigError: `daemon.socket-path`.
         """
-        length = len(os.fsencode(self.socket))
+        length = path_bytes(self.socket)
         if length > MAX_PATH_BYTES:
             raise ConfigError(
                 f"the path of the socket has {length} bytes, at most {MAX_PATH_BYTES} can be bound",
@@ -71,23 +62,18 @@ class RunFiles:
         self.check_path()
         try:
             self.ready.unlink(missing_ok=True)
-            self._clear_socket()
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                listener.bind(os.fspath(self.socket))
-                self.socket.chmod(0o600)
-                listener.listen(BACKLOG)
-                listener.setblocking(False)
-            except BaseException:
-                listener.close()
-                raise
+            return listen_at(self.socket)
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AlreadyRunningError(
+                    f"another process listens on {self.socket}",
+                    hint="stop it, or choose another home with ASTRID_HOME",
+                ) from error
             raise ConfigError(
                 f"{self.socket} cannot be bound: {error.strerror or error}",
                 code="daemon.socket",
                 hint="look at what is there; it is not removed, because it does not look stale",
             ) from error
-        return listener
 
     def write_token(self) -> bytes:
         """Make the token of this boot; returns its 32 bytes."""
@@ -103,34 +89,3 @@ class RunFiles:
         """Remove all of them, readiness first so that nobody new comes."""
         for path in (self.ready, self.socket, self.token):
             path.unlink(missing_ok=True)
-
-    def _clear_socket(self) -> None:
-        try:
-            kind = stat.S_IFMT(self.socket.lstat().st_mode)
-        except FileNotFoundError:
-            return
-        if kind == stat.S_IFLNK:
-            logger.warning("{} was a symbolic link; it is removed", self.socket)
-        elif kind == stat.S_IFDIR:
-            raise OSError(errno.EISDIR, "a directory is in the way")
-        elif _answers(self.socket):
-            raise AlreadyRunningError(
-                f"another process listens on {self.socket}",
-                hint="stop it, or choose another home with ASTRID_HOME",
-            )
-        self.socket.unlink()
-
-
-def _answers(path: Path) -> bool:
-    """Whether somebody listens there.
-
-    Raises:
-        OSError: That cannot be told.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(PROBE_TIMEOUT_S)
-        try:
-            probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        return True

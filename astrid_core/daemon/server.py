@@ -18,7 +18,7 @@ from typing import Final
 from loguru import logger
 
 from astrid_core.daemon.connection import Connection
-from astrid_core.daemon.peer import own_uid, peer_uid
+from astrid_core.kernel.peer import own_uid, peer_uid
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 MAX_HALF_OPEN: Final = 32

@@ -26,8 +26,8 @@ from astrid_core.daemon.client_errors import (
     StaleSocketError,
     VersionMismatchError,
 )
-from astrid_core.daemon.framing import MAX_REPLY_BYTES
 from astrid_core.domain.error_fields import error_fields
+from astrid_core.domain.framing import MAX_REPLY_BYTES
 from astrid_hookspecs.errors import (
     AstridError,
     CapabilityDeniedError,

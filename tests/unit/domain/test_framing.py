@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astrid_core.daemon.framing import (
+from astrid_core.domain.framing import (
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_BYTES,
     FrameReader,
@@ -76,3 +76,16 @@ def test_sending_more_than_the_other_side_takes_is_refused_here() -> None:
 def test_the_length_comes_first_big_endian() -> None:
     assert encode_frame(b"ab") == b"\x00\x00\x00\x02ab"
     assert encode_frame(b"") == b"\x00\x00\x00\x00"
+
+
+def test_who_receives_what_is_missing_takes_nothing_of_the_next_frame() -> None:
+    first, arriving = b"hello", encode_frame(b"hello") + encode_frame(b"more")
+    reader = FrameReader(limit=MAX_HANDSHAKE_BYTES)
+    taken = 0
+    while (body := reader.next_frame()) is None:
+        step = arriving[taken : taken + reader.missing]
+        reader.feed(step)
+        taken += len(step)
+    assert (body, taken) == (first, len(encode_frame(first)))
+    reader.feed(b"\0\0\0\0more")
+    assert reader.missing == 0

@@ -1,4 +1,4 @@
-"""Frames of the local socket: a length of four bytes, big-endian, then so many bytes of JSON.
+"""Frames of local sockets: a length of four bytes, big-endian, then so many bytes of JSON.
 
 Does no I/O and looks at no content. Trusted with two bounds: it never keeps more than the announced
 frame plus what arrived with it, and it refuses an announcement above its limit before the body.
@@ -95,6 +95,15 @@ class FrameReader:
     def held_bytes(self) -> int:
         """How much is here and was not given out."""
         return len(self._buffer)
+
+    @property
+    def missing(self) -> int:
+        """How many bytes are missing of the prefix or, once that was looked at, of the body.
+
+        Who receives no more than this keeps nothing of what follows the frame.
+        """
+        wanted = PREFIX.size if self._wanted is None else PREFIX.size + self._wanted
+        return max(0, wanted - len(self._buffer))
 
     @property
     def announced(self) -> int:

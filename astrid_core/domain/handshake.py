@@ -1,4 +1,4 @@
-"""The first exchange on a connection: who may talk to the daemon, and for whom.
+"""The first exchange on a local connection: who may talk to this side, and for whom.
 
 Pure. Trusted with the order of the checks (shape, version, token, principal), with comparing tokens
 in constant time, and with saying the same about every token that is wrong.
@@ -13,7 +13,7 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
-from astrid_core.daemon.framing import PROTOCOL_VERSION
+from astrid_core.domain.framing import PROTOCOL_VERSION
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal, is_principal
 
@@ -76,13 +76,13 @@ def check_hello(hello: Hello, *, token: bytes) -> Verdict:
 
     Args:
         hello: What it said.
-        token: The daemon's, 32 bytes.
+        token: Of this boot, 32 bytes.
     """
     if hello.protocol_version != PROTOCOL_VERSION:
         return Verdict(
             None,
             f"the client speaks protocol version {hello.protocol_version}, "
-            f"this daemon version {PROTOCOL_VERSION}",
+            f"this side version {PROTOCOL_VERSION}",
         )
     offered = bytes.fromhex(hello.token) if _TOKEN.fullmatch(hello.token) else bytes(TOKEN_BYTES)
     is_right = hmac.compare_digest(offered, token)

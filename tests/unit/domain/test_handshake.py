@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from astrid_core.daemon.framing import encode_frame
-from astrid_core.daemon.handshake import Verdict, check_hello, parse_hello, reply
+from astrid_core.domain.framing import encode_frame
+from astrid_core.domain.handshake import Verdict, check_hello, parse_hello, reply
 from astrid_hookspecs.errors import RemoteProtocolError
 from astrid_hookspecs.values import Principal
 
