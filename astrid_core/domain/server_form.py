@@ -17,16 +17,26 @@ from urllib.parse import urlsplit
 from astrid_core.domain.elicitation import Answer, Elicitation, ElicitError, Kind, elicitation
 from astrid_hookspecs.tool_servers import FormValue
 
-MAX_FIELDS: Final = 8
+MAX_FIELDS: Final = 16
 NO_ANSWER: Final = "(no answer)"
 YES, NO = "yes", "no"
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SECRETS: Final = frozenset(
     {
-        *("apikey", "credential", "credentials", "cvc", "cvv", "mnemonic", "otp", "passcode"),
-        *("passphrase", "passwd", "password", "passwords", "pin", "secret", "secrets", "token"),
+        *("apikey", "cvc", "cvv", "mnemonic", "passcode", "passphrase", "passwd", "password"),
+        "passwords",
     }
 )
+_LABELS: Final = _SECRETS | {
+    "credential",
+    "credentials",
+    "otp",
+    "pin",
+    "secret",
+    "secrets",
+    "token",
+}
+"""What a field that is called so wants; a sentence may have these words for other reasons."""
 _SECRET_PAIRS: Final = frozenset(
     [
         *(("api", "key"), ("private", "key"), ("access", "key"), ("security", "code")),
@@ -87,7 +97,7 @@ def parse_form(server: str, message: str, schema: Mapping[str, Any]) -> tuple[Fo
         for name, entry in properties.items()
     )
     if any(field.is_free for field in fields):
-        _refuse_secret(message)
+        _refuse_secret(_SECRETS, message)
     return fields
 
 
@@ -106,7 +116,8 @@ def _field(why: str, server: str, name: str, entry: object, *, needed: bool) -> 
     if shape.is_free:
         if entry.get("format") == "password" or entry.get("writeOnly") is True:
             raise _secret()
-        _refuse_secret(name, *texts)
+        _refuse_secret(_LABELS, name, str(entry.get("title", "")))
+        _refuse_secret(_SECRETS, *texts)
     proposed = entry.get("default")
     notes = [
         *texts,
@@ -239,11 +250,11 @@ _FORMATS: Final[Mapping[str, Callable[[str], object]]] = {
 }
 
 
-def _refuse_secret(*texts: str) -> None:
+def _refuse_secret(names: frozenset[str], *texts: str) -> None:
     for text in texts:
         words: Sequence[str] = [word.lower() for word in _WORD.findall(text)]
         pairs = itertools.pairwise(words)
-        if not _SECRETS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs):
+        if not names.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs):
             raise _secret()
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from astrid_core import Kernel
-from astrid_core.domain.topic import APPROVAL_TOPIC, ELICIT_TOPIC
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, Row, entries
 from astrid_hookspecs.errors import AstridError
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
-from tests.support.capsules import eventually, install, write_capsule
-from tests.support.guests import MODEL_MANIFEST, model
+from astrid_hookspecs.values import Principal
+from tests.support.capsules import eventually
+from tests.support.front import Front
 from tests.support.mcp import profile, serve, server, write_servers
+from tests.support.models import add_model
 from tests.support.sandboxes import sandbox_or_skip
 
 Run = Callable[..., Any]
@@ -72,44 +72,6 @@ async def asks(
 
 def elicits(message: str = "Where to?", schema: object = ADDRESS) -> tuple[str, dict[str, Any]]:
     return "elicitation/create", {"message": message, "requestedSchema": schema}
-
-
-class Front:
-    """A front end of a principal that answers as the test says."""
-
-    def __init__(
-        self, kernel: Kernel, *says: Any, principal: Principal = DEFAULT_PRINCIPAL
-    ) -> None:
-        self.kernel = kernel
-        self.principal = principal
-        self.says = list(says)
-        self.heard: list[dict[str, Any]] = []
-        self.loop = asyncio.get_running_loop()
-        for topic in (ELICIT_TOPIC, APPROVAL_TOPIC):
-            kernel.clients.subscribe(topic, principal=principal, deliver=self.hear)
-
-    def hear(self, envelope: Any) -> None:
-        asked = json.loads(envelope.payload)
-        self.heard.append(asked)
-        if self.says:
-            given = self.says.pop(0)
-            kind = "elicit" if asked["type"] == "elicit_request" else "approval"
-            self.loop.run_in_executor(None, self.say, kind, asked["request_id"], given)
-
-    def say(self, kind: str, request_id: str, given: Any, by: Principal | None = None) -> None:
-        self.kernel.clients.publish(
-            f"astrid.v1.{kind}.response.{request_id}",
-            kind=f"{kind}_response",
-            payload=json.dumps(
-                {"type": f"{kind}_response", "request_id": request_id, **given}
-            ).encode(),
-            principal=by or self.principal,
-            source_id="00000000-0000-0000-0000-000000000000",
-        )
-
-    @property
-    def prompts(self) -> list[str]:
-        return [asked["field"]["prompt"] for asked in self.heard]
 
 
 def records(home: Path, action: str) -> list[Row]:
@@ -276,15 +238,10 @@ def test_a_server_that_keeps_asking_is_refused(run: Run, tmp_path: Path) -> None
     assert denials(tmp_path / "home", "server.elicit") == ["questions-per-minute"] * 2
 
 
-async def add_model(kernel: Kernel, tmp_path: Path, name: str, provider: str) -> None:
-    manifest = MODEL_MANIFEST.format(name=name, provider=provider)
-    await install(kernel, write_capsule(tmp_path / name, model(provider), manifest))
-
-
 def test_a_model_answers_a_server_where_a_person_agrees(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
-        await add_model(kernel, tmp_path, "scripted-model", "scripted")
-        await add_model(kernel, tmp_path, "other-model", "other")
+        await add_model(kernel, tmp_path / "s", provider="scripted")
+        await add_model(kernel, tmp_path / "o", provider="other")
         await serve(kernel, talk(tmp_path), tool="echo")
         front = Front(kernel, {"decision": "approve"}, {"decision": "deny"})
         hinted = {**PROMPT, "modelPreferences": {"hints": [{"name": "scripted-large"}]}}

@@ -18,7 +18,9 @@ import pytest
 from astrid_core import Kernel
 from astrid_core.kernel.install.sources import Source
 from astrid_hookspecs.errors import CapabilityDeniedError
+from tests.support.front import Front
 from tests.support.mcp import profile, serve, write_servers
+from tests.support.models import add_model
 from tests.support.real_servers import from_npm, from_pypi
 from tests.support.sandboxes import sandbox_or_skip
 
@@ -35,11 +37,16 @@ def programs(request: pytest.FixtureRequest) -> Path:
 
 
 def declared(
-    directory: Path, name: str, program: Path, *arguments: str, network: bool = False
+    directory: Path,
+    name: str,
+    program: Path,
+    *arguments: str,
+    network: bool = False,
+    more: str = "",
 ) -> Any:
     args = json.dumps([*arguments])
     body = f'[[mcp_server]]\nid = "{name}"\ntype = "stdio"\ncommand = "{program}"\nargs = {args}\n'
-    capabilities = f'host_process = ["{program}"]\n' + ('net = ["*"]' if network else "")
+    capabilities = f'host_process = ["{program}"]\n{more}' + ('net = ["*"]' if network else "")
     return write_servers(directory, f"real-{name}", body, capabilities=capabilities)
 
 
@@ -138,6 +145,50 @@ def test_everything_from_npm(run: Run, tmp_path: Path, programs: Path) -> None:
         first = listed.structured["resources"][0]["uri"]
         assert (await kernel.call_tool("all:read_resource", {"uri": first})).content
         assert (await kernel.call_tool("all:list_prompts")).structured["prompts"]
+
+    run(work)
+
+
+def test_everything_from_npm_asks_a_person_and_a_model(
+    run: Run, tmp_path: Path, programs: Path
+) -> None:
+    """Its form has a field of every kind that MCP knows."""
+    needs_npm()
+    may = 'mcp_elicitation = ["all"]\nmcp_sampling = ["all"]\n'
+    values = {
+        "name": "Ann",
+        "check": "yes",
+        "firstLine": "",
+        "email": "ann@example.test",
+        "homepage": "https://example.test/",
+        "birthdate": "2000-02-29",
+        "integer": "7",
+        "number": "2.5",
+        "untitledSingleSelectEnum": "Ross",
+        "untitledMultipleSelectEnum": ["Piano", "Bass"],
+        "titledSingleSelectEnum": "Superman",
+        "titledMultipleSelectEnum": ["Tuna"],
+        "legacyTitledEnum": "Dogs",
+    }
+
+    async def work(kernel: Kernel) -> None:
+        await add_model(kernel, tmp_path / "m", provider="scripted")
+        program = from_npm(programs) / "mcp-server-everything"
+        source = declared(tmp_path / "c", "all", program, "stdio", more=may)
+        await serve(kernel, source, tool="trigger-elicitation-request")
+        says = ({"values" if isinstance(one, list) else "value": one} for one in values.values())
+        front = Front(kernel, *says, {"decision": "approve"})
+        filled = await kernel.call_tool("trigger-elicitation-request")
+        assert [one["field"]["key"] for one in front.heard] == [f"all.{key}" for key in values]
+        raw = json.loads(filled.content[filled.content.index("{") :])
+        assert raw["action"] == "accept"
+        assert "firstLine" not in raw["content"]
+        assert raw["content"]["integer"] == 7
+        assert raw["content"]["titledMultipleSelectEnum"] == ["fish-1"]
+        assert raw["content"]["legacyTitledEnum"] == "pet-2"
+        said = await kernel.call_tool("trigger-sampling-request", {"prompt": "and then?"})
+        assert "and then?" in said.content
+        assert '"model": "scripted"' in said.content
 
     run(work)
 

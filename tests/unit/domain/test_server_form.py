@@ -139,6 +139,7 @@ def test_form_denied_when_it_asks_for_a_secret(name: str, entry: Any, message: s
 
 def test_words_about_secrets_are_no_secrets() -> None:
     assert field(TEXT, name="maxTokens").is_free
+    assert field({**TEXT, "description": "do not give us your pin"}).is_free
     assert form({"x": {"type": "boolean"}}, message="Reset your password?")
 
 

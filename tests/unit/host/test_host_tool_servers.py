@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 
+from astrid_core.domain.elicitation import Answer, ElicitError
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, decode
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.context import CapsuleContext
+from astrid_core.host.models import Generated, ModelError
+from astrid_core.host.people import People
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.authz import Verdict, Vote
 from astrid_hookspecs.buses import Attribution
+from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call, Caller, CapsuleSpec, Limits, McpServerSpec
 from astrid_hookspecs.errors import (
+    ApprovalDeniedError,
     AuditError,
     CapabilityDeniedError,
     ConfigError,
@@ -23,7 +28,13 @@ from astrid_hookspecs.errors import (
     SecretNotFoundError,
     ToolError,
 )
-from astrid_hookspecs.tool_servers import OfferedTool, ToolAnswer, ToolHost
+from astrid_hookspecs.tool_servers import (
+    ModelAnswer,
+    ModelPrompt,
+    OfferedTool,
+    ToolAnswer,
+    ToolHost,
+)
 from astrid_hookspecs.values import CapsuleId, Principal
 
 BOB = Principal("bob")
@@ -171,3 +182,153 @@ def test_what_a_server_logs_is_one_line(world: Any, tmp_path: Path) -> None:
     assert world.log_lines == [("bob", "clock", "INFO", world.log_lines[0][3])]
     assert "\n" not in world.log_lines[0][3]
     assert "\x1b" not in world.log_lines[0][3]
+
+
+class Person:
+    """Is asked, and answers."""
+
+    def __init__(self, answer: str = "yes") -> None:
+        self.asked: list[str] = []
+        self.text = answer
+
+    def ask(self, principal: Principal, capsule: str, question: Any, *, pause: Any) -> Answer:
+        del capsule, pause
+        self.asked.append(f"{principal}: {question.prompt}")
+        return Answer(self.text)
+
+
+NO_FIELDS = {"type": "object", "properties": {}}
+PROMPT = ModelPrompt((("user", "hi"),))
+
+
+def asking(world: Any, tmp_path: Path, **services: Any) -> CapsuleHost:
+    made = host(world, tmp_path, **services)
+    rights = replace(made._context.grants, mcp_elicitation=("time",), mcp_sampling=("*",))
+    return CapsuleHost(replace(made._context, grants=rights), services=made._services)
+
+
+def ask(made: CapsuleHost, schema: Any = NO_FIELDS) -> Any:
+    return made.ask_person(call(), "time", message="Sure?", schema=schema, cancel=CancelToken())
+
+
+def test_a_server_is_told_what_it_may_ask(world: Any, tmp_path: Path) -> None:
+    ground = asking(world, tmp_path).open_server(SERVER, BOB)
+    assert (ground.asks_people, ground.asks_models) == (True, True)
+    ground = host(world, tmp_path).open_server(SERVER, BOB)
+    assert (ground.asks_people, ground.asks_models) == (False, False)
+
+
+def test_the_person_of_the_call_is_asked_and_it_is_recorded(world: Any, tmp_path: Path) -> None:
+    person = Person()
+    assert ask(asking(world, tmp_path, people=People(elicitor=person))).action == "accept"
+    assert person.asked == ["bob: time asks: Sure?"]
+    assert [entry.action for entry in world.audited] == ["elicitation_sent", "elicitation_received"]
+    assert {entry.principal for entry in world.audited} == {BOB}
+
+
+def test_question_denied_when_it_cannot_be_recorded(world: Any, tmp_path: Path) -> None:
+    person = Person()
+    world.audit_fails = True
+    with pytest.raises(AuditError):
+        ask(asking(world, tmp_path, people=People(elicitor=person)))
+    assert person.asked == []
+
+
+def test_an_answer_that_never_fits_ends_the_form(world: Any, tmp_path: Path) -> None:
+    person = Person("many")
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    assert ask(asking(world, tmp_path, people=People(elicitor=person)), schema).action == "cancel"
+    assert len(person.asked) == 3
+
+
+def test_without_people_nobody_answers(world: Any, tmp_path: Path) -> None:
+    with pytest.raises(ElicitError) as caught:
+        ask(asking(world, tmp_path))
+    assert caught.value.code == "elicit.cancelled"
+    assert world.audited == []
+
+
+class Models:
+    """Has one model, which says what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def choose(self, hints: Any) -> str:
+        del hints
+        return "small"
+
+    def generate(self, provider: str, asking: Any, **_more: Any) -> Generated:
+        self.asked.append((provider, asking))
+        return Generated("said", is_cut=False, input_tokens=1, output_tokens=2)
+
+
+class Approver:
+    """Says yes, or no."""
+
+    def __init__(self, refusal: Exception | None = None) -> None:
+        self.asked: list[str] = []
+        self.refusal = refusal
+
+    def decide(self, *_who: Any, resource: str, pause: Any) -> None:
+        del pause
+        self.asked.append(resource)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+def sample(made: CapsuleHost, prompt: ModelPrompt = PROMPT) -> Any:
+    return made.ask_model(call(), "time", prompt=prompt, cancel=CancelToken())
+
+
+def test_a_model_is_asked_after_a_person_agreed(world: Any, tmp_path: Path) -> None:
+    models, approver = Models(), Approver()
+    made = asking(world, tmp_path, models=models, people=People(approver=approver))
+    assert sample(made) == ModelAnswer("said", "small")
+    ((provider, envelope),) = models.asked
+    assert (provider, envelope.topic) == ("small", "llm.v1.request.generate.small")
+    assert (envelope.principal, envelope.depth) == (BOB, 1)
+    assert approver.asked == ["ask a model for time: hi"]
+    assert [entry.action for entry in world.audited] == ["mcp_sampling", "llm_request"]
+
+
+@pytest.mark.parametrize("prompt", [ModelPrompt(()), ModelPrompt((("user", "x" * 1_100_000),))])
+def test_a_prompt_that_cannot_be_sent_asks_nobody(
+    world: Any, tmp_path: Path, prompt: ModelPrompt
+) -> None:
+    models, approver = Models(), Approver()
+    made = asking(world, tmp_path, models=models, people=People(approver=approver))
+    with pytest.raises(ModelError) as caught:
+        sample(made, prompt)
+    assert caught.value.code == "model.prompt"
+    assert approver.asked == models.asked == []
+
+
+def test_model_denied_when_nobody_agrees(world: Any, tmp_path: Path) -> None:
+    models = Models()
+    no = Approver(ApprovalDeniedError("no", rule="person"))
+    with pytest.raises(ApprovalDeniedError):
+        sample(asking(world, tmp_path, models=models, people=People(approver=no)))
+    with pytest.raises(ModelError):
+        sample(asking(world, tmp_path, models=models))
+    assert models.asked == []
+
+
+def test_model_denied_when_it_cannot_be_recorded(world: Any, tmp_path: Path) -> None:
+    models = Models()
+    world.audit_fails = True
+    with pytest.raises(AuditError):
+        sample(asking(world, tmp_path, models=models, people=People(approver=Approver())))
+    assert models.asked == []
+
+
+def test_questions_denied_when_a_policy_refuses(world: Any, tmp_path: Path) -> None:
+    person, models = Person(), Models()
+    people = People(elicitor=person, approver=Approver())
+    world.votes = [Vote(Verdict.DENY, "not here", "policy")]
+    made = asking(world, tmp_path, people=people, models=models)
+    with pytest.raises(PolicyDeniedError):
+        ask(made)
+    with pytest.raises(PolicyDeniedError):
+        sample(made)
+    assert person.asked == models.asked == []
