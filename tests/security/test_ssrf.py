@@ -5,11 +5,8 @@ Every case runs against real servers on loopback that count who connects.
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -23,6 +20,7 @@ from astrid_core.domain.ip_ranges import IpAddress
 from astrid_core.host.http_bounds import Bounds
 from astrid_core.host.http_network import Network
 from tests.support.exchanges import outcome
+from tests.support.namespaces import run_apart
 from tests.support.web_server import Exchange, WebServer, drip, endless, serving
 
 ROOT = Path(__file__).parents[2]
@@ -268,19 +266,7 @@ def test_proxies_of_the_daemons_environment_are_ignored(
 
 @pytest.mark.slow
 def test_names_whose_answers_change_between_look_ups(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("a network namespace needs a privilege here")
-    ended = subprocess.run(
-        ["unshare", "--net", "--mount", sys.executable, "-m", "tests.support.dns_world"],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
+    found = run_apart("tests.support.dns_world", tmp_path)
     assert found["outcomes"] == {
         "inside.test.": ["airlock-rejected", "airlock-rejected"],
         "turns.test.": ["200", "airlock-rejected"],  # one look-up: what was judged is connected to

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from astrid_sdk.bindings import guarded, host_call
+from astrid_sdk.held import Held
 from astrid_sdk.net_errors import NetAirlockRejectedError, NetCapabilityDeniedError, NetClosedError
 from astrid_sdk.poll import Pollable
 
@@ -60,32 +61,8 @@ def explained(function: Callable[[], Any], *, entry: str, listed: str) -> Any:
         raise
 
 
-class Socket:
-    """What every socket has. Closed at the end of `with`, and with the call's instance.
-
-    Args:
-        handle: The generated resource; dropped with this object.
-    """
-
-    def __init__(self, handle: Any) -> None:
-        self._handle: Any = handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give it back; closing twice is not an error."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.__exit__(None, None, None)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was closed here."""
-        return self._handle is None
+class Socket(Held):
+    """What every socket has."""
 
     def ready(self) -> Pollable:
         """Something to wait for with `poll.wait_any`: ready when the next call need not wait."""

@@ -131,11 +131,8 @@ class TcpStream(Socket):
                 return None
             if not wait:
                 raise NetWouldBlockError("net", "read", "would-block")
-            pollable = self.ready()
-            try:
+            with self.ready() as pollable:
                 pollable.block()
-            finally:
-                pollable.close()
 
     def write_frame(self, data: bytes) -> None:
         """Send one frame of at most 2.6 MB; raises as `write`."""

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from astrid_sdk.bindings import guarded, host_call
+from astrid_sdk.held import Held
 
 
-class Pollable:
+class Pollable(Held):
     """Something that becomes ready, for example a subscription with a message."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
 
     @property
     def handle(self) -> Any:
@@ -33,10 +31,6 @@ class Pollable:
             PollError: `CancelledError` when the host stops the capsule.
         """
         guarded("poll", "block", self._handle.block)
-
-    def close(self) -> None:
-        """Give the handle back."""
-        self._handle.__exit__(None, None, None)
 
 
 def wait_any(pollables: Sequence[Pollable]) -> list[int]:

@@ -5,10 +5,11 @@ Spec: astrid:process@1.0.0 process-handle.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from astrid_sdk.bindings import guarded
 from astrid_sdk.errors import host_error
+from astrid_sdk.held import Held
 from astrid_sdk.poll import Pollable
 from astrid_sdk.process_calls import (
     Ended,
@@ -39,27 +40,8 @@ class Killed(NamedTuple):
     stderr: str
 
 
-class Process:
-    """A program. Closing it ends one that `process.start` made, and lets go of one that is kept.
-
-    Args:
-        handle: The generated resource; dropped with this object.
-    """
-
-    def __init__(self, handle: Any) -> None:
-        self._handle: Any = handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give it back; closing twice is not an error."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.__exit__(None, None, None)
+class Process(Held):
+    """A program. Closing it ends one that `process.start` made, and lets go of one that is kept."""
 
     def logs(self) -> Logs:
         """Take what it has written since the last call.
