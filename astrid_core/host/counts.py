@@ -39,6 +39,15 @@ class Counts(Generic[OwnerT]):
         with self._lock:
             return self._refusal(owner) is None
 
+    def check(self, owner: OwnerT) -> None:
+        """Make sure that there may be one more now; it is not counted yet.
+
+        Raises:
+            QuotaExceededError: There are too many.
+        """
+        with self._lock:
+            self._check(owner)
+
     def take(self, owner: OwnerT) -> Callable[[], None]:
         """Count one more.
 
@@ -49,9 +58,7 @@ class Counts(Generic[OwnerT]):
             QuotaExceededError: There are too many.
         """
         with self._lock:
-            refusal = self._refusal(owner)
-            if refusal is not None:
-                raise QuotaExceededError(refusal, rule=self._rule)
+            self._check(owner)
             self._counts[owner] += 1
         taken = [owner]
 
@@ -63,6 +70,11 @@ class Counts(Generic[OwnerT]):
                         del self._counts[owner]
 
         return over
+
+    def _check(self, owner: OwnerT) -> None:
+        refusal = self._refusal(owner)
+        if refusal is not None:
+            raise QuotaExceededError(refusal, rule=self._rule)
 
     def _refusal(self, owner: OwnerT) -> str | None:
         if self._counts[owner] >= self._most:

@@ -61,7 +61,7 @@ class NetAccess:
             raise QuotaExceededError(
                 f"a capsule has at most {_KINDS[kind]} of these open", rule=f"net.{kind}"
             )
-        self._network.connections.take(self.instance.principal)()
+        self._network.connections.check(self.instance.principal)
 
     def take_slot(self, kind: str, resource: HostResource) -> None:
         """Count it, and drop it at the end of the instance.

@@ -23,7 +23,6 @@ from tests.support.exchanges import outcome
 from tests.support.namespaces import run_apart
 from tests.support.web_server import Exchange, WebServer, drip, endless, serving
 
-ROOT = Path(__file__).parents[2]
 HOSTS = [
     "127.0.0.1",
     "127.1",
