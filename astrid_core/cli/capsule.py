@@ -11,6 +11,7 @@ from astrid_core.cli.capsule_check import check
 from astrid_core.cli.capsule_configure import configure
 from astrid_core.cli.capsule_install import install
 from astrid_core.cli.capsule_project import build_project, new_project, run_tests
+from astrid_core.cli.capsule_reload import reload
 from astrid_core.cli.capsule_run import develop, run_tool
 from astrid_core.cli.capsule_session import WorkspaceOption, open_home, workbench, workspace
 from astrid_core.cli.output import current, describe
@@ -33,6 +34,7 @@ app.command("dev")(develop)
 app.command("install")(install)
 app.command("run")(run_tool)
 app.command("configure")(configure)
+app.command("reload")(reload)
 
 NameArgument = Annotated[str, typer.Argument(help="Capsule name, as 'astrid capsule list' shows.")]
 

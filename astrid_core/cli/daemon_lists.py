@@ -6,15 +6,27 @@ Spec: cli-and-ux 5.11, 16 U-23.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from astrid_core.cli.context import home_path
 from astrid_core.cli.daemon_status import uptime
 from astrid_core.cli.output import current, describe
+from astrid_core.cli.quantities import shown_size
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import NotRunningError
 
-_FAULTS = ("traps", "timeouts", "limits")
+_FAULTS: Final = ("traps", "timeouts", "limits")
+_COLUMNS: Final[Mapping[str, str]] = {
+    "CAPSULE": "capsule",
+    "STATE": "state",
+    "TOOLS": "tools",
+    "CALLS": "calls",
+    "FAULTS": "faults",
+    "MEMORY": "memory",
+    "P50 MS": "p50_ms",
+    "P95 MS": "p95_ms",
+    "UPTIME": "uptime",
+}
 
 
 @describe(example="astrid ps")
@@ -22,8 +34,8 @@ def ps() -> None:
     """List the capsules of the running daemon: their state, and what they have done so far."""
     _list(
         _capsules,
-        headers=("CAPSULE", "STATE", "TOOLS", "CALLS", "FAULTS", "P50 MS", "P95 MS", "UPTIME"),
-        keys=("capsule", "state", "tools", "calls", "faults", "p50_ms", "p95_ms", "uptime"),
+        headers=tuple(_COLUMNS),
+        keys=tuple(_COLUMNS.values()),
         nothing="no capsules are loaded",
     )
 
@@ -71,6 +83,7 @@ def _capsules(status: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             **row,
             "faults": sum(row.get(fault, 0) for fault in _FAULTS),
+            "memory": shown_size(row["memory_bytes"]),
             "uptime": uptime(row["uptime_secs"]),
         }
         for row in status["capsules"]

@@ -7,10 +7,11 @@ import resource
 import sqlite3
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from astrid_core.cli.capsule_session import plugin_registry, workspace
 from astrid_core.cli.context import settings
@@ -93,11 +94,22 @@ def _daemon(home: Path) -> Finding:
             f"it is version {client.server_version}, this is {VERSION}",
             "astrid restart",
         )
-    if facts["problems"]:
-        problem = facts["problems"][0]
-        detail = f"{problem['capsule']} is left out: {problem['error']}"
-        return Finding("daemon", "warn", detail, f"astrid capsule show {problem['capsule']}")
+    troubled = _troubled(facts)
+    if troubled:
+        capsule, detail = troubled[0]
+        more = f"; {len(troubled) - 1} more in 'astrid ps'" if len(troubled) > 1 else ""
+        return Finding("daemon", "warn", detail + more, f"astrid capsule show {capsule}")
     return Finding("daemon", "ok", f"process {facts['pid']} answered within {took_ms:.0f} ms")
+
+
+def _troubled(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Capsules that are left out, have failed or are degraded, with what is wrong."""
+    found = {row["capsule"]: f"is left out: {row['error']}" for row in facts["problems"]}
+    for row in facts["capsules"]:
+        if row["state"] in ("failed", "degraded"):
+            said = "has failed" if row["state"] == "failed" else "was stopped in its latest call"
+            found.setdefault(row["capsule"], f"{said}: {row['problem']}")
+    return [(capsule, f"{capsule} {text}") for capsule, text in found.items()]
 
 
 def _configuration() -> Finding:

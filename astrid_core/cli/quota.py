@@ -132,7 +132,10 @@ def _as_text(limits: Mapping[str, Any]) -> str:
             shown = f"{shown_duration(value)} per minute"
         elif name == "max_timeout_secs":
             shown = shown_duration(value)
-        used = limits.get("usage", {}).get(f"{label}_bytes")
-        shown += "" if used is None else f" ({shown_size(used)} used)"
+        usage = limits.get("usage", {})
+        used, peak = usage.get(f"{label}_bytes"), usage.get(f"{label}_peak_bytes")
+        notes = [] if used is None else [f"{shown_size(used)} used"]
+        notes += [f"at most {shown_size(peak)} by one instance"] if peak else []
+        shown += f" ({', '.join(notes)})" if notes else ""
         rows.append(f"{label:<10}  {shown}")
     return "\n".join(rows)

@@ -186,8 +186,13 @@ class Requests:
             ],
         )
 
-    async def _reload(self, _params: Mapping[str, Any]) -> Reply:
-        loaded = await self._kernel.reload_all()
+    async def _reload(self, params: Mapping[str, Any]) -> Reply:
+        if "name" in params:
+            name = parse_capsule_id(text_param(params, "name"))
+            await self._kernel.reload(name)
+            loaded = [name]
+        else:
+            loaded = await self._kernel.reload_all()
         return Reply("Success", {"status": "reloaded", "loaded": loaded})
 
     async def _install(self, params: Mapping[str, Any]) -> Reply:
@@ -263,9 +268,10 @@ def _capsule_row(capsule: Loaded) -> dict[str, object]:
     return {
         "capsule": capsule.id,
         "version": capsule.spec.version,
-        "state": capsule.state,
-        "problem": capsule.problem,
+        "state": capsule.shown_state,
+        "problem": capsule.problem or capsule.fault,
         "tools": len(capsule.tool_names),
+        "memory_bytes": capsule.memory_bytes(),
         "uptime_secs": int(time.monotonic() - capsule.since),
         **capsule.latencies.percentiles()._asdict(),
         **stats,

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -58,6 +59,7 @@ from astrid_core.kernel.server_places import ServerPlaces
 from astrid_core.kernel.state_meter import StateMeter
 from astrid_core.kernel.tools import ToolCalls
 from astrid_core.kernel.turns import Turns
+from astrid_core.kernel.usage import usage_of
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
 from astrid_core.pluginhost.host import PluginHost
@@ -124,7 +126,7 @@ def admin_of(parts: Parts) -> AdminApi:
         parts.principals,
         parts.gate,
         parts.audit,
-        stored_bytes=parts.state.used_bytes,
+        usage=partial(usage_of, state=parts.state, capsules=parts.capsules),
         secrets=parts.secrets,
     )
 

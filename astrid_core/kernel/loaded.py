@@ -6,6 +6,7 @@ agreed, and none answers a tool call that is not on record.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -39,9 +40,16 @@ from astrid_hookspecs.engines import (
     InterceptorBinding,
     Limits,
     LoadedCapsule,
+    MemoryUse,
     Readiness,
 )
-from astrid_hookspecs.errors import AstridError, UnsupportedActionError
+from astrid_hookspecs.errors import (
+    AstridError,
+    GuestLimitError,
+    GuestTimeoutError,
+    GuestTrapError,
+    UnsupportedActionError,
+)
 from astrid_hookspecs.tool_servers import OfferedTool
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
 
@@ -83,6 +91,7 @@ class Loaded:
         told: The same for everybody who listens: nothing of the host is in it.
         owner: For whom it was loaded; calls without a principal run for it.
         latencies: How long its latest calls took.
+        fault: How its latest call was stopped; empty when it came back.
         since: When it was loaded, on the monotonic clock.
         rights: Whether a principal holds a capability; decides about tools of servers.
     """
@@ -105,6 +114,7 @@ class Loaded:
     latencies: Latencies = field(default_factory=Latencies)
     since: float = field(default_factory=time.monotonic)
     rights: Rights = closed
+    fault: str = ""
     _tools: Mapping[tuple[str, str], str] = field(init=False)
     _running: int = 0
     _is_draining: bool = False
@@ -170,6 +180,11 @@ class Loaded:
             return True
         return self.rights(principal, tool_right(self.id, tool.server, tool.tool)).is_allowed
 
+    @property
+    def shown_state(self) -> str:
+        """For people: `state`, or `degraded` while it takes calls and its latest was stopped."""
+        return "degraded" if self.state == "ready" and self.fault else self.state
+
     def answers_hooks(self) -> bool:
         """Whether interceptor calls can reach any part: a lone run loop answers none."""
         return any(not part.is_run_loop() for part in self.parts)
@@ -224,7 +239,13 @@ class Loaded:
             self._running += 1
         began_s, entered_s = time.thread_time(), time.perf_counter()
         try:
-            return self._ask_parts(action, payload, call)
+            result = self._ask_parts(action, payload, call)
+        except (GuestTrapError, GuestTimeoutError, GuestLimitError) as error:
+            self.fault = error.message
+            raise
+        else:
+            self.fault = ""
+            return result
         finally:
             self.latencies.add(time.perf_counter() - entered_s)
             self.cpu.charge(principal, time.thread_time() - began_s, per_minute=per_minute)
@@ -288,6 +309,19 @@ class Loaded:
                 total[name] = total.get(name, 0) + value
         return total
 
+    def memory_bytes(self) -> int:
+        """What the guests of all principals use together."""
+        found = [use for part in self.parts for use in part.memory().values()]
+        return sum(use.current_bytes for use in found)
+
+    def memory(self, principal: Principal) -> MemoryUse:
+        """What the guests of a principal use in all parts."""
+        found = [use for part in self.parts if (use := part.memory().get(principal))]
+        return MemoryUse(
+            sum(use.current_bytes for use in found),
+            max((use.peak_bytes for use in found), default=0),
+        )
+
     def _offered(self, action: str, topic: str) -> OfferedTool | None:
         name = topic.removeprefix(TOOL_PREFIX)
         return self.host.offered.get(name) if action == TOOL_ACTION + name else None
@@ -301,7 +335,8 @@ class Loaded:
                 action,
                 rule="max_cpu_secs_per_minute",
                 message=f"{principal!r} used more than {per_minute} s of processor time a minute",
-                hint=f"try again in {wait_s:.0f} s, or raise max_cpu_secs_per_minute",
+                hint=f"try again in {math.ceil(wait_s)} s, or raise max_cpu_secs_per_minute",
+                retry_after_ms=math.ceil(wait_s * 1000),
             )
 
     def _limits(self, limits: Limits) -> Limits:

@@ -7,6 +7,7 @@ from any thread. Spec: kernel-and-security 4.2, 4.3, 16 D-16, D-18, D-19.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -184,7 +185,8 @@ class RequestGuard:
             raise QuotaExceededError(
                 f"{method} may be used {per_minute} times a minute",
                 rule="requests-per-minute",
-                hint=f"try again in {wait_s:.0f} s",
+                hint=f"try again in {math.ceil(wait_s)} s",
+                retry_after_ms=math.ceil(wait_s * 1000),
             )
 
 

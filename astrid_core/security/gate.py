@@ -70,6 +70,7 @@ class Gate(
         rule: str,
         message: str,
         hint: str,
+        retry_after_ms: int | None = None,
     ) -> QuotaExceededError:
         """Report that a call, which is allowed, is more than the principal may use now.
 
@@ -77,4 +78,4 @@ class Gate(
             The refusal; the caller raises it.
         """
         self._report(AuthzRequest(principal, "capsule.invoke", action, capsule), rule)
-        return QuotaExceededError(message, rule=rule, hint=hint)
+        return QuotaExceededError(message, rule=rule, hint=hint, retry_after_ms=retry_after_ms)

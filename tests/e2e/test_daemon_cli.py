@@ -5,86 +5,20 @@ Spec: cli-and-ux T-01 to T-05, T-07, T-34, T-44, 6.4.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.daemon import install_tools, prepare, short_directory
+from tests.support.daemon import install_tools, prepare
+from tests.support.place import ASTRID, START, Place, is_gone, place, wait_for
 
-ASTRID = str(Path(sys.executable).with_name("astrid"))
-START = ("start", "--timeout", "90")
 ECHO = ("capsule", "run", "echo", "echo", "--args", '{"text": "hello"}')
-
-
-class Place:
-    """A home and a project of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.home = directory / "h"
-        self.project = directory / "ws"
-        self.run = self.home / "run"
-        self.project.mkdir()
-
-    def environ(self, **more: str) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        return {**kept, "ASTRID_HOME": str(self.home), "NO_COLOR": "1", "CI": "1", **more}
-
-    def ask(
-        self,
-        *arguments: str,
-        status: int | None = 0,
-        environ: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run `astrid`; None for a status that is the caller's to judge."""
-        ended = subprocess.run(
-            [ASTRID, *arguments],
-            env=self.environ(**(environ or {})),
-            cwd=cwd or self.project,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if status is not None:
-            assert ended.returncode == status, f"{arguments}: {ended.stdout}{ended.stderr}"
-        return ended
-
-    def json(self, *arguments: str, status: int | None = 0, **more: Any) -> Any:
-        return json.loads(self.ask(*arguments, "--json", status=status, **more).stdout)
-
-    def pid(self) -> int:
-        """Of the daemon that answers."""
-        found: int = self.json("status")["pid"]
-        return found
-
-    def end(self) -> None:
-        """Leave nothing running."""
-        self.ask("stop", "--force", status=None)
-
-
-@contextlib.contextmanager
-def place(template: Path | None = None) -> Iterator[Place]:
-    with short_directory() as directory:
-        made = Place(directory)
-        if template is not None:
-            shutil.copytree(template, made.home)
-        try:
-            yield made
-        finally:
-            made.end()
 
 
 @pytest.fixture
@@ -109,17 +43,6 @@ def idle() -> Iterator[Place]:
     with place() as made:
         prepare(made.home, install_tools)
         yield made
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_t01_a_health_check_before_anything_is_set_up(fresh: Place) -> None:
@@ -449,11 +372,3 @@ def active_calls(place: Place) -> int:
     rows = {row["capsule"]: row for row in place.json("ps")}
     found: int = rows["spinner"]["active"]
     return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.02)
-    pytest.fail("the condition never came true")

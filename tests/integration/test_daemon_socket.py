@@ -315,6 +315,7 @@ def test_68_reloads_are_counted_and_refused_on_the_response_topic(
     assert [answer["status"] for answer in answers] == ["Success"] * 5 + ["Error"]
     assert answers[0]["data"]["status"] == "reloaded"
     assert answers[5]["rule"] == "requests-per-minute"
+    assert 0 < answers[5]["details"]["retry_after_ms"] <= 60_000
     assert len(daemon.records(action="admin_request")) == before + 5
 
 

@@ -17,6 +17,7 @@ from astrid_hookspecs.engines import (
     Health,
     HostApi,
     LoadedCapsule,
+    MemoryUse,
     Progress,
     Readiness,
 )
@@ -99,6 +100,9 @@ class SiblingEngine:
         pass
 
     def stats(self) -> dict[str, int]:
+        return {}
+
+    def memory(self) -> dict[Principal, MemoryUse]:
         return {}
 
     def unload(self, *, grace_s: float) -> None:

@@ -7,8 +7,6 @@ Spec: kernel-and-security 4.2 to 4.4, 16 D-14, D-16, D-18, D-19.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from astrid_core.domain.admin_request import (
     ADMIN_METHODS,
     AdminMethod,
@@ -22,7 +20,7 @@ from astrid_core.domain.kernel_request import (
     parse_request,
     request_id_of,
 )
-from astrid_core.kernel.admin.handlers import Powers, handle
+from astrid_core.kernel.admin.handlers import Powers, Usage, handle
 from astrid_core.kernel.failures import for_client
 from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.request_guard import RequestGuard
@@ -39,7 +37,7 @@ class AdminApi:
         principals: What is managed.
         gate: Says yes or no.
         audit: Where requests are recorded.
-        stored_bytes: What a principal keeps; None where nobody counts it.
+        usage: What a principal uses, by name; None where nobody counts it.
         secrets: The secret store; None without one.
     """
 
@@ -49,11 +47,11 @@ class AdminApi:
         gate: Gate,
         audit: AuditTrail,
         *,
-        stored_bytes: Callable[[Principal], int] | None = None,
+        usage: Usage | None = None,
         secrets: HomeSecrets | None = None,
     ) -> None:
         self._principals = principals
-        self._stored_bytes = stored_bytes
+        self._usage = usage
         self._secrets = secrets
         self._guard = RequestGuard(principals, gate, audit)
 
@@ -112,7 +110,7 @@ class AdminApi:
     def _powers(self, caller: Principal, needed: AdminMethod, target: Principal | None) -> Powers:
         return Powers(
             caller,
-            stored_bytes=self._stored_bytes,
+            usage=self._usage,
             holds=lambda right: self._principals.authority.decide(caller, right).is_allowed,
             need=lambda right: self._guard.check(caller, needed.name, right, target=target),
             secrets=self._secrets,

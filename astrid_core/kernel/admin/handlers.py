@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from astrid_core.domain import admin_request as api
 from astrid_core.domain.capability import BUILTIN_GROUPS
@@ -20,20 +20,22 @@ from astrid_core.kernel.principals.errors import PrincipalError
 from astrid_core.kernel.secret_stores import HomeSecrets
 from astrid_hookspecs.values import Principal, is_principal
 
+Usage: TypeAlias = Callable[[Principal], Mapping[str, int]]
+
 
 class Powers(NamedTuple):
     """What a handler may ask about the caller.
 
     Attributes:
         caller: Who asks.
-        stored_bytes: What a principal keeps; None where nobody counts it.
+        usage: What a principal uses, by name; None where nobody counts it.
         holds: Whether the caller holds a capability.
         need: Refuses, on record, unless the caller holds a capability.
         secrets: The secret store; None without one.
     """
 
     caller: Principal
-    stored_bytes: Callable[[Principal], int] | None
+    usage: Usage | None
     holds: Callable[[str], bool]
     need: Callable[[str], object]
     secrets: HomeSecrets | None = None
@@ -139,8 +141,8 @@ def _quota_set(principals: Principals, params: api.QuotaSet, who: Powers) -> Rep
 def _quota_get(principals: Principals, params: api.ForPrincipal, who: Powers) -> Reply:
     principal = _principal(params)
     data: dict[str, object] = asdict(principals.directory.profile(principal).quotas)
-    if who.stored_bytes is not None:
-        data["usage"] = {"storage_bytes": who.stored_bytes(principal)}
+    if who.usage is not None:
+        data["usage"] = dict(who.usage(principal))
     return Reply("Quotas", data)
 
 

@@ -126,6 +126,18 @@ class Health(NamedTuple):
     reason: str = ""
 
 
+class MemoryUse(NamedTuple):
+    """Guest memory of one principal in one capsule.
+
+    Attributes:
+        current_bytes: In all its instances together, now.
+        peak_bytes: The most that one instance of it had; what `Limits.memory_bytes` bounds.
+    """
+
+    current_bytes: int
+    peak_bytes: int
+
+
 class InterceptorBinding(NamedTuple):
     """One manifest handler: events matching `topic` call `action`, lower priority first."""
 
@@ -332,6 +344,14 @@ class LoadedCapsule(Protocol):
 
     def stats(self) -> Mapping[str, int]:
         """Counters for people: `instances`, `calls`, `traps`, `evictions`, ..."""
+        ...
+
+    def memory(self) -> Mapping[Principal, MemoryUse]:
+        """What the guests of each principal use; empty where the engine cannot know.
+
+        For people, and asked seldom. What cannot be measured while a call runs is as it was known
+        last.
+        """
         ...
 
     def unload(self, *, grace_s: float) -> None:

@@ -183,9 +183,36 @@ class ApprovalDeniedError(DeniedError):
 
 
 class QuotaExceededError(DeniedError):
-    """A limit of the principal or the capsule is used up."""
+    """A limit of the principal or the capsule is used up.
+
+    Args:
+        message: As in the base class.
+        rule: As in the base class.
+        code: As in the base class.
+        hint: As in the base class.
+        retry_after_ms: When it would be allowed again, where waiting helps.
+    """
 
     default_code = "denied.quota"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: str,
+        code: str | None = None,
+        hint: str | None = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message, rule=rule, code=code, hint=hint)
+        self.retry_after_ms = retry_after_ms
+
+    def to_json(self) -> dict[str, object]:
+        """As the base class, with the time to wait where there is one."""
+        out = super().to_json()
+        if self.retry_after_ms is not None:
+            out["retry_after_ms"] = self.retry_after_ms
+        return out
 
 
 class PathEscapeError(DeniedError):

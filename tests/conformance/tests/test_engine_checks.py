@@ -27,6 +27,7 @@ from astrid_hookspecs.engines import (
     Health,
     HostApi,
     Limits,
+    MemoryUse,
     Progress,
     Readiness,
 )
@@ -60,6 +61,9 @@ class Capsule:
 
     def stats(self) -> dict[str, int]:
         return {"calls": 0}
+
+    def memory(self) -> dict[Principal, MemoryUse]:
+        return {}
 
     def unload(self, *, grace_s: float) -> None: ...
 

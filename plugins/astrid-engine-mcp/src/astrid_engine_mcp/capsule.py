@@ -20,7 +20,7 @@ from astrid_engine_mcp.patience import Patience
 from astrid_engine_mcp.pins import HOOK_TOOL, PinBook
 from astrid_engine_mcp.servers import Servers
 from astrid_hookspecs.cancel import CancelToken
-from astrid_hookspecs.engines import Call, GuestResult, Health, Readiness
+from astrid_hookspecs.engines import Call, GuestResult, Health, MemoryUse, Readiness
 from astrid_hookspecs.errors import (
     AstridError,
     EngineError,
@@ -133,6 +133,10 @@ class McpCapsule:
             "starts": self._servers.starts,
             "ends": self._servers.ends,
         }
+
+    def memory(self) -> Mapping[Principal, MemoryUse]:
+        """As `LoadedCapsule.memory`: servers are processes, whose memory is not the kernel's."""
+        return {}
 
     def unload(self, *, grace_s: float) -> None:
         """As `LoadedCapsule.unload`."""

@@ -36,6 +36,7 @@ from wasmtime.component import Component, Linker
 from astrid_engine_wasm import ffi
 from astrid_engine_wasm.failure import Cause, GuestFailure, parse_failure
 from astrid_engine_wasm.ffi import ENTRY_SIZE, ENTRY_VALUE, PAYLOAD, VALUE_SIZE, memory
+from astrid_engine_wasm.gauge import GAUGE
 from astrid_engine_wasm.lower import BLOCK, borrow_block, return_block, write_bytes
 from astrid_engine_wasm.resources import type_number
 from astrid_engine_wasm.signature import Accepted, check_exports, check_imports
@@ -48,6 +49,7 @@ __all__ = ["Cause", "GuestFailure", "GuestInstance", "GuestLinker", "HostFault",
 HOOK: Final = "astrid-hook-trigger"
 
 _words = struct.Struct("<QQ").unpack_from
+_number = struct.Struct("<I").unpack_from
 _put_string = struct.Struct("<B7xQQ").pack_into
 _ACTION = ENTRY_VALUE + PAYLOAD
 _capsule_result = struct.Struct(f"<{_ACTION}xQQ{ENTRY_SIZE - 16}xQ").unpack_from
@@ -91,7 +93,8 @@ class GuestLinker:
             )
         accepted, self.exports = known.accepted, frozenset(known.exports)
         self._component = component
-        self._indexes = {name: component.get_export_index(name) for name in self.exports}
+        names = (*self.exports, GAUGE)
+        self._indexes = {name: component.get_export_index(name) for name in names}
         self._functions = accepted.functions
         self._verified = False
         self._linker = Linker(engine)
@@ -287,6 +290,30 @@ class GuestInstance:
             error = ffi.func_call(function, self._frame.context, self._action, 0, self._result, 0)
             if error:
                 raise self._stopped(error)
+        finally:
+            self._entry.release()
+
+    def memory_pages(self) -> int | None:
+        """How large its linear memories are now; None where the component has no gauge.
+
+        Runs none of the guest's code.
+
+        Raises:
+            GuestFailure: It was stopped before, or the watch stops it now.
+            EngineError: The instance is busy or closed.
+        """
+        if self._linker.export_index(GAUGE) is None:
+            return None
+        if not self._entry.acquire(blocking=False):
+            raise _busy()
+        try:
+            function = self._enter(GAUGE)
+            error = ffi.func_call(function, self._frame.context, self._action, 0, self._result, 1)
+            if error:
+                raise self._stopped(error)
+            pages = int(_number(memory, self._result + PAYLOAD)[0])
+            memory[self._result] = 0
+            return pages
         finally:
             self._entry.release()
 

@@ -19,6 +19,7 @@ from typing import Final, Literal
 from astrid_engine_wasm import lifecycle
 from astrid_engine_wasm.instance import GuestRuntime, Instance
 from astrid_engine_wasm.lifecycle import PromptingHost
+from astrid_engine_wasm.peaks import MemoryPeaks
 from astrid_engine_wasm.run_loop import Outcome, RunLoop
 from astrid_engine_wasm.slots import InstancePool, Slot, SlotTable
 from astrid_hookspecs.engines import (
@@ -29,6 +30,7 @@ from astrid_hookspecs.engines import (
     Health,
     HostApi,
     HostInstance,
+    MemoryUse,
     Readiness,
 )
 from astrid_hookspecs.errors import (
@@ -83,7 +85,8 @@ class WasmCapsule:
         self._slots = SlotTable(pool)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._live: set[Instance] = set()
+        self._live: dict[Instance, Principal] = {}
+        self._memory = MemoryPeaks()
         self._active = 0
         self._calls = 0
         self._stops: Counter[str] = Counter()
@@ -107,7 +110,7 @@ class WasmCapsule:
         try:
             host = self._host.open_instance(call.principal, purpose="run")
             with ExitStack() as undo:
-                instance = undo.enter_context(closing(self._open(host)))
+                instance = undo.enter_context(closing(self._open(host, call.principal)))
                 loop = RunLoop(
                     name=self._spec.id, instance=instance, call=call, on_end=self._run_loop_ended
                 )
@@ -156,7 +159,7 @@ class WasmCapsule:
         try:
             if self._spec.state == "fresh":
                 host = self._host.open_instance(call.principal, purpose="call")
-                with closing(self._open(host)) as instance:
+                with closing(self._open(host, call.principal)) as instance:
                     return instance.call_hook(call, action, payload, timeout_s=timeout_s)
             slot = self._take_slot(call)
             try:
@@ -183,7 +186,7 @@ class WasmCapsule:
         self._enter()
         try:
             host = PromptingHost(self._host.open_instance(call.principal, purpose="lifecycle"))
-            with closing(self._open(host)) as instance:
+            with closing(self._open(host, call.principal)) as instance:
                 host.watch = instance.watch
                 instance.call_void(
                     limited,
@@ -218,6 +221,13 @@ class WasmCapsule:
                 **{name: self._stops[name] for _, name in _COUNTED},
                 "evictions": self._slots.evictions,
             }
+
+    def memory(self) -> Mapping[Principal, MemoryUse]:
+        """Linear memories of each principal's instances; those of a running call as last known."""
+        self._slots.measure()
+        with self._lock:
+            found = [(principal, one.memory_bytes) for one, principal in self._live.items()]
+            return self._memory.with_live(found)
 
     def unload(self, *, grace_s: float) -> None:
         """Stop everything; returns when no guest code runs and nothing is held.
@@ -319,10 +329,10 @@ class WasmCapsule:
     def _fill(self, slot: Slot) -> Instance:
         """Make the instance of a locked slot."""
         host = self._host.open_instance(slot.principal, purpose="call")
-        slot.instance = instance = self._open(host)
+        slot.instance = instance = self._open(host, slot.principal)
         return instance
 
-    def _open(self, host: HostInstance) -> Instance:
+    def _open(self, host: HostInstance, principal: Principal) -> Instance:
         """Make an instance that unload knows.
 
         Raises:
@@ -331,7 +341,7 @@ class WasmCapsule:
         instance = Instance(self._runtime, host, on_close=self._forget)
         with self._lock:
             if not self._is_unloading:
-                self._live.add(instance)
+                self._live[instance] = principal
                 return instance
         instance.close()
         raise GuestCancelledError(f"{self._spec.id} is being unloaded")
@@ -339,4 +349,6 @@ class WasmCapsule:
     def _forget(self, instance: Instance) -> None:
         """An instance is closed."""
         with self._lock:
-            self._live.discard(instance)
+            principal = self._live.pop(instance, None)
+            if principal is not None:
+                self._memory.note(principal, instance.memory_bytes)

@@ -24,6 +24,7 @@ from wasmtime.component import Component
 from astrid_engine_wasm import scan
 from astrid_engine_wasm.binary import BinaryError
 from astrid_engine_wasm.footprint import Footprint, read_footprint
+from astrid_engine_wasm.gauge import GAUGE, with_gauge
 from astrid_engine_wasm.merged import check_versions
 from astrid_engine_wasm.messages import clean_message
 from astrid_engine_wasm.prune import prune
@@ -108,6 +109,25 @@ def _compile(
 ) -> dict[str, object]:
     wasm = _read_all(source)
     scan.check_is_component(wasm)
+    component = compile_component(engine, wasm)
+    facts = describe_component(engine, component, wasm, abi=abi)
+    view = memoryview(prune(component.serialize()))
+    offset = 0
+    while offset < len(view):
+        offset += os.pwrite(output, view[offset : offset + _READ_CHUNK], offset)
+    return {"report": facts.to_json()}
+
+
+def compile_component(engine: Engine, wasm: bytes) -> Component:
+    """Compile a component, with a gauge of its memories where it can have one.
+
+    Raises:
+        ComponentError: It is not valid, or has an export of the gauge's name.
+    """
+    with suppress(BinaryError, WasmtimeError):
+        gauged = with_gauge(wasm, read_footprint(wasm))
+        if gauged is not None:
+            return Component(engine, gauged)
     try:
         component = Component(engine, wasm)
     except WasmtimeError as error:
@@ -116,12 +136,13 @@ def _compile(
             code="engine.component.invalid",
             hint="build it again; if it was downloaded, compare its hash",
         ) from error
-    facts = describe_component(engine, component, wasm, abi=abi)
-    view = memoryview(prune(component.serialize()))
-    offset = 0
-    while offset < len(view):
-        offset += os.pwrite(output, view[offset : offset + _READ_CHUNK], offset)
-    return {"report": facts.to_json()}
+    if GAUGE in component.type.exports(engine):
+        raise ComponentError(
+            f"the component exports {GAUGE}, which the engine keeps for itself",
+            code="engine.component.export",
+            hint="give the export another name",
+        )
+    return component
 
 
 def describe_component(

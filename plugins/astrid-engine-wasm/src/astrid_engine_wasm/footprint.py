@@ -62,6 +62,11 @@ class Footprint(NamedTuple):
     memories: Shapes
     tables: Shapes
 
+    @property
+    def least_bytes(self) -> int:
+        """What the memories of an instance take at least."""
+        return sum(shape.minimum * count for shape, count in self.memories.items())
+
     def add(self, other: Footprint) -> None:
         """Count what another one creates to this one."""
         self.memories.update(other.memories)

@@ -18,12 +18,12 @@ from wasmtime import Engine, Store
 
 from astrid_engine_wasm import ffi
 from astrid_engine_wasm.binding import GuestFailure, GuestInstance, GuestLinker
-from astrid_engine_wasm.footprint import Footprint, bound_each
+from astrid_engine_wasm.footprint import PAGE_BYTES, Footprint, bound_each
 from astrid_engine_wasm.ticker import Ticker
 from astrid_engine_wasm.verdicts import explain, stopped
 from astrid_engine_wasm.watch import Watch
 from astrid_hookspecs.engines import Call, GuestResult, HostInstance
-from astrid_hookspecs.errors import UnsupportedActionError
+from astrid_hookspecs.errors import EngineError, UnsupportedActionError
 
 START_TIMEOUT_S: Final = 300.0
 """For start functions, where the call itself has no or a later deadline. Spec: host-abi 16.4."""
@@ -62,6 +62,7 @@ class Instance:
         host: As given.
         watch: Stops the guest; its methods may be called from any thread.
         is_broken: A call failed; only `close` makes sense now.
+        memory_bytes: Size of its linear memories when they were measured last; they never shrink.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class Instance:
         self._runtime = runtime
         self._store: Store | None = None
         self._guest: GuestInstance | None = None
-        self._memory_bytes = -1
+        self._limit_bytes = -1
+        self.memory_bytes = 0
         self._on_close = on_close
         self._is_closed = False
 
@@ -118,6 +120,20 @@ class Instance:
         """
         self._run(call, timeout_s, host_timeout_s, lambda guest: guest.call_void(export))
 
+    def measure(self) -> int:
+        """Bring `memory_bytes` up to date, as far as it can be known; returns it.
+
+        For the owner of the instance, while no call runs.
+        """
+        if self._guest is not None and not self.is_broken:
+            self.watch.start(deadline=None, cancel=None)
+            try:
+                pages = self._guest.memory_pages()
+            except (GuestFailure, EngineError):  # it is being stopped: what was known stays
+                pages = None
+            self.memory_bytes = max(self.memory_bytes, (pages or 0) * PAGE_BYTES)
+        return self.memory_bytes
+
     def close(self) -> None:
         """Release the guest's handles, its store and the kernel's side. Closing twice is fine.
 
@@ -126,6 +142,7 @@ class Instance:
         if self._is_closed:
             return
         self._is_closed = True
+        self.measure()
         guest, self._guest = self._guest, None
         store, self._store = self._store, None
         self.is_broken = True
@@ -188,7 +205,7 @@ class Instance:
             store = self._store = Store(self._runtime.engine)
             ffi.set_epoch_callback(store, self.watch.check)
             store.set_epoch_deadline(1)
-        if memory_bytes != self._memory_bytes:
+        if memory_bytes != self._limit_bytes:
             self._set_limits(store, memory_bytes)
         if self._guest is None:
             deadline = self.watch.deadline
@@ -196,6 +213,7 @@ class Instance:
             self.watch.deadline = latest if deadline is None else min(deadline, latest)
             self._guest = self._runtime.linker.instantiate(store, self.host)
             self.watch.deadline = deadline
+            self.memory_bytes = self._runtime.footprint.least_bytes
         return self._guest
 
     def _set_limits(self, store: Store, memory_bytes: int) -> None:
@@ -208,4 +226,4 @@ class Instance:
             tables=tables.total(),
             memories=memories.total(),
         )
-        self._memory_bytes = memory_bytes
+        self._limit_bytes = memory_bytes

@@ -141,6 +141,23 @@ class SlotTable:
         if instance is not None:
             instance.close()
 
+    def measure(self) -> None:
+        """Measure the memories of every instance that no call uses."""
+        with self._lock:
+            slots = list(self._slots.values())
+        for slot in slots:
+            if not slot.lock.acquire(blocking=False):
+                continue
+            try:
+                if slot.instance is not None:
+                    slot.instance.measure()
+            finally:
+                with self._lock:
+                    leaving = self._remove(slot) if slot.is_leaving else None
+                    slot.lock.release()
+            if leaving is not None:
+                leaving.close()
+
     def clear(self) -> None:
         """Close every idle instance; for a capsule that takes no more calls."""
         with self._lock:

@@ -34,6 +34,8 @@ _OUT_OF_MEMORY: Final = re.compile(
     r"|cabi_realloc|NoMemory|memory_exhausted|\boom\b",
     re.IGNORECASE,
 )
+OUT_OF_MEMORY: Final = "quota_memory"
+"""The code of what a guest could not have in memory; other limits have the class's own."""
 _UNREACHABLE: Final = "`unreachable` instruction executed"
 
 
@@ -52,8 +54,10 @@ def explain(
         return stopped(stop, timeout_s=timeout_s)
     message = clean_message(failure.detail)
     if failure.trap_code is Cause.LIMIT or _ran_out_of_memory(failure):
+        is_memory = failure.trap_code is not Cause.LIMIT or message.startswith("memory ")
         return GuestLimitError(
             f"the guest hit a limit: {message}",
+            code=OUT_OF_MEMORY if is_memory else None,
             hint=f"it may use {limits.memory_bytes // MIB} MiB; raise the principal's memory limit",
         )
     if failure.trap_code is Cause.HOST and not isinstance(failure.__cause__, HostTrap):

@@ -256,7 +256,7 @@ def test_what_an_agent_keeps_is_told_where_it_is_counted(managed: Managed) -> No
         managed.principals,
         Gate(votes=None, decided=managed.denials.append),
         managed.trail,
-        stored_bytes=len,
+        usage=lambda principal: {"storage_bytes": len(principal)},
     )
     request = b'{"method":"QuotaGet","params":{"principal":"default"}}'
     answer = json.loads(counting.answer(DEFAULT_PRINCIPAL, "raw_json", request))

@@ -183,6 +183,7 @@ def a_capsule_without_hooks_answers_nothing(subject: EngineSubject) -> None:
     require_equal(capsule.lifecycle("astrid-install", CALL), False, "an install hook")
     require_equal(capsule.health().ok, True, "health")
     require(all(isinstance(count, int) for count in capsule.stats().values()), "stats")
+    require_equal(dict(capsule.memory()), {}, "the memory of instances that there never were")
     capsule.evict(Principal("ada"))
     capsule.evict(Principal("nobody"))
     capsule.unload(grace_s=1.0)

@@ -1,0 +1,30 @@
+"""What a principal uses of what its quotas bound, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from astrid_core.kernel.capsules import CapsuleTable
+from astrid_core.kernel.state_meter import StateMeter
+from astrid_hookspecs.values import Principal
+
+
+def usage_of(
+    principal: Principal, *, state: StateMeter, capsules: CapsuleTable
+) -> Mapping[str, int]:
+    """Its storage and memory.
+
+    Returns:
+        `storage_bytes`, `memory_bytes` of all its guest instances together, and
+        `memory_peak_bytes`, the most that one instance had: what `max_memory_bytes` bounds.
+
+    Raises:
+        ConfigError: The principal's profile cannot be read.
+        StoreError: The store failed.
+    """
+    found = [capsule.memory(principal) for capsule in capsules.all()]
+    return {
+        "storage_bytes": state.used_bytes(principal),
+        "memory_bytes": sum(use.current_bytes for use in found),
+        "memory_peak_bytes": max((use.peak_bytes for use in found), default=0),
+    }
