@@ -107,7 +107,7 @@ class ServerQuestions:
             call.principal,
             self._context.id,
             _ASK_MODEL,
-            resource=shortened(legible(f"{_ASK_MODEL} for {server}: {prompt.messages[-1][1]}")),
+            resource=shortened(legible(_shown(server, prompt))),
             pause=pause,
         )
         estimate = len(asking.payload) // _BYTES_PER_TOKEN
@@ -233,6 +233,12 @@ class _Person:
             except ElicitError:
                 continue
         raise ElicitError("no answer was of use", code="elicit.cancelled")
+
+
+def _shown(server: str, prompt: ModelPrompt) -> str:
+    """What a person sees of a prompt: how much it is, and what it ends with."""
+    size = len(prompt.system) + sum(len(text) for _, text in prompt.messages)
+    return f"{_ASK_MODEL} for {server}, {size} characters: {prompt.messages[-1][1]}"
 
 
 def pausing(cancel: CancelToken, *, limit_s: float | None = None) -> Pause:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
 from mcp_types import ElicitResult
 
@@ -14,7 +15,7 @@ from astrid_core import Kernel
 from astrid_core.daemon.client import DaemonClient
 from tests.support.daemon import Daemon, daemon_home, prepare
 from tests.support.mcp import serve, server, write_servers
-from tests.support.mcp_serve import CONNECT, MODES, install_people
+from tests.support.mcp_serve import CONNECT, MODES, active, install_people
 from tests.support.probe import probe_home
 from tests.support.sandboxes import sandbox_or_skip
 
@@ -118,5 +119,34 @@ def test_what_an_mcp_server_asks_is_asked_through_the_client(
                 assert json.loads(result.content[0].text)["result"] == expected
         assert len(asked) == len(says)
         assert all(one.startswith("talk: raw asks: Who is it?") for one in asked)
+
+    asyncio.run(main())
+
+
+@CONNECT
+def test_a_call_that_is_given_up_while_its_person_thinks_is_over(
+    daemon: Daemon, connect: Any
+) -> None:
+    asked = anyio.Event()
+
+    async def person(_context: object, _params: Any) -> ElicitResult:
+        asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def main() -> None:
+        async with connect(daemon, mode="legacy", elicitation_callback=person) as client:
+            async with anyio.create_task_group() as calls:
+                calls.start_soon(client.call_tool, "people__people", ASK)
+                with anyio.fail_after(20):
+                    await asked.wait()
+                calls.cancel_scope.cancel()
+            for _ in range(100):
+                if active(daemon, "people") == 0:
+                    break
+                await anyio.sleep(0.1)
+            assert active(daemon, "people") == 0
+            tools = (await client.list_tools()).tools  # the next one is answered
+            assert "people__people" in [tool.name for tool in tools]
 
     asyncio.run(main())

@@ -25,6 +25,7 @@ from tests.support.mcp_serve import (
     ASTRID,
     CONNECT,
     MODES,
+    active,
     environment,
     http_server,
     over_stdio,
@@ -80,21 +81,14 @@ def test_a_call_can_be_cancelled_and_reports_progress(daemon: Daemon, connect: A
             assert scope.cancelled_caught
             assert heard[:2] == [1.0, 2.0]
             for _ in range(100):  # the guest is stopped, not left
-                if active(daemon) == 0:
+                if active(daemon, "spinner") == 0:
                     break
                 await anyio.sleep(0.1)
-            assert active(daemon) == 0
+            assert active(daemon, "spinner") == 0
             result = await client.call_tool("echo__echo", {"text": "still here"})
             assert result.content[0].text == "still here"
 
     asyncio.run(main())
-
-
-def active(daemon: Daemon) -> int:
-    """Calls of the spinner that run now."""
-    with DaemonClient.connect(daemon.home) as client:
-        rows = client.request("GetStatus").data["capsules"]
-    return sum(row["active"] for row in rows if row["capsule"] == "spinner")
 
 
 def test_only_what_is_served_can_be_called_and_the_rest_is_refused_on_record(

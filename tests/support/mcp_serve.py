@@ -17,6 +17,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from astrid_core import Kernel
+from astrid_core.daemon.client import DaemonClient
 from tests.support.commands import kept_environment
 from tests.support.daemon import Daemon
 from tests.support.people_probe import MANIFEST
@@ -37,6 +38,13 @@ async def install_people(kernel: Kernel, *, directory: Path) -> None:
 def environment(daemon: Daemon) -> dict[str, str]:
     """Of a command that uses a daemon's home."""
     return {**kept_environment(), "ASTRID_HOME": str(daemon.home), "NO_COLOR": "1"}
+
+
+def active(daemon: Daemon, capsule: str) -> int:
+    """Calls of a capsule that run now."""
+    with DaemonClient.connect(daemon.home) as client:
+        rows = client.request("GetStatus").data["capsules"]
+    return sum(row["active"] for row in rows if row["capsule"] == capsule)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -24,11 +25,11 @@ from astrid_core.daemon.client_errors import ConnectionLostError
 from astrid_core.domain.approval import LATER
 from astrid_core.domain.tool_filter import ToolFilter
 from astrid_core.domain.topic import APPROVAL_TOPIC
-from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.errors import AstridError, LocalProtocolError
 
 PROGRESS_S: Final = 1.0
 PATIENCE_S: Final = 120.0
-"""How long a call waits for a client to come back with an answer."""
+"""How long a call waits for a client's answer, and for it to come back with one."""
 Context = ServerRequestContext[Any, Any]
 Outcome = Mapping[str, Any] | AstridError
 
@@ -83,6 +84,7 @@ class Call:
         self._finished: asyncio.Future[Outcome] = self._loop.create_future()
         self._lock = threading.Lock()
         self._client: DaemonClient | None = None
+        self._asking: Future[Any] | None = None
         self._is_over = False
         self._patience: asyncio.TimerHandle | None = None
         threading.Thread(target=self._work, name=f"astrid-mcp {target}", daemon=True).start()
@@ -121,6 +123,8 @@ class Call:
             self._desk.release(request_id)
         with self._lock:
             self._is_over = True
+            if self._asking is not None:
+                self._asking.cancel()
             if self._client is not None:
                 self._client.cut()
 
@@ -136,6 +140,8 @@ class Call:
             outcome: Outcome = self._ask()
         except AstridError as error:
             outcome = error
+        except Exception as error:  # noqa: BLE001 - whoever waits has to hear of it
+            outcome = LocalProtocolError(f"the call failed: {type(error).__name__}")
         self._tell(partial(self._settle, outcome))
 
     def _settle(self, outcome: Outcome) -> None:
@@ -209,10 +215,17 @@ class Call:
 
     def _elicited(self, text: str, schema: dict[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
         context = self._context
-        asking = context.session.elicit_form(text, schema, context.request_id)
+        asking = asyncio.run_coroutine_threadsafe(
+            context.session.elicit_form(text, schema, context.request_id), self._loop
+        )
+        with self._lock:
+            self._asking = asking
+            if self._is_over:
+                asking.cancel()
         try:
-            result = asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+            result = asking.result(PATIENCE_S)
         except Exception:  # noqa: BLE001 - a client that fails to ask has not answered
+            asking.cancel()
             return "cancel", None
         return result.action, result.content
 

@@ -34,6 +34,8 @@ from astrid_hookspecs.errors import AstridError, ToolNotFoundError
 _MAX_REMEMBERED: Final = 1024
 """Questions asked lately; every one of them is asked of each connection at the same time."""
 _MAX_LISTENERS: Final = 256
+_MAX_CALLS: Final = 128
+"""At the same time; each has a thread and a connection, and waits longer than they would take."""
 _NEWS_S: Final = 5.0
 """How long a client may take to read that there are other tools."""
 _INSTRUCTIONS: Final = (
@@ -67,6 +69,7 @@ class Gateway:
         self._asked: dict[str, None] = {}
         self._lock = threading.Lock()
         self._calls: dict[str, Call] = {}
+        self._running = 0
         self._listeners: dict[int, Any] = {}
         self._news = InMemorySubscriptionBus()
 
@@ -118,12 +121,18 @@ class Gateway:
             raise _no_tool(params.name)
         call = self._calls.pop(params.request_state or "", None)
         if call is None:
+            if self._running >= _MAX_CALLS:
+                raise MCPError(types.INTERNAL_ERROR, f"{_MAX_CALLS} calls are under way already")
             call = Call(self, target, params.arguments or {}, context)
         else:
             for reply in replies(call, params.input_responses or {}):
                 call.settle(reply)
                 await self._deliver(reply)
-        outcome = await call.proceed(context)
+        self._running += 1
+        try:
+            outcome = await call.proceed(context)
+        finally:
+            self._running -= 1
         if outcome is None:
             self._calls[call.token] = call
             asyncio.get_running_loop().call_later(PATIENCE_S, self._calls.pop, call.token, None)

@@ -179,3 +179,38 @@ def test_nothing_is_offered_on_a_guess_when_the_record_is_damaged(path: Path, te
     with pytest.raises(ToolError) as caught:
         PinBook.open("mail", path=path)
     assert caught.value.code == "tool.pins"
+
+
+def test_no_more_tools_are_remembered_than_there_is_room_for(book: PinBook) -> None:
+    for first in range(0, 1500, 500):
+        some = [tool(f"t{number}") for number in range(first, first + 500)]
+        judged = book.judge("smtp", some, taken=nobody)
+    assert len(book.pins()) == 1000
+    assert judged.usable == {}
+    assert "there is no room" in judged.news[0]
+    assert book.judge("smtp", [tool("t1")], taken=nobody).usable == {"t1": "t1"}  # known before
+
+
+def test_no_more_text_is_remembered_than_there_is_room_for(
+    book: PinBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astrid_engine_mcp.pins.PIN_BYTES", 1000)
+    long = [tool(f"t{number}", description="x" * 300) for number in range(5)]
+    judged = book.judge("smtp", long, taken=nobody)
+    assert sorted(judged.usable) == ["t0", "t1"]
+    assert {reason for pin in book.pins() for reason in pin.reasons} == {"too large"}
+    assert sorted(book.judge("smtp", long, taken=nobody).usable) == ["t0", "t1"]
+
+
+def test_a_tool_with_an_endless_name_is_left_out(book: PinBook) -> None:
+    assert book.judge("smtp", [tool("x" * 257)], taken=nobody).usable == {}
+    assert book.pins() == ()
+
+
+def test_a_listing_that_changes_nothing_writes_nothing(book: PinBook, path: Path) -> None:
+    book.judge("smtp", [tool()], taken=nobody)
+    path.unlink()
+    book.judge("smtp", [tool()], taken=nobody)
+    assert not path.exists()
+    book.judge("smtp", [tool(description="new")], taken=nobody)
+    assert path.exists()

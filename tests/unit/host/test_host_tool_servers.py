@@ -288,7 +288,7 @@ def test_a_model_is_asked_after_a_person_agreed(world: Any, tmp_path: Path) -> N
     ((provider, envelope),) = models.asked
     assert (provider, envelope.topic) == ("small", "llm.v1.request.generate.small")
     assert (envelope.principal, envelope.depth) == (BOB, 1)
-    assert approver.asked == ["ask a model for time: hi"]
+    assert approver.asked == ["ask a model for time, 2 characters: hi"]
     assert [entry.action for entry in world.audited] == ["mcp_sampling", "llm_request"]
 
 

@@ -34,6 +34,16 @@ PAGES: Final = 100
 TOOLS: Final = 500
 DEFINITION_BYTES: Final = 64 * 1024
 """Of one tool, as JSON."""
+NAME_CHARACTERS: Final = 256
+"""Of the name of a tool; a longer one is left out."""
+LIST_BYTES: Final = 4 * MIB
+"""Of all pages of a list together, as JSON."""
+PINS: Final = 1000
+"""Tools of a server that are remembered, those that it has no more included."""
+PIN_BYTES: Final = 8 * MIB
+"""Of what is remembered of a server, as JSON."""
+RELIST_S: Final = 2.0
+"""Between two listings that a server asks for by its news."""
 PROCESSES: Final = 64
 """Of one engine, for all capsules and principals."""
 

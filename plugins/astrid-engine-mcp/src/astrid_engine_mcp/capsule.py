@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, TypeVar
 
 from mcp import MCPError, types
 
+from astrid_engine_mcp.asking import UnderWay
 from astrid_engine_mcp.bounds import START_S
-from astrid_engine_mcp.connection import UnderWay
 from astrid_engine_mcp.content import tool_answer
 from astrid_engine_mcp.extras import NAMES, call_extra, subject_of
 from astrid_engine_mcp.loop import LoopThread
@@ -278,12 +278,14 @@ class _Progress:
         self._tool = tool
         self._call_id = call_id
         self._last = 0.0
+        self._is_over = False
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
         now = time.monotonic()
-        if now - self._last < _PROGRESS_S and progress != total:
+        is_end = progress == total and not self._is_over
+        if now - self._last < _PROGRESS_S and not is_end:
             return
-        self._last = now
+        self._last, self._is_over = now, self._is_over or is_end
         await asyncio.to_thread(self._report, progress, total, message or "")
 
     def _report(self, progress: float, total: float | None, message: str) -> None:

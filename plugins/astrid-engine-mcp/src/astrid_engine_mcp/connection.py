@@ -7,40 +7,30 @@ transport have to be left by the task that entered them.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from mcp import ClientSession, MCPError, types
-from mcp.client._transport import ReadStream, WriteStream
-from mcp.client.session import ClientRequestContext, IncomingMessage, LoggingFnT, MessageHandlerFnT
+from mcp.client.session import IncomingMessage
 from mcp.shared.dispatcher import ProgressFnT
-from mcp.shared.message import SessionMessage
 from mcp_types import CONNECTION_CLOSED
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 from pydantic import BaseModel, ValidationError
 
 from astrid_engine_mcp import bounds
+from astrid_engine_mcp.asking import Asking, UnderWay
 from astrid_engine_mcp.content import dumped
-from astrid_engine_mcp.patience import Patience
-from astrid_engine_mcp.questions import Questions, refusal
+from astrid_engine_mcp.session import Session
 from astrid_engine_mcp.stdio import Ended, Log, Streams
-from astrid_hookspecs.engines import Call
 from astrid_hookspecs.errors import AstridError, ServerError
-from astrid_hookspecs.values import Principal
 
-CLIENT: Final = types.Implementation(name="astrid", version="1")
 PLANNED: Final = frozenset({"idle", "unloaded", "evicted"})
 """Reasons of ends that say nothing against a server."""
 _DEFINITION: Final = (
     *("name", "title", "description", "inputSchema", "outputSchema", "annotations"),
 )
-_NOBODYS: Final = "nobody's call is under way that this could be about"
-_SEVERAL: Final = "calls of several principals are under way, so nobody can tell whom to ask"
-_OVER: Final = "the call that it asked for is over"
-_BUSY: Final = "it asks too much at the same time"
 _LOOK_S: Final = 5.0
 _CLOSED: Final = "Connection closed"
 _RELIST_S: Final = 0.2
@@ -55,46 +45,7 @@ class Transport(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class UnderWay:
-    """A call that a server works on.
-
-    Attributes:
-        call: Of the kernel.
-        patience: Its clock.
-    """
-
-    call: Call
-    patience: Patience
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """What a server may ask, and who answers.
-
-    Attributes:
-        questions: Answers; what the server was not told that it may ask is refused there.
-        people: Whether it is told that it may ask people.
-        models: Whether it is told that it may ask models.
-    """
-
-    questions: Questions
-    people: bool = False
-    models: bool = False
-
-    def capabilities(self) -> types.ClientCapabilities:
-        """What the server is told."""
-        forms = types.ElicitationCapability(form=types.FormElicitationCapability())
-        return types.ClientCapabilities(
-            roots=types.RootsCapability(list_changed=False),
-            elicitation=forms if self.people else None,
-            sampling=types.SamplingCapability() if self.models else None,
-        )
-
-
 Listed = Callable[["Connection", Sequence[Mapping[str, Any]]], Awaitable[None]]
-
-Asked = Callable[[types.InputRequest], Awaitable[types.InputResponse | types.ErrorData]]
 
 
 class Connection:
@@ -103,8 +54,7 @@ class Connection:
     Args:
         name: For messages.
         transport: Opens its streams.
-        roots: What it is told when it asks for roots, as URIs.
-        asking: What it may ask besides.
+        asking: Answers what it asks.
         listed: Told of every list of tools, the first one before anybody can call.
         log: Takes what it logs.
 
@@ -120,7 +70,6 @@ class Connection:
         name: str,
         *,
         transport: Transport,
-        roots: tuple[str, ...],
         asking: Asking,
         listed: Listed,
         log: Log,
@@ -132,10 +81,7 @@ class Connection:
         self.calls = 0
         self.used = self.since = time.monotonic()
         self._transport = transport
-        self._roots = roots
         self._asking = asking
-        self._under_way: set[UnderWay] = set()
-        self._questions: dict[asyncio.Task[Any], Principal] = {}
         self._listed = listed
         self._log = log
         self._ended = Ended()
@@ -143,6 +89,7 @@ class Connection:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._started.add_done_callback(_look_at)
         self._relist: asyncio.Task[None] | None = None
+        self._relisted = 0.0
         self._asides: set[asyncio.Task[None]] = set()
         self.task = asyncio.create_task(self._run())
 
@@ -207,7 +154,7 @@ class Connection:
             raise self._over()
         self.calls += 1
         self.used = time.monotonic()
-        self._under_way.add(under_way)
+        self._asking.begin(under_way)
         try:
             return await session.send_request(request, result, progress_callback=progress)
         except asyncio.CancelledError:
@@ -226,14 +173,13 @@ class Connection:
             ) from error
         finally:
             self.calls -= 1
-            self._under_way.discard(under_way)
-            self._end_questions(under_way.call.principal)
+            self._asking.end(under_way)
 
     async def _run(self) -> None:
         try:
             async with self._transport(ended=self._ended, log=self._log) as streams:
-                session = _Session(
-                    *streams, log=self._on_log, message=self._on_message, asked=self._on_asked
+                session = Session(
+                    *streams, log=self._on_log, message=self._on_message, asking=self._asking
                 )
                 async with session:
                     async with asyncio.timeout(bounds.START_S):
@@ -257,26 +203,12 @@ class Connection:
             if not self._started.done():
                 self._started.set_exception(self._not_started(None))
             relist = () if self._relist is None else (self._relist,)
-            for task in (*self._asides, *self._questions, *relist):
+            self._asking.close()
+            for task in (*self._asides, *relist):
                 task.cancel()
 
-    async def _greet(self, session: ClientSession) -> None:
-        # Not the SDK's `initialize`: it would promise what this client does not do.
-        params = types.InitializeRequestParams(
-            protocol_version=LATEST_HANDSHAKE_VERSION,
-            capabilities=self._asking.capabilities(),
-            client_info=CLIENT,
-        )
-        hello = await session.send_request(
-            types.InitializeRequest(params=params), types.InitializeResult
-        )
-        if hello.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
-            raise ServerError(
-                f"server {self.name!r} speaks another version of the protocol",
-                code="engine.server.protocol",
-            )
-        session.adopt(hello)
-        await session.send_notification(types.InitializedNotification())
+    async def _greet(self, session: Session) -> None:
+        hello = await session.greet()
         self.capabilities = hello.capabilities
         self._session = session
         await self._list(session)
@@ -297,6 +229,7 @@ class Connection:
     async def _list(self, session: ClientSession) -> None:
         """Read the list of tools, page by page, within bounds."""
         found: list[dict[str, Any]] = []
+        size = 0
         if self.capabilities.tools is not None:
             cursor: str | None = None
             for _page in range(bounds.PAGES):
@@ -304,12 +237,18 @@ class Connection:
                 page = await session.send_request(
                     types.ListToolsRequest(params=params), types.ListToolsResult
                 )
-                found += [_definition(tool) for tool in page.tools]
+                listed = [_definition(tool) for tool in page.tools]
+                size += len(json.dumps(listed))
+                if size > bounds.LIST_BYTES:
+                    self._log("WARN", "its list of tools is too long; the rest is left out")
+                    break
+                found += listed
                 cursor = page.next_cursor
                 if not cursor or len(found) > bounds.TOOLS:
                     break
         if len(found) > bounds.TOOLS:
             self._log("WARN", f"it lists more than {bounds.TOOLS} tools; the rest is left out")
+        self._relisted = time.monotonic()
         await self._listed(self, found[: bounds.TOOLS])
 
     async def _on_message(self, message: IncomingMessage) -> None:
@@ -319,50 +258,15 @@ class Connection:
             self._relist = asyncio.create_task(self._list_again())
 
     async def _list_again(self) -> None:
-        """Once for all changes of a moment."""
-        await asyncio.sleep(_RELIST_S)
+        """Once for all changes of a moment, and not again and again."""
+        pause_s = self._relisted + bounds.RELIST_S - time.monotonic()
+        await asyncio.sleep(max(pause_s, _RELIST_S))
         await self.list_again()
 
     async def _on_log(self, params: types.LoggingMessageNotificationParams) -> None:
         level = {"debug": "DEBUG", "info": "INFO", "notice": "INFO", "warning": "WARN"}
         text = params.data if isinstance(params.data, str) else repr(params.data)
         self._log(level.get(params.level, "ERROR"), text[: bounds.LOG_LINE_BYTES])
-
-    async def _on_asked(self, request: types.InputRequest) -> types.InputResponse | types.ErrorData:
-        """Answer what the server asks, for the one principal whose calls it works on."""
-        if isinstance(request, types.ListRootsRequest):
-            roots = [types.Root.model_validate({"uri": uri}) for uri in self._roots]
-            return types.ListRootsResult(roots=roots)
-        principals = {one.call.principal for one in self._under_way}
-        if len(principals) != 1:
-            why = _SEVERAL if principals else _NOBODYS
-            return refusal(why, code=types.INVALID_REQUEST)
-        if len(self._questions) >= bounds.QUESTIONS:
-            return refusal(_BUSY, code=types.INVALID_REQUEST)
-        asked_for = tuple(self._under_way)
-        call = asked_for[0].call
-        asking = asyncio.ensure_future(self._asking.questions.answer(self.name, request, call))
-        self._questions[asking] = call.principal
-        for one in asked_for:
-            one.patience.begin()
-        try:
-            await asyncio.wait((asking,))
-            if asking.cancelled():
-                return refusal(_OVER, code=types.INVALID_REQUEST)
-            return asking.result()
-        finally:
-            asking.cancel()
-            del self._questions[asking]
-            for one in asked_for:
-                one.patience.end()
-
-    def _end_questions(self, principal: Principal) -> None:
-        """Nobody waits for answers once the last call of a principal is over."""
-        if any(one.call.principal == principal for one in self._under_way):
-            return
-        for asking, whose in tuple(self._questions.items()):
-            if whose == principal:
-                asking.cancel()
 
     async def _check_alive(self, session: ClientSession) -> None:
         """After a call that was given up: a server that does not even answer a ping has to go."""
@@ -400,31 +304,6 @@ class Connection:
             code="engine.server.ended",
             hint="the next call starts it again; its log says more",
         )
-
-
-class _Session(ClientSession):
-    """The SDK's session, which leaves whatever a server asks to one function."""
-
-    def __init__(
-        self,
-        reader: ReadStream[SessionMessage | Exception],
-        writer: WriteStream[SessionMessage],
-        *,
-        log: LoggingFnT,
-        message: MessageHandlerFnT,
-        asked: Asked,
-    ) -> None:
-        super().__init__(
-            reader, writer, logging_callback=log, message_handler=message, client_info=CLIENT
-        )
-        self._asked = asked
-
-    async def dispatch_input_request(
-        self, ctx: ClientRequestContext, request: types.InputRequest
-    ) -> types.InputResponse | types.ErrorData:
-        """As the base class."""
-        del ctx
-        return await self._asked(request)
 
 
 def _definition(tool: types.Tool) -> dict[str, Any]:

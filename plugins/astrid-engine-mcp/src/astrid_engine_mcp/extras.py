@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from mcp import types
 
 from astrid_engine_mcp import bounds
-from astrid_engine_mcp.connection import Connection, ResultT, UnderWay
+from astrid_engine_mcp.asking import UnderWay
+from astrid_engine_mcp.connection import Connection, ResultT
 from astrid_engine_mcp.content import answer_of, dumped
 from astrid_hookspecs.errors import ToolError
 from astrid_hookspecs.tool_servers import OfferedTool, ToolAnswer
@@ -108,16 +109,17 @@ async def call_extra(
     if name == "list_resources":
         return await _list_resources(ask)
     if name == "list_prompts":
-        prompts: list[types.Prompt] = []
+        prompts: list[dict[str, Any]] = []
         cursor: str | None = None
         for _page in range(bounds.PAGES):
             page = await ask(
                 types.ListPromptsRequest(params=_from(cursor)), types.ListPromptsResult
             )
-            prompts += page.prompts
+            prompts += [dumped(prompt) for prompt in page.prompts]
+            _check_room(prompts)
             if not (cursor := page.next_cursor):
                 break
-        return _listed("prompts", [dumped(prompt) for prompt in prompts])
+        return _listed("prompts", prompts)
     if name == "read_resource":
         request = types.ReadResourceRequest(
             params=types.ReadResourceRequestParams(uri=arguments["uri"])
@@ -142,6 +144,7 @@ async def _list_resources(ask: Ask) -> ToolAnswer:
             types.ListResourcesRequest(params=_from(cursor)), types.ListResourcesResult
         )
         resources += [dumped(resource) for resource in page.resources]
+        _check_room(resources)
         if not (cursor := page.next_cursor):
             break
     templates = await ask(
@@ -149,6 +152,14 @@ async def _list_resources(ask: Ask) -> ToolAnswer:
     )
     resources += [dumped(template) for template in templates.resource_templates]
     return _listed("resources", resources)
+
+
+def _check_room(found: list[dict[str, Any]]) -> None:
+    """Refuse to go on collecting what could not be sent anyway."""
+    if len(json.dumps(found)) > bounds.LIST_BYTES:
+        raise ToolError(
+            f"the list has more than {bounds.LIST_BYTES // bounds.MIB} MiB", code="tool.answer"
+        )
 
 
 def _listed(what: str, found: list[dict[str, Any]]) -> ToolAnswer:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
-from astrid_engine_mcp.bounds import DEFINITION_BYTES
+from astrid_engine_mcp.bounds import DEFINITION_BYTES, NAME_CHARACTERS, PIN_BYTES, PINS
 from astrid_engine_mcp.names import hidden_characters, plain_name
 from astrid_hookspecs.errors import ToolError, ToolNotFoundError
 from astrid_hookspecs.tool_servers import OfferedTool, ToolPin
@@ -38,6 +38,7 @@ class Entry:
         reasons: Why it waits.
         qualified: Whether it is offered under the server's name, because the plain one is taken.
         is_present: Whether the server had it when it was asked last.
+        size_bytes: Of both definitions, as JSON.
     """
 
     accepted: dict[str, Any] | None = None
@@ -45,6 +46,12 @@ class Entry:
     reasons: tuple[str, ...] = ()
     qualified: bool = False
     is_present: bool = True
+    size_bytes: int = 0
+
+    def weigh(self) -> None:
+        """Set the size anew."""
+        both = (self.accepted, self.proposed)
+        self.size_bytes = sum(len(_canonical(one)) for one in both if one is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class PinBook:
     _servers: dict[str, dict[str, Entry]] = field(default_factory=dict)
     _extras: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _saved: str = field(default="", repr=False)
 
     @classmethod
     def open(cls, capsule: str, *, path: Path | None) -> PinBook:
@@ -128,9 +136,15 @@ class PinBook:
                 name = str(definition["name"])
                 if name == HOOK_TOOL or not plain_name(name):
                     continue
+                if len(name) > NAME_CHARACTERS or (name not in entries and len(entries) >= PINS):
+                    news.append(f"tool {name[:NAME_CHARACTERS]!a} is left out: there is no room")
+                    continue
                 entry = entries.setdefault(name, Entry())
                 entry.is_present = True
-                self._update(entry, dict(definition), shadows=self._shadows(server, name, taken))
+                used = sum(one.size_bytes for one in entries.values() if one is not entry)
+                room = min(DEFINITION_BYTES, PIN_BYTES - used)
+                shadows = self._shadows(server, name, taken)
+                self._update(entry, dict(definition), shadows=shadows, room_bytes=room)
                 if entry.proposed is None and entry.accepted is not None:
                     usable[_offered_as(server, name, entry)] = name
                 elif entry.reasons:
@@ -179,12 +193,16 @@ class PinBook:
                 reason.startswith("shadows ") for reason in entry.reasons
             )
             entry.accepted, entry.proposed, entry.reasons = entry.proposed, None, ()
+            entry.weigh()
             self._save()
             return self._pin(server, name, entry)
 
-    def _update(self, entry: Entry, definition: dict[str, Any], *, shadows: str) -> None:
+    def _update(
+        self, entry: Entry, definition: dict[str, Any], *, shadows: str, room_bytes: int
+    ) -> None:
         reasons = []
-        if len(_canonical(definition)) > DEFINITION_BYTES:
+        is_known = entry.accepted is not None and digest(entry.accepted) == digest(definition)
+        if not is_known and len(_canonical(definition)) > room_bytes:
             definition = {"name": definition["name"], "description": "(too large to be shown)"}
             reasons.append("too large")
         is_same = entry.accepted is not None and digest(entry.accepted) == digest(definition)
@@ -202,6 +220,7 @@ class PinBook:
             entry.accepted, entry.proposed = definition, None
         else:
             entry.proposed = definition
+        entry.weigh()
 
     def _shadows(self, server: str, name: str, taken: Callable[[str], bool]) -> str:
         """The name on the bus that the tool would take from somebody else; empty for none."""
@@ -245,6 +264,9 @@ class PinBook:
             }
             for server, entries in data["servers"].items()
         }
+        for entries in self._servers.values():
+            for entry in entries.values():
+                entry.weigh()
 
     def _save(self) -> None:
         if self.path is None:
@@ -264,9 +286,12 @@ class PinBook:
         }
         record = {"version": _VERSION, "servers": servers, "extras": self._extras}
         text = json.dumps(record, indent=1)
+        if text == self._saved:
+            return
         draft = self.path.with_suffix(".new")
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, self.path)  # noqa: PTH105 - atomic, and named so
+        self._saved = text
 
 
 def digest(definition: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from astrid_engine_mcp import bounds
 from astrid_engine_mcp.aside import Aside
-from astrid_engine_mcp.connection import PLANNED, Asking, Connection, Transport
+from astrid_engine_mcp.asking import Asking
+from astrid_engine_mcp.connection import PLANNED, Connection, Transport
 from astrid_engine_mcp.extras import extra_tools
 from astrid_engine_mcp.pins import HOOK_TOOL, PinBook
 from astrid_engine_mcp.questions import Questions
@@ -149,8 +150,7 @@ class Servers:
             lambda: Connection(
                 spec.id,
                 transport=self._transport(spec, ground, principal),
-                roots=(ground.directory.as_uri(),),
-                asking=Asking(self._questions, ground.asks_people, ground.asks_models),
+                asking=Asking(spec.id, ground, questions=self._questions),
                 listed=self._listed,
                 log=lambda level, line: self._host.log(principal, level, f"{spec.id}: {line}"),
             )
