@@ -132,10 +132,11 @@ class ToolServers(ServerQuestions):
 
     def offer_tools(self, tools: Sequence[OfferedTool]) -> None:
         """As `ToolHost.offer_tools`."""
+        offered = {tool.name: tool for tool in tools}
         with self._lock:
-            self._offered = {tool.name: tool for tool in tools}
-            changed = self._changed
-        if changed is not None:
+            is_news = offered != self._offered
+            self._offered, changed = offered, self._changed
+        if changed is not None and is_news:
             changed()
 
     def taken_tools(self) -> frozenset[str]:

@@ -30,6 +30,7 @@ from astrid_core.kernel.audit.denials import DenialRecorder
 from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.retention import DAY_S, MIB, Retention
+from astrid_core.kernel.boot import announce_tools
 from astrid_core.kernel.capsule_secrets import CapsuleSecrets
 from astrid_core.kernel.capsules import CapsuleTable, SourceIndex
 from astrid_core.kernel.decisions import DecisionLog
@@ -275,6 +276,7 @@ def _wire(
             processes.end_unloaded(lambda load: sources.capsule(load) is not None)
         record_change(audit, event)
         plugins.observe("astrid_capsule_changed", event)
+        announce_tools(bus)
 
     onboarding = Onboarding(home, secrets=secret_store, bus=bus, audit=audit)
 
@@ -294,6 +296,7 @@ def _wire(
         sources=sources,
         catalog=catalog,
         changed=changed,
+        offers=lambda: announce_tools(bus),
     )
     release.callback(capsules.close)
     dispatcher = Dispatcher(bus, pool=pool, directory=capsules, turns=turns)

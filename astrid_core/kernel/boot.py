@@ -24,6 +24,7 @@ from astrid_core.domain.resolve import (
     shared_exports,
     unsatisfied,
 )
+from astrid_core.domain.topic import TOOLS_TOPIC
 from astrid_core.kernel.capsules import READY_TIMEOUT_S, CapsuleTable
 from astrid_core.kernel.install.installed import Discovery, InstalledCapsule
 from astrid_core.kernel.loaded import Loaded
@@ -120,6 +121,12 @@ def announce(bus: Bus) -> None:
     """Say that everything installed is loaded, or was tried."""
     kind, payload = encode(RawJson(value={"status": "ready"}))
     bus.publish(Envelope(LOADED_TOPIC, payload, kind, timestamp=format_timestamp(time.time_ns())))
+
+
+def announce_tools(bus: Bus) -> None:
+    """Say to everybody that there may be other tools now."""
+    kind, payload = encode(RawJson(value={}))
+    bus.publish(Envelope(TOOLS_TOPIC, payload, kind, timestamp=format_timestamp(time.time_ns())))
 
 
 def _load_group(installed: Sequence[InstalledCapsule], *, table: CapsuleTable) -> list[BootProblem]:

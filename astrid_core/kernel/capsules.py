@@ -67,6 +67,7 @@ class CapsuleTable:
         sources: Kept up to date with every load.
         catalog: Kept up to date with the schemas that loaded capsules declare.
         changed: Told of every change of state.
+        offers: Told when there may be other tools without one.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class CapsuleTable:
         sources: SourceIndex,
         catalog: SchemaCatalog,
         changed: Callable[[CapsuleEvent], None],
+        offers: Callable[[], None] = lambda: None,
     ) -> None:
         self._loader = loader
         self._sources = sources
         self._catalog = catalog
         self._changed = changed
+        self._tell_offers = offers
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.RLock()
         self._offers = threading.Lock()
@@ -274,9 +277,11 @@ class CapsuleTable:
     def _offers_changed(self, capsule: Loaded) -> None:
         """Not under the lock of loads: who unloads holds it, and waits for the one that offers."""
         with self._offers:
-            if self._capsules.get(capsule.id) is capsule and capsule.state == "ready":
-                self._index_locked()
-                self._bind_locked(capsule)
+            if self._capsules.get(capsule.id) is not capsule or capsule.state != "ready":
+                return
+            self._index_locked()
+            self._bind_locked(capsule)
+        self._tell_offers()
 
     def _make_room(self, fresh: Loaded) -> None:
         """Stop what cannot run beside a new load, and give it what that leaves."""

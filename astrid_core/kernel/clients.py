@@ -272,7 +272,8 @@ class ClientAccess:
 
         def hear(envelope: Envelope) -> None:
             nonlocal seen
-            if not may_hear(principal, envelope.principal) or is_private(envelope.topic):
+            topic = envelope.topic
+            if not may_hear(principal, envelope.principal, topic=topic) or is_private(topic):
                 return
             try:
                 profile, groups = self._standing(principal)

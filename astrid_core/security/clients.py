@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from astrid_core.domain.topic import APPROVAL_ANSWERS, ELICIT_ANSWERS, is_reserved
+from astrid_core.domain.topic import APPROVAL_ANSWERS, ELICIT_ANSWERS, TOOLS_TOPIC, is_reserved
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 OPEN_RIGHTS: Final = frozenset({"self:tool:call", "self:bus:subscribe", "self:approval:respond"})
@@ -37,9 +37,12 @@ def may_publish(principal: Principal, topic: str) -> bool:
     return not topic.startswith(_KERNEL_TOPICS)
 
 
-def may_hear(principal: Principal, about: Principal | None) -> bool:
+def may_hear(principal: Principal, about: Principal | None, *, topic: str = "") -> bool:
     """Whether a client hears a message that is about a principal, or about nobody.
 
-    What is about nobody is the kernel's own, and the owner's to hear.
+    What is about nobody is the kernel's own, and the owner's to hear; that there are other tools
+    says nothing, and is everybody's.
     """
-    return about == principal or (about is None and principal == DEFAULT_PRINCIPAL)
+    if about is None:
+        return principal == DEFAULT_PRINCIPAL or topic == TOOLS_TOPIC
+    return about == principal

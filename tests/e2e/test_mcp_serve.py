@@ -6,21 +6,33 @@ Spec: cli-and-ux T-36.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
 import pytest
+import wasmtime
 from mcp.server.subscriptions import ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp_types import ToolListChangedNotification
 
 from astrid_core.daemon.client import DaemonClient
-from tests.support.daemon import Daemon, daemon_home, install_tools, prepare
+from tests.support.capsules import write_capsule
+from tests.support.daemon import (
+    ECHO,
+    ECHO_MANIFEST,
+    Daemon,
+    daemon_home,
+    install_tools,
+    prepare,
+)
 from tests.support.mcp_serve import (
     ASTRID,
     CONNECT,
@@ -147,10 +159,6 @@ def test_clients_are_told_that_there_are_other_tools(
 ) -> None:
     """In the older era each that has asked for tools, in the newer each that listens."""
 
-    async def reload() -> None:
-        with DaemonClient.connect(daemon.home) as owner:
-            await anyio.to_thread.run_sync(owner.request, "ReloadCapsules")
-
     async def main() -> None:
         told = anyio.Event()
 
@@ -161,15 +169,47 @@ def test_clients_are_told_that_there_are_other_tools(
         async with connect(daemon, mode=mode, message_handler=hear) as client:
             assert client.server_capabilities.tools.list_changed
             await client.list_tools()
-            if mode == "legacy":
-                await reload()
-                with anyio.fail_after(20):
+            with anyio.fail_after(20):
+                if mode == "legacy":
+                    await anyio.to_thread.run_sync(install_another, daemon, f"{mode}-{connect}")
                     await told.wait()
-                return
-            async with client.listen(tools_list_changed=True) as news:
-                await reload()
-                with anyio.fail_after(20):
+                    return
+                async with client.listen(tools_list_changed=True) as news:
+                    await anyio.to_thread.run_sync(install_another, daemon, f"{mode}-{connect}")
                     assert await anext(aiter(news)) == ToolsListChanged()
+
+    asyncio.run(main())
+
+
+def install_another(daemon: Daemon, name: str) -> None:
+    """A capsule more; its tool has the name of the test."""
+    tool = hashlib.sha256(name.encode()).hexdigest()[:8]
+    manifest = ECHO_MANIFEST.replace('name = "echo"', f'name = "echo-{tool}"').replace(
+        "execute.echo", f"execute.{tool}"
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        source = write_capsule(
+            Path(directory), bytes(wasmtime.wat2wasm(ECHO.read_text())), manifest
+        )
+        with DaemonClient.connect(daemon.home) as owner:
+            params = {"source": str(source.path), "agreed": True}
+            owner.request("InstallCapsule", params, timeout_s=60)
+
+
+def test_an_agent_is_told_of_other_tools_as_well(daemon: Daemon) -> None:
+    async def main() -> None:
+        told = anyio.Event()
+
+        async def hear(message: object) -> None:
+            if isinstance(message, ToolListChangedNotification):
+                told.set()
+
+        options = {"principal": "alice", "mode": "legacy", "message_handler": hear}
+        async with over_stdio(daemon, **options) as client:
+            await client.list_tools()
+            await anyio.to_thread.run_sync(install_another, daemon, "alice")
+            with anyio.fail_after(20):
+                await told.wait()
 
     asyncio.run(main())
 

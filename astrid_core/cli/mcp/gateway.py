@@ -36,6 +36,7 @@ _MAX_REMEMBERED: Final = 1024
 _MAX_LISTENERS: Final = 256
 _MAX_CALLS: Final = 128
 """At the same time; each has a thread and a connection, and waits longer than they would take."""
+_TOGETHER_S: Final = 0.2
 _NEWS_S: Final = 5.0
 """How long a client may take to read that there are other tools."""
 _INSTRUCTIONS: Final = (
@@ -72,6 +73,7 @@ class Gateway:
         self._running = 0
         self._listeners: dict[int, Any] = {}
         self._news = InMemorySubscriptionBus()
+        self._is_news = False
 
     def server(self) -> Server[Any]:
         """The protocol side."""
@@ -86,6 +88,11 @@ class Gateway:
 
     async def tools_changed(self) -> None:
         """Tell every client that listens, or asked before, that there may be other tools now."""
+        if self._is_news:  # said together with what came before
+            return
+        self._is_news = True
+        await anyio.sleep(_TOGETHER_S)
+        self._is_news = False
         await self._news.publish(ToolsListChanged())
         for key, session in tuple(self._listeners.items()):
             try:

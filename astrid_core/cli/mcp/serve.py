@@ -24,7 +24,7 @@ from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import NotRunningError
 from astrid_core.daemon.launch import Launch, start_daemon
 from astrid_core.domain.tool_filter import ToolFilter
-from astrid_core.kernel.boot import LOADED_TOPIC
+from astrid_core.domain.topic import TOOLS_TOPIC
 from astrid_core.kernel.durable import write_atomic
 from astrid_hookspecs.errors import AstridError, ConfigError
 from astrid_hookspecs.values import Principal
@@ -151,7 +151,7 @@ def _gateway(connect: Callable[[], DaemonClient], only: ToolFilter) -> Iterator[
 
     def watch() -> None:
         with contextlib.suppress(AstridError, OSError, RuntimeError):
-            watched.subscribe(LOADED_TOPIC)
+            watched.subscribe(TOOLS_TOPIC)
             for _ in watched.messages():
                 asyncio.run_coroutine_threadsafe(gateway.tools_changed(), loop)
 

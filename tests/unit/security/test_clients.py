@@ -56,6 +56,8 @@ def test_clients_hear_what_concerns_them() -> None:
     assert not may_hear(ALICE, None)
     assert not may_hear(DEFAULT_PRINCIPAL, BOB)
     assert may_hear(DEFAULT_PRINCIPAL, None)
+    assert may_hear(ALICE, None, topic="astrid.v1.tools_changed")
+    assert not may_hear(ALICE, BOB, topic="astrid.v1.tools_changed")  # it could say anything
 
 
 class Recorder:
