@@ -25,6 +25,7 @@ from astrid_core.daemon.requests import Requests
 from astrid_core.daemon.router import Router
 from astrid_core.daemon.run_files import RunFiles
 from astrid_core.daemon.server import SocketServer
+from astrid_core.domain.manifest import Manifest
 from astrid_core.kernel.kernel import Kernel
 
 DRAIN_S: Final = 5.0
@@ -99,7 +100,7 @@ class Daemon:
     async def _open(self) -> None:
         listener = self._files.bind()
         try:
-            token = self._files.write_token()
+            token = self._kernel.clients.session_token()
             self._server = SocketServer(
                 listener,
                 token=token,
@@ -148,7 +149,7 @@ class Daemon:
         return (
             self._server is not None
             and not self._server.connected()
-            and not any(capsule.manifest.uplinks for capsule in self._kernel.capsules())
+            and not any(_brings_users(capsule.manifest) for capsule in self._kernel.capsules())
         )
 
     def _facts(self) -> Mapping[str, object]:
@@ -170,6 +171,11 @@ class Daemon:
                 for principal, count in sorted(counts.items())
             ]
         return facts
+
+
+def _brings_users(manifest: Manifest) -> bool:
+    """Whether a capsule is a front end, or listens where clients find it without the daemon."""
+    return bool(manifest.uplinks) or any(manifest.capabilities.net_bind)
 
 
 def end(ending: asyncio.Future[str], reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The files in `run/` by which clients find a daemon: socket, token, readiness.
+"""The files in `run/` by which clients find a daemon: socket, readiness, and the kernel's token.
 
 Trusted with binding only where nobody else listens and with leaving nothing behind. Whoever makes
 these files holds the lock of the home. Spec: kernel-and-security 3.1, 3.4, 3.6.
@@ -7,12 +7,10 @@ these files holds the lock of the home. Spec: kernel-and-security 3.1, 3.4, 3.6.
 from __future__ import annotations
 
 import errno
-import secrets
 import socket
 from pathlib import Path
 
 from astrid_core.daemon.run_paths import RunPaths
-from astrid_core.domain.handshake import TOKEN_BYTES
 from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.socket_file import MAX_PATH_BYTES, listen_at, path_bytes
 from astrid_hookspecs.errors import AstridError, ConfigError
@@ -74,12 +72,6 @@ class RunFiles:
                 code="daemon.socket",
                 hint="look at what is there; it is not removed, because it does not look stale",
             ) from error
-
-    def write_token(self) -> bytes:
-        """Make the token of this boot; returns its 32 bytes."""
-        token = secrets.token_bytes(TOKEN_BYTES)
-        write_atomic(self.token, token.hex().encode())
-        return token
 
     def write_ready(self) -> None:
         """Say that clients are served."""

@@ -18,10 +18,11 @@ from astrid_core.host.handlers import handles
 from astrid_core.host.net_access import LOOKUP_S, NetPackage
 from astrid_core.host.net_datagrams import UdpSocket
 from astrid_core.host.net_errors import parse_host, parse_target
-from astrid_core.host.net_listener import TcpListener, counted_stream
+from astrid_core.host.net_listener import TcpListener, UnixListener, counted_stream
 from astrid_core.host.net_stream import TcpStream
 from astrid_core.host.net_watch import WRITE, SocketReady, close_socket
 from astrid_core.security.checked import CheckedAddress
+from astrid_core.security.local_checks import WHERE
 from astrid_core.security.network_checks import endpoint
 from astrid_hookspecs.engines import WitError
 from astrid_hookspecs.errors import CapabilityDeniedError
@@ -100,12 +101,17 @@ class NetHost(NetPackage):
         return made
 
     @handles("bind-unix")
-    def bind_unix(self) -> object:
-        """The kernel's local socket: this kernel keeps it for itself, and hands it to nobody."""
-        instance = self.instance
-        instance.services.gate.check_local_socket(instance.grants, instance.principal)
-        self._access.note("net.bind", "unix", 0, "failed")
-        raise WitError("unknown", "this kernel listens on its local socket itself")
+    def bind_unix(self) -> UnixListener:
+        """Listen at the capsule's own local socket, for clients of the effective principal."""
+        access, instance = self._access, self.instance
+        services, principal = instance.services, instance.principal
+        services.gate.check_local_socket(instance.grants, principal)
+        access.check_slot("listener")
+        with access.recorded("net.bind", WHERE, None):
+            found = services.local_sockets.listen(instance.grants, principal)
+        listener = UnixListener(found, dropped=lambda one: access.give_back("listener", one))
+        access.take_slot("listener", listener)
+        return listener
 
     def _connected(self, addresses: Sequence[CheckedAddress], deadline: float) -> socket.socket:
         problem = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))

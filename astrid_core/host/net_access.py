@@ -167,7 +167,7 @@ class NetAccess:
         )
 
     @contextlib.contextmanager
-    def recorded(self, action: str, host: str, port: int) -> Iterator[None]:
+    def recorded(self, action: str, host: str, port: int | None) -> Iterator[None]:
         """Put on record what follows: that it begins, and why it failed.
 
         Raises:
@@ -182,18 +182,25 @@ class NetAccess:
                 self.note(action, host, port, "failed", verdict=verdict)
             raise
 
-    def note(self, action: str, host: str, port: int, outcome: str, *, verdict: str = "") -> None:
-        """Put it on record.
+    def note(
+        self, action: str, host: str, port: int | None, outcome: str, *, verdict: str = ""
+    ) -> None:
+        """Put it on record; without a port for a local socket.
 
         Raises:
             AuditError: It is not.
         """
+        at, number = (host, "") if port is None else (endpoint(host, port), str(port))
         record(
             self.instance,
             action,
-            resource=endpoint(host, port),
+            resource=at,
             outcome=outcome,
-            detail={"host": host, "port": str(port), "verdict": verdict or outcome},
+            detail={
+                "host": host,
+                "port": number,
+                "verdict": verdict or outcome,
+            },
         )
 
 

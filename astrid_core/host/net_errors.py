@@ -66,6 +66,8 @@ def parse_target(text: str) -> tuple[str, int | None]:
     return parse_host(name), int(port)
 
 
-def shown(address: tuple[object, ...]) -> str:
-    """A socket's address as guests see it: `ip:port`, `[ip]:port`."""
+def shown(address: tuple[object, ...] | str) -> str:
+    """A socket's address as guests see it: `ip:port`, `[ip]:port`; empty for a local one's path."""
+    if isinstance(address, str):
+        return ""
     return endpoint(str(address[0]), int(str(address[1])))

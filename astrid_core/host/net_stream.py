@@ -33,6 +33,9 @@ class TcpStream:
     Args:
         sock: Connected; owned.
         dropped: Called once when the slot is free.
+
+    Attributes:
+        is_local: Whether it is a client of a local socket, and no TCP connection.
     """
 
     def __init__(self, sock: socket.socket, *, dropped: Callable[[TcpStream], None]) -> None:
@@ -41,6 +44,7 @@ class TcpStream:
         self.read_timeout_ms: int | None = None
         self.write_timeout_ms: int | None = None
         self.lingers = False
+        self.is_local = sock.family == socket.AF_UNIX
         self.peer_addr = shown(sock.getpeername())
         self.local_addr = shown(sock.getsockname())
         self.arriving = SocketReady(sock, READ)

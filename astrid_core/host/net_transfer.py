@@ -65,7 +65,9 @@ class TransferHost(NetPackage):
 
     @handles("[method]tcp-stream.peek")
     def peek(self, stream: TcpStream, max_bytes: int) -> bytes:
-        """As `read-bytes`, without taking them."""
+        """As `read-bytes`, without taking them; of TCP connections only."""
+        if stream.is_local:
+            raise WitError("not-tcp")
         return self._taken(stream, max_bytes, keep=True)
 
     @handles("[method]tcp-stream.write-bytes")

@@ -1,4 +1,4 @@
-"""The handlers of every function of the ABI: those of the packages here, refusals for the rest."""
+"""The handlers of every function of the ABI."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from astrid_core.host.process import ProcessHost
 from astrid_core.host.process_persistent import PersistentHost
 from astrid_core.host.streams import ErrorHost, StreamsHost
 from astrid_core.host.sys import SysHost
-from astrid_core.host.unavailable import unavailable_handlers
 from astrid_core.host.uplink import UplinkHost
 
 PACKAGES: Final[tuple[type[HostPackage], ...]] = (
@@ -57,5 +56,4 @@ PACKAGES: Final[tuple[type[HostPackage], ...]] = (
 @functools.cache
 def all_handlers() -> HandlerTable:
     """The handler of every (interface, function) in the ABI lock."""
-    implemented = handler_table(PACKAGES)
-    return MappingProxyType({**unavailable_handlers(implemented), **implemented})
+    return MappingProxyType(handler_table(PACKAGES))

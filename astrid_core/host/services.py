@@ -14,6 +14,7 @@ from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.ip_ranges import IpAddress
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.host.http_network import Network
+from astrid_core.host.local_socket import LocalSockets, NoLocalSockets
 from astrid_core.host.models import Models, NoModels
 from astrid_core.host.mount import Files, NoFiles
 from astrid_core.host.people import People
@@ -110,7 +111,7 @@ class Gate(Protocol):
         ...
 
     def check_local_socket(self, grants: CapsuleGrants, principal: Principal) -> object:
-        """May the capsule have the kernel's local socket?"""
+        """May the capsule listen at a local socket of its own?"""
         ...
 
     def check_address(
@@ -353,6 +354,7 @@ class HostServices:
         files: The mounts; without any, every file function is refused.
         audit: The audit log; without one, nothing that has to be recorded happens.
         network: How names are resolved, and which local targets are open.
+        local_sockets: Where capsules listen for clients of this machine; without it, none can.
         turns: Who goes first where principals compete for the interpreter.
         servers: Where tool servers work; without, none is started.
     """
@@ -376,5 +378,6 @@ class HostServices:
     files: Files = field(default_factory=NoFiles)
     audit: AuditTrail = field(default_factory=NoAudit)
     network: Network = field(default_factory=Network)
+    local_sockets: LocalSockets = field(default_factory=NoLocalSockets)
     turns: Turns = field(default_factory=NoTurns)
     servers: ServerPlaces = field(default_factory=NoServerPlaces)

@@ -41,6 +41,7 @@ from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import read_settings
 from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.loading import CapsuleLoader
+from astrid_core.kernel.local_sockets import LocalSockets
 from astrid_core.kernel.logs import CapsuleLogs
 from astrid_core.kernel.models import ModelDesk
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
@@ -57,6 +58,7 @@ from astrid_core.kernel.sandboxes import Sandboxes
 from astrid_core.kernel.schema_catalog import SchemaCatalog
 from astrid_core.kernel.secret_stores import HomeSecrets, open_secret_store
 from astrid_core.kernel.server_places import ServerPlaces
+from astrid_core.kernel.session_token import SessionToken
 from astrid_core.kernel.state_meter import StateMeter
 from astrid_core.kernel.tools import ToolCalls
 from astrid_core.kernel.turns import Turns
@@ -107,6 +109,7 @@ class Parts:
     state: StateMeter
     secrets: HomeSecrets | None
     onboarding: Onboarding
+    session: SessionToken
     changed: Callable[[CapsuleEvent], None]
     release: ExitStack
 
@@ -193,8 +196,7 @@ def _wire(
     bus = plugins.registry.choose(BusRecord, settings.bus).factory()
     release.callback(bus.close)
     clock = SystemClock()
-    logs = CapsuleLogs(home.path / "home", clock=clock)
-    release.callback(logs.close)
+    logs = release.enter_context(closing(CapsuleLogs(home.path / "home", clock=clock)))
     audit = _open_audit(
         home, settings, sinks=[sink.factory() for sink in plugins.registry.records(AuditSinkRecord)]
     )
@@ -232,6 +234,7 @@ def _wire(
     sources = SourceIndex()
     secret_store = open_secret_store(plugins.registry, home, name=settings.secrets)
     secrets = None if secret_store is None else CapsuleSecrets(secret_store)
+    local_sockets = _local_sockets(home, gate, release)
     state = StateMeter(kv, meter_of=openers.meter)
     services = HostServices(
         kv=kv,
@@ -257,6 +260,7 @@ def _wire(
             connections=connection_counts(settings.connections),
         ),
         servers=ServerPlaces(home),
+        local_sockets=local_sockets,
     )
     release.callback(bus.add_listener(CANCEL_TOPIC, cancels_processes(processes)))
     engines = EnginePool(
@@ -325,6 +329,7 @@ def _wire(
         state=state,
         secrets=secret_store,
         onboarding=onboarding,
+        session=local_sockets.session,
         changed=changed,
         release=release.pop_all(),
     )
@@ -337,6 +342,14 @@ def _record_refused_boot(home: Home, settings: Settings, error: PluginError) -> 
             record_refused_boot(audit, error)
     except AuditError as failure:
         logger.error("the refused start could not be recorded: {}", failure)
+
+
+def _local_sockets(home: Home, gate: Gate, release: ExitStack) -> LocalSockets:
+    session = SessionToken(home.run / "system.token")
+    release.callback(session.remove)
+    made = LocalSockets(home.run / "net", session=session, gate=gate)
+    release.callback(made.close)
+    return made
 
 
 def _open_audit(home: Home, settings: Settings, *, sinks: Sequence[AuditSink] = ()) -> AuditLog:

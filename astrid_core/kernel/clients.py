@@ -67,6 +67,21 @@ class ClientAccess:
         """Whether what is asked here may have to wait for a policy, and no event loop should."""
         return self._parts.plugins.has_policies
 
+    def session_token(self) -> bytes:
+        """What clients of this boot have to know, 32 bytes; they can read it on return.
+
+        Raises:
+            ConfigError: `session.token`: it cannot be written.
+        """
+        try:
+            return self._parts.session.value()
+        except OSError as error:
+            raise ConfigError(
+                f"the token of clients cannot be written: {error.strerror or error}",
+                code="session.token",
+                hint="run/ of the home must be on a disk that has room and can be written",
+            ) from error
+
     def attribute(self, principal: Principal, named: Principal) -> Attribution:
         """How sure the kernel is of a frame that names a principal.
 

@@ -138,9 +138,9 @@ class Home:
             raise ConfigError(f"the runtime home {str(path)!r} is not absolute", code="home.path")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _claim_directory(path)
+            claim_directory(path)
             for name in _DIRECTORIES:
-                _claim_directory(path / name)
+                claim_directory(path / name)
             _check_layout(path / "etc" / "layout-version")
             return cls(path=path, _key=_load_key(path / "keys" / "runtime.key"))
         except OSError as error:
@@ -227,9 +227,9 @@ class Home:
             ConfigError: As `open`.
         """
         home = self.principal(principal)
-        _claim_directory(home.path)
+        claim_directory(home.path)
         for name in _PRINCIPAL_DIRECTORIES:
-            _claim_directory(home.path / name)
+            claim_directory(home.path / name)
         return home
 
     def principals(self) -> Iterator[Principal]:
@@ -241,7 +241,7 @@ class Home:
                 yield Principal(name)
 
 
-def _claim_directory(path: Path) -> None:
+def claim_directory(path: Path) -> None:
     """Create a directory with mode 0700, or check an existing one and tighten its mode.
 
     Tightening is enough only where others could merely read; where they could write, what lies

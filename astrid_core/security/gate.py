@@ -13,6 +13,7 @@ from astrid_core.security.client_checks import ClientChecks
 from astrid_core.security.decider import Grant
 from astrid_core.security.file_checks import FileChecks
 from astrid_core.security.grants import CapsuleGrants
+from astrid_core.security.local_checks import LocalChecks
 from astrid_core.security.network_checks import NetworkChecks
 from astrid_core.security.people_checks import PeopleChecks
 from astrid_core.security.process_checks import ProcessChecks
@@ -25,7 +26,14 @@ __all__ = ["Gate", "Grant"]
 
 
 class Gate(
-    BusChecks, ClientChecks, FileChecks, NetworkChecks, PeopleChecks, ProcessChecks, ServerChecks
+    BusChecks,
+    ClientChecks,
+    FileChecks,
+    LocalChecks,
+    NetworkChecks,
+    PeopleChecks,
+    ProcessChecks,
+    ServerChecks,
 ):
     """Decides about requests of capsules and clients."""
 

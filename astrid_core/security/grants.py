@@ -30,7 +30,7 @@ class CapsuleGrants:
         net_connect: Endpoints of its connections, `host:port`.
         net_tcp_bind: Where it may listen, `host:port`.
         net_udp: What its datagram sockets may do, `bind:host:port` and `send:host:port`.
-        net_bind: Whether it may have the kernel's local socket.
+        net_bind: Whether it may listen at a local socket of its own.
         capabilities: Names of the capabilities that are not empty or false, for
             `check-capsule-capability`. Spec: host-abi 14.
     """

@@ -136,25 +136,6 @@ class NetworkChecks(Decider):
             "Capsule.toml",
         )
 
-    def check_local_socket(self, grants: CapsuleGrants, principal: Principal) -> Grant:
-        """May the capsule have the kernel's local socket?
-
-        Raises:
-            CapabilityDeniedError: It holds no entry of `net_bind`.
-            PolicyDeniedError: A policy refused.
-
-        Spec: host-abi 12.1.
-        """
-        request = AuthzRequest(principal, "net.bind", "unix", grants.capsule)
-        if grants.net_bind:
-            return self._ask_policies(request, rule="net_bind")
-        raise self._refuse(
-            request,
-            rule="net_bind",
-            message=f"capsule {grants.capsule!r} may not have the kernel's local socket",
-            hint='add net_bind = ["*"] below [capabilities] in its Capsule.toml',
-        )
-
     def check_address(
         self,
         grants: CapsuleGrants,

@@ -19,9 +19,9 @@ from typing import Final
 
 from astrid_core.host.process_service import Chunk, ExitInfo, Launch, ProcessUsage, Stream
 from astrid_core.kernel.processes.child_state import ChildState
-from astrid_core.kernel.processes.reactor import Reactor
 from astrid_core.kernel.processes.ring import Ring
 from astrid_core.kernel.processes.usage import usage_of
+from astrid_core.kernel.reactor import Reactor
 from astrid_hookspecs.sandboxes import ProcessSandbox, SandboxedCommand
 
 _READ_BYTES: Final = 256 * 1024

@@ -20,9 +20,9 @@ from typing import Final
 from astrid_core.host.process_service import Launch, PersistentProcess
 from astrid_core.kernel.processes.child import Child
 from astrid_core.kernel.processes.environment import ProcessEnvironment
-from astrid_core.kernel.processes.reactor import Reactor
 from astrid_core.kernel.processes.recorded import ProcessRecords
 from astrid_core.kernel.processes.snapshots import Snapshots, clear_snapshots
+from astrid_core.kernel.reactor import Reactor
 from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.errors import QuotaExceededError, SandboxError
 from astrid_hookspecs.sandboxes import ProcessSandbox, SandboxedCommand, SandboxRequest
@@ -77,7 +77,7 @@ class ProcessTable:
         self._sandbox = sandbox
         self._environment = ProcessEnvironment.of(environ)
         self._writes_workspace = writes_workspace
-        self._reactor = Reactor()
+        self._reactor = Reactor("processes")
         self._lock = threading.Lock()
         self._live: dict[Child, int] = {}
         self._known: weakref.WeakSet[Child] = weakref.WeakSet()

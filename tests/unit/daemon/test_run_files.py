@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from astrid_core.daemon.run_files import AlreadyRunningError, RunFiles
+from astrid_core.kernel.session_token import SessionToken
 from astrid_hookspecs.errors import ConfigError
 from tests.support.daemon import short_directory
 
@@ -87,9 +88,10 @@ def test_11_the_path_of_the_socket_has_a_longest_length(run: Path, length: int) 
 def test_the_files_are_private_and_go_at_the_end(run: Path) -> None:
     files = RunFiles(run)
     files.bind().close()
-    first, second = files.write_token(), files.write_token()
-    assert first != second
-    assert bytes.fromhex(files.token.read_text()) == second
+    first, second = SessionToken(files.token), SessionToken(files.token)
+    assert first.value() != second.value()
+    assert first.value() == first.value()
+    assert bytes.fromhex(files.token.read_text()) == second.value()
     files.write_ready()
     assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {0o600}
     files.remove()

@@ -435,11 +435,6 @@ def test_addresses_and_ends(joined: Joined) -> None:
 # ---------------------------------------------------------------- listening
 
 
-def test_71_the_local_socket_is_the_kernels_own(do: Any, opened: Any) -> None:
-    assert do(opened(), "bind-unix") == DENIED
-    assert do(opened(net_bind=True), "bind-unix")[0] == "unknown"
-
-
 def test_72_listening_and_datagrams_need_an_entry(do: Any, opened: Any) -> None:
     instance = opened()
     assert do(instance, "bind-tcp", "127.0.0.1", 0) == DENIED

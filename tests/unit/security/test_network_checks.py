@@ -101,7 +101,6 @@ SOCKETS = CapsuleGrants(
     CapsuleId("web"),
     net_tcp_bind=("127.0.0.1:*", "[::1]:80"),
     net_udp=("bind:127.0.0.1:*", "send:dns.example:53", "ntp.example:123"),
-    net_bind=True,
 )
 
 
@@ -142,19 +141,9 @@ def test_datagrams_denied_when_no_entry_covers_them(verb: str, host: str, port: 
     assert [e.action for e in log.refused] == [f"net.{verb}"]
 
 
-def test_the_local_socket_denied_when_nothing_asks_for_it() -> None:
-    log = Log()
-    assert log.gate.check_local_socket(SOCKETS, ALICE).rule == "net_bind"
-    with pytest.raises(CapabilityDeniedError) as caught:
-        log.gate.check_local_socket(GRANTS, ALICE)
-    assert (caught.value.rule, log.refused[0].resource) == ("net_bind", "unix")
-
-
 def test_a_policy_can_refuse_sockets() -> None:
     log = Log(Vote(Verdict.DENY, "not today", "calendar"))
     with pytest.raises(PolicyDeniedError):
         log.gate.check_listen(SOCKETS, ALICE, host="127.0.0.1", port=1)
     with pytest.raises(PolicyDeniedError):
         log.gate.check_datagrams(SOCKETS, ALICE, verb="bind", host="127.0.0.1", port=1)
-    with pytest.raises(PolicyDeniedError):
-        log.gate.check_local_socket(SOCKETS, ALICE)

@@ -1,7 +1,7 @@
-"""The one thread that starts processes, moves their output and input, and notices their end.
+"""A thread that serves descriptors and times: those of processes, or those of clients.
 
-Trusted with living longer than every process: a confined process dies with the thread that started
-it. It never waits for a process, and never runs guest code.
+Trusted with living until it is stopped: a confined process dies with the thread that started it. It
+never waits for anything else, and never runs guest code.
 """
 
 from __future__ import annotations
@@ -26,9 +26,14 @@ _CALL_LIMIT_S: Final = 30.0
 
 
 class Reactor:
-    """Runs callbacks for descriptors and times. Methods without a note may be called anywhere."""
+    """Runs callbacks for descriptors and times. Methods without a note may be called anywhere.
 
-    def __init__(self) -> None:
+    Args:
+        serves: What it serves, for the thread's name and for the log.
+    """
+
+    def __init__(self, serves: str) -> None:
+        self._serves = serves
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
         self._jobs: deque[Callable[[], None]] = deque()
@@ -52,7 +57,7 @@ class Reactor:
                 return False
             self._jobs.append(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=self._serves, daemon=True)
                 self._thread.start()
         self._wake()
         return True
@@ -73,7 +78,7 @@ class Reactor:
         if not self.submit(run):
             raise SandboxError("the kernel is closing", code="kernel.closed")
         if not done.wait(_CALL_LIMIT_S):
-            raise TimeoutError("processes are not being served")
+            raise TimeoutError(f"{self._serves} are not being served")
         if errors:
             raise errors[0]
         return results[0]
@@ -95,7 +100,7 @@ class Reactor:
             self._selector.register(descriptor, events, callback)
 
     def stop(self) -> None:
-        """End the thread, and with it every process that it started and nobody closed."""
+        """End the thread, and with it every process that it started and nobody closed; once."""
         with self._lock:
             self._stopping = True
             thread = self._thread
@@ -125,18 +130,17 @@ class Reactor:
                 if self._stopping and not jobs:
                     return
             for job in jobs:
-                _guarded(job)
+                self._guarded(job)
             while self._timers and self._timers[0][0] <= time.monotonic():
-                _guarded(heapq.heappop(self._timers)[2])
+                self._guarded(heapq.heappop(self._timers)[2])
             due = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
             with self._lock:
                 is_wanted = bool(self._jobs) or self._stopping
             for key, _ in self._selector.select(0 if is_wanted else due):
-                _guarded(key.data)
+                self._guarded(key.data)
 
-
-def _guarded(job: Callable[[], None]) -> None:
-    try:
-        job()
-    except Exception as error:  # noqa: BLE001 - one process must not end the service of all
-        logger.error("serving a process failed: {}", failure_text(error))
+    def _guarded(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 - one of them must not end the service of all
+            logger.error("serving {} failed: {}", self._serves, failure_text(error))
