@@ -170,6 +170,7 @@ class DaemonClient:
         *,
         timeout_s: float | None = None,
         only: Sequence[str] = (),
+        progress: bool = False,
         hear: Callable[[Message], None] | None = None,
     ) -> Mapping[str, Any]:
         """Call a tool.
@@ -179,6 +180,7 @@ class DaemonClient:
             arguments: Encodable as JSON.
             timeout_s: For the tool; None for the limit of the principal, which the daemon keeps.
             only: Patterns of what the caller offers; another tool is refused, on record.
+            progress: Whether to hear how far it is, on `tool.v1.execute.<tool>.progress`.
             hear: Called with each message that arrives meanwhile, instead of keeping it; what it
                 raises ends the waiting.
 
@@ -193,6 +195,8 @@ class DaemonClient:
             params["timeout_s"] = timeout_s
         if only:
             params["only"] = [*only]
+        if progress:
+            params["progress"] = True
         request_id = self.send("CallTool", params)
         answer = self._wait(request_id, None, hear=hear)
         if answer.status != "ToolResult" or not isinstance(answer.data, dict):

@@ -22,11 +22,13 @@ from astrid_core.domain.kernel_request import (
     error_answer,
     text_param,
 )
+from astrid_core.domain.payload import PayloadError, parse_json
 from astrid_core.domain.tool_filter import EVERYTHING, ToolFilter
+from astrid_core.domain.topic import TOOL_PREFIX
 from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.failures import for_client
 from astrid_core.kernel.tools import Outcome, StartedCall, ToolResult
-from astrid_hookspecs.buses import Attribution
+from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.errors import ToolError
 from astrid_hookspecs.values import Principal
@@ -60,6 +62,8 @@ class ClientCall:
         self._source_id = source_id
         self._timer: asyncio.TimerHandle | None = None
         self._forget: Callable[[], None] = _nothing
+        self._hush: Callable[[], None] = _nothing
+        self._call_id: str | None = None
         self._is_done = False
 
     def start(self, clients: ClientAccess, principal: Principal, attribution: Attribution) -> None:
@@ -94,6 +98,9 @@ class ClientCall:
     ) -> StartedCall:
         name, arguments, limit_s = _params(self._request.params)
         offered = _offered(self._request.params)
+        if _wants_progress(self._request.params):
+            topic = f"{TOOL_PREFIX}{name.rpartition('.')[2]}.progress"
+            self._hush = clients.listen(topic, partial(self._progressed, principal))
         started = clients.start_call(
             name,
             arguments,
@@ -106,11 +113,13 @@ class ClientCall:
         return started if limit_s is None else started._replace(timeout_s=limit_s)
 
     def _began(self, started: StartedCall, clients: ClientAccess) -> None:
+        self._call_id = started.call_id
         self._forget = partial(clients.forget_call, started.call_id)
         if started.timeout_s is not None:
             expire = partial(self._expire, started.timeout_s)
             self._timer = self._deadlines.add(started.timeout_s, expire)
         if self._is_done:  # since it was asked for
+            self._hush()
             self._forget()
             if self._timer is not None:
                 self._timer.cancel()
@@ -120,11 +129,24 @@ class ClientCall:
         if self._connection.take_back(self) is None:
             return
         self._is_done = True
+        self._hush()
         if self._timer is not None:
             self._deadlines.retire(self._timer)
         payload = outcome_payload(outcome, request_id=self._request.request_id)
         self._connection.send(client_frame(self._topic, payload, source_id=self._source_id))
         self._connection.done()
+
+    def _progressed(self, principal: Principal, envelope: Envelope) -> None:
+        """Pass on how far the call is; on any thread. A client that is behind goes without."""
+        if self._is_done or self._call_id is None or envelope.principal != principal:
+            return
+        try:
+            said = parse_json(envelope.payload)
+        except PayloadError:
+            return
+        if isinstance(said, dict) and said.get("call_id") == self._call_id:
+            frame = client_frame(envelope.topic, envelope.payload, source_id=envelope.source_id)
+            self._connection.deliver(frame)
 
     def _expire(self, bound_s: float) -> None:
         if self._is_done:
@@ -137,6 +159,7 @@ class ClientCall:
     def _abandon(self) -> None:
         """The client has gone: stop the guest."""
         self._is_done = True
+        self._hush()
         self._cancel.fire()
         self._forget()
         if self._timer is not None:
@@ -171,6 +194,13 @@ def _params(params: Mapping[str, Any]) -> tuple[str, dict[str, object], float | 
     if limit_s is not None and not (is_number and 0 < limit_s <= 86_400):  # noqa: PLR2004 - a day
         raise RequestError("timeout_s is a number of seconds above 0", code="request.params")
     return text_param(params, "name"), arguments, limit_s
+
+
+def _wants_progress(params: Mapping[str, Any]) -> bool:
+    wants = params.get("progress", False)
+    if not isinstance(wants, bool):
+        raise RequestError("progress is true or false", code="request.params")
+    return wants
 
 
 def _offered(params: Mapping[str, Any]) -> ToolFilter:

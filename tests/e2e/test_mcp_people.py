@@ -150,3 +150,23 @@ def test_a_call_that_is_given_up_while_its_person_thinks_is_over(
             assert "people__people" in [tool.name for tool in tools]
 
     asyncio.run(main())
+
+
+@CONNECT
+@MODES
+def test_how_far_a_tool_of_an_mcp_server_is_reaches_the_client(
+    daemon: Daemon, connect: Any, mode: str
+) -> None:
+    sandbox_or_skip()
+    heard: list[tuple[float, float | None, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
+
+    async def main() -> None:
+        async with connect(daemon, mode=mode) as client:
+            await client.call_tool("talk__echo", {"text": "started"})
+            await client.call_tool("talk__progress", {}, progress_callback=hear)
+
+    asyncio.run(main())
+    assert heard == [(float(step), 3.0, f"step {step}") for step in (1, 2, 3)]

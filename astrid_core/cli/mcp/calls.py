@@ -20,14 +20,14 @@ from mcp.server.context import ServerRequestContext
 from astrid_core.cli.attending import TOPICS, Reply
 from astrid_core.cli.mcp.lines import Lines
 from astrid_core.cli.mcp.people import approval_form, approval_reply, value_form, value_reply
+from astrid_core.cli.mcp.progress import Progress
 from astrid_core.daemon.client import DaemonClient, Message
 from astrid_core.daemon.client_errors import ConnectionLostError
 from astrid_core.domain.approval import LATER
 from astrid_core.domain.tool_filter import ToolFilter
-from astrid_core.domain.topic import APPROVAL_TOPIC
+from astrid_core.domain.topic import APPROVAL_TOPIC, TOOL_PREFIX
 from astrid_hookspecs.errors import AstridError, LocalProtocolError
 
-PROGRESS_S: Final = 1.0
 PATIENCE_S: Final = 120.0
 """How long a call waits for a client's answer, and for it to come back with one."""
 Context = ServerRequestContext[Any, Any]
@@ -79,6 +79,8 @@ class Call:
         self._target = target
         self._arguments = arguments
         self._context = context
+        self._is_watched = (context.meta or {}).get("progress_token") is not None
+        self._progress = Progress()
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._finished: asyncio.Future[Outcome] = self._loop.create_future()
@@ -100,8 +102,8 @@ class Call:
         self._asked.clear()
         asked = asyncio.ensure_future(self._asked.wait())
         waits: list[asyncio.Future[Any]] = [asked]
-        if (context.meta or {}).get("progress_token") is not None:
-            waits.append(asyncio.ensure_future(self._report()))
+        if self._is_watched:
+            waits.append(asyncio.ensure_future(self._progress.report(context.session)))
         is_parked = False
         try:
             either: set[asyncio.Future[Any]] = {self._finished, asked}
@@ -164,8 +166,13 @@ class Call:
             raise ConnectionLostError("the client gave the call up")
         try:
             hear = partial(self._hear, client)
-            only = self._desk.only.texts
-            answer = client.call_tool(self._target, self._arguments, only=only, hear=hear)
+            answer = client.call_tool(
+                self._target,
+                self._arguments,
+                only=self._desk.only.texts,
+                progress=self._is_watched,
+                hear=hear,
+            )
         except (ConnectionLostError, OSError):
             client.close()
             raise
@@ -181,8 +188,11 @@ class Call:
         self._desk.lines.give_back(client)
 
     def _hear(self, client: DaemonClient, message: Message) -> None:
-        """A question that came while the call runs."""
+        """A question that came while the call runs, or how far it is."""
         asked = message.payload
+        if message.topic.startswith(TOOL_PREFIX):
+            self._tell(partial(self._progress.step, asked))
+            return
         if message.topic not in TOPICS or not isinstance(asked, dict):
             return
         if not self._desk.claim(str(asked["request_id"])):
@@ -232,13 +242,6 @@ class Call:
     def _can_ask(self) -> bool:
         declared = self._context.session.client_capabilities
         return declared is not None and declared.elicitation is not None
-
-    async def _report(self) -> None:
-        seconds = 0.0
-        while True:
-            await asyncio.sleep(PROGRESS_S)
-            seconds += PROGRESS_S
-            await self._context.session.report_progress(seconds, None, "running")
 
 
 def input_required(call: Call) -> types.InputRequiredResult:
