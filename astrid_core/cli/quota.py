@@ -138,4 +138,10 @@ def _as_text(limits: Mapping[str, Any]) -> str:
         notes += [f"at most {shown_size(peak)} by one instance"] if peak else []
         shown += f" ({', '.join(notes)})" if notes else ""
         rows.append(f"{label:<10}  {shown}")
+    budget = limits.get("budget", {})
+    rows += [
+        f"{kind + ' $':<10}  {budget[f'{kind}_spent_usd']:g} of {budget[f'{kind}_max_usd']:g} spent"
+        for kind in ("session", "workspace")
+        if f"{kind}_max_usd" in budget
+    ]
     return "\n".join(rows)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from astrid_core.config.budget import KEYS as BUDGET_KEYS
+from astrid_core.config.budget import BudgetSettings, parse_budget
 from astrid_core.domain.egress import EgressRule, parse_egress
 from astrid_core.domain.toml_document import Document
 from astrid_core.domain.toml_table import Table
@@ -29,6 +31,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "files": ("overlay", "hard_links"),
     "processes": ("network", "workspace"),
     "audit": ("strict", "max_mib", "max_age_days"),
+    "budget": BUDGET_KEYS,
     "identity": ("links",),
 }
 TABLES: Final = ("mounts", "identity")
@@ -173,6 +176,7 @@ class Settings:
         audit: Bounds of the audit log.
         links: Accounts of users, in the order of the file.
         local_egress: Addresses inside that capsules may reach if their manifest says so.
+        budget: How much of what capsules tell they spend is let through.
         connections: Sockets and requests that a principal may have at a time, in all capsules.
     """
 
@@ -189,6 +193,7 @@ class Settings:
     links: tuple[LinkSettings, ...] = ()
     local_egress: tuple[EgressRule, ...] = ()
     connections: int = 64
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
 
 
 def parse_settings(document: Document) -> Settings:
@@ -230,6 +235,7 @@ def parse_settings(document: Document) -> Settings:
         local_egress=_local_egress(sections["network"]),
         connections=sections["network"].bounded("connections", _CONNECTIONS, rule="E-VALUE")
         or default.connections,
+        budget=parse_budget(sections["budget"]),
     )
 
 
@@ -256,6 +262,7 @@ def settings_values(settings: Settings) -> dict[str, Any]:
         "audit.strict": settings.audit.strict,
         "audit.max_mib": settings.audit.max_mib,
         "audit.max_age_days": settings.audit.max_age_days,
+        **{f"budget.{key}": getattr(settings.budget, key) for key in BUDGET_KEYS},
     }
 
 

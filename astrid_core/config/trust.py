@@ -25,9 +25,9 @@ class Verdict(NamedTuple):
     note: str | None
 
 
-def at_most(allowed: int, wished: int) -> int:
-    """The smaller number."""
-    return min(allowed, wished)
+def at_most(allowed: float | None, wished: float) -> float:
+    """The smaller number, whole or not; None is no bound. Spec: D-82."""
+    return wished if allowed is None else min(allowed, wished)
 
 
 def tightest(order: Sequence[str]) -> Rule:
@@ -41,6 +41,10 @@ def free(_allowed: object, wished: object) -> object:
 
 
 RULES: Final[Mapping[str, Rule]] = {
+    "budget.per_action_max_usd": at_most,
+    "budget.session_max_usd": at_most,
+    "budget.warn_at_percent": at_most,
+    "budget.workspace_max_usd": at_most,
     "files.hard_links": tightest(("refuse", "read")),
     "limits.instances": at_most,
     "limits.workers": at_most,

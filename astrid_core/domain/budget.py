@@ -1,19 +1,47 @@
 """Budgets in US dollars: what one action and what a session may cost.
 
-Pure: a reservation gives a new budget. Amounts that are no amounts are refused [D-49]. A library;
-the kernel charges nobody. Spec: kernel-and-security 7.5, vectors 123 to 126.
+Pure: a reservation gives a new budget. Amounts that are no amounts are refused [D-49].
+Spec: kernel-and-security 7.5, vectors 123 to 126.
 """
 
 from __future__ import annotations
 
 import enum
 import math
+import re
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from astrid_hookspecs.errors import ConfigError
+from astrid_hookspecs.errors import ConfigError, QuotaExceededError
 
 _ALL_PERCENT = 100
+_COST: Final = re.compile(r"spend ([0-9]{1,6}(?:\.[0-9]{1,6})?) USD")
+_TELLS_COST: Final = re.compile(r"\s*spend\b.*\busd\b", re.IGNORECASE | re.DOTALL)
+
+
+class BudgetExceededError(QuotaExceededError):
+    """An action costs more than a budget has left."""
+
+    default_code = "denied.budget"
+
+
+def cost_of(action: str) -> float | None:
+    """What an action costs that a capsule asks about in words: `spend 2.50 USD`.
+
+    Returns:
+        None for an action that tells no cost.
+
+    Raises:
+        ConfigError: `budget.amount`: it tells one in another form.
+    """
+    found = _COST.fullmatch(action)
+    if found is not None:
+        return float(found.group(1))
+    if _TELLS_COST.match(action) is None:
+        return None
+    raise ConfigError(
+        f"{action[:80]!r} tells no amount", code="budget.amount", hint="say: spend 2.50 USD"
+    )
 
 
 class BudgetVerdict(enum.Enum):

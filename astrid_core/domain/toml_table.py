@@ -109,6 +109,13 @@ class Table:
         """An integer of 64 bits."""
         return self._typed(key, int)
 
+    def number(self, key: str) -> float | None:
+        """A number with or without a fraction, finite or not; None when the key is absent."""
+        value = self.raw(key)
+        if type(value) is int:
+            return float(max(-I64_END, min(value, I64_END)))
+        return self._typed(key, float)
+
     def bounded(self, key: str, bounds: range, *, rule: str) -> int | None:
         """An integer within bounds.
 

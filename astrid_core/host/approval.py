@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 
 from astrid_core.domain.approval import MAX_ACTION, MAX_RESOURCE, ApprovalError, State
+from astrid_core.domain.budget import BudgetExceededError
 from astrid_core.host.handlers import HostPackage, handles
 from astrid_core.host.label import CONTROL
 from astrid_hookspecs.engines import WitError
@@ -74,6 +75,8 @@ class ApprovalHost(HostPackage):
             if error.code == _NO:
                 return ApprovalResponseRecord("denied")
             raise WitError("timeout") from error
+        except BudgetExceededError:
+            return ApprovalResponseRecord("denied")
         return ApprovalResponseRecord(_DECISIONS[state])
 
 

@@ -40,6 +40,7 @@ class Approver(Protocol):
         Raises:
             ApprovalDeniedError: A no, or none in time.
             ApprovalError: It cannot be shown; nobody was asked.
+            BudgetExceededError: It tells a cost that is more than is left; nobody was asked.
             QuotaExceededError: Too much waits for an answer.
             AuditError, StoreError: It could not be recorded or kept.
         """

@@ -214,6 +214,8 @@ def _wire(
         audit=audit,
         announce=approval_notices(bus),
         elicit=elicit_notices(bus),
+        budget=settings.budget,
+        workspace=workspace,
     )
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)

@@ -121,6 +121,7 @@ class ClientAccess:
         Spec: kernel-and-security 12.2, vector 177.
         """
         self._parts.principals.tokens.forget_session(principal)
+        self._parts.principals.budgets.end_session(principal)
         try:
             self._parts.principals.allowances.clear(principal, session_only=True)
         except StoreError as error:

@@ -78,6 +78,7 @@ def _agent_delete(principals: Principals, params: api.ForPrincipal, who: Powers)
     changed = principals.directory.delete(principal)
     principals.approvals.forget(principal)
     principals.allowances.clear(principal)
+    principals.budgets.forget(principal)
     revoked = tokens.revoke_all(principals.tokens, principal, caller=who.caller)
     forgotten = secrets.forget(who.secrets, principal)
     data = {
@@ -143,6 +144,7 @@ def _quota_get(principals: Principals, params: api.ForPrincipal, who: Powers) ->
     data: dict[str, object] = asdict(principals.directory.profile(principal).quotas)
     if who.usage is not None:
         data["usage"] = dict(who.usage(principal))
+        data["budget"] = dict(principals.budgets.shown(principal))
     return Reply("Quotas", data)
 
 

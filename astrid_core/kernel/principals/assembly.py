@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from astrid_core.config.budget import BudgetSettings
 from astrid_core.domain.approval import Question
 from astrid_core.kernel.allowances import AllowanceStore
 from astrid_core.kernel.approvals import Approvals
+from astrid_core.kernel.budgets import Budgets
 from astrid_core.kernel.elicitations import Asked, Elicitations
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.principals.authority import Authority
@@ -36,6 +39,7 @@ class Principals(NamedTuple):
     allowances: AllowanceStore
     approvals: Approvals
     elicitations: Elicitations
+    budgets: Budgets
 
 
 def make_principals(
@@ -46,6 +50,8 @@ def make_principals(
     audit: AuditTrail,
     announce: Callable[[Question], None] = lambda _question: None,
     elicit: ElicitNotices = (lambda _asked: None, lambda _asked, _how: None),
+    budget: BudgetSettings = BudgetSettings(),  # noqa: B008 - frozen
+    workspace: Path | None = None,
 ) -> Principals:
     """Make the services on the files and the store of a home.
 
@@ -56,6 +62,8 @@ def make_principals(
         audit: Where changes are recorded.
         announce: Tells front ends that somebody waits for a decision.
         elicit: Tells them that somebody waits for a value, and that it is over.
+        budget: Bounds of every principal.
+        workspace: Where the kernel works; None for nowhere in particular.
 
     Raises:
         ConfigError: The group file cannot be used. Read later, it would refuse everybody.
@@ -84,4 +92,7 @@ def make_principals(
         allowances,
         Approvals(kv, allowances=allowances, audit=audit, announce=announce),
         Elicitations(audit, announce=elicit[0], ended=elicit[1]),
+        Budgets(
+            budget, kv=kv, audit=audit, workspace=None if workspace is None else str(workspace)
+        ),
     )

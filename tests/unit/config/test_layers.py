@@ -95,6 +95,20 @@ def test_every_variable_sets_a_setting() -> None:
         ("", '[files]\noverlay = "mine"\n', "files.overlay", None),
         ("[audit]\nstrict = true\n", "[audit]\nstrict = false\n", "audit.strict", True),
         ("", "[audit]\nmax_mib = 4\n", "audit.max_mib", 100),
+        pytest.param(
+            "", "[budget]\nsession_max_usd = 500.0\n", "budget.session_max_usd", 100.0, id="181"
+        ),
+        pytest.param(
+            "", "[budget]\nsession_max_usd = 500\n", "budget.session_max_usd", 100.0, id="182"
+        ),
+        ("", "[budget]\nper_action_max_usd = 11\n", "budget.per_action_max_usd", 10.0),
+        ("", "[budget]\nwarn_at_percent = 81\n", "budget.warn_at_percent", 80.0),
+        (
+            "[budget]\nworkspace_max_usd = 5.0\n",
+            "[budget]\nworkspace_max_usd = 6.0\n",
+            "budget.workspace_max_usd",
+            5.0,
+        ),
     ],
 )
 def test_a_setting_stays_when_a_workspace_would_widen_it(
@@ -117,6 +131,8 @@ def test_a_setting_stays_when_a_workspace_would_widen_it(
         ("[limits]\nworkers = 1\n", "limits.workers", 1),
         ('[files]\nhard_links = "refuse"\n', "files.hard_links", "refuse"),
         ('[logging]\nlevel = "trace"\n', "logging.level", "trace"),
+        ("[budget]\nsession_max_usd = 1\n", "budget.session_max_usd", 1.0),
+        ("[budget]\nworkspace_max_usd = 7.5\n", "budget.workspace_max_usd", 7.5),
     ],
 )
 def test_a_workspace_may_tighten(place: Place, workspace: str, key: str, value: object) -> None:

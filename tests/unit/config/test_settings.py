@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from astrid_core.config import EngineSettings, Settings, load_layers
+from astrid_core.config.budget import BudgetSettings
 from astrid_core.config.settings import AuditSettings, LinkSettings, MountSettings
 from astrid_hookspecs.errors import ConfigError
 
@@ -40,6 +41,8 @@ def test_everything_can_be_set(path: Path) -> None:
         '[limits]\nworkers = 3\ninstances = 7\n[logging]\nlevel = "debug"\n'
         '[files]\noverlay = "mine"\nhard_links = "read"\n'
         "[audit]\nstrict = true\nmax_mib = 8\nmax_age_days = 2\n[network]\nconnections = 5\n"
+        "[budget]\nsession_max_usd = 5\nper_action_max_usd = 1.5\nwarn_at_percent = 50\n"
+        "workspace_max_usd = 20.0\n"
         '[mounts.notes]\nurl = "memory://shared/notes"\n'
         '[mounts.team-wiki]\nurl = "zip:///w.zip"\naccess = "write"\n'
         '[[identity.links]]\nplatform = "irc"\nplatform_user_id = "7"\nastrid_user = "Ann"\n'
@@ -56,6 +59,7 @@ def test_everything_can_be_set(path: Path) -> None:
     assert (settings.limits.workers, settings.limits.instances) == (3, 7)
     assert settings.log_level == "debug"
     assert settings.connections == 5
+    assert settings.budget == BudgetSettings(5.0, 1.5, 50.0, 20.0)
     assert (settings.files.overlay, settings.files.reads_hard_links) == ("mine", True)
     assert settings.audit == AuditSettings(strict=True, max_mib=8, max_age_days=2)
     assert settings.mounts == {
@@ -93,6 +97,12 @@ def test_an_empty_method_of_a_link_is_the_usual_one(path: Path) -> None:
         ("[limits]\ninstances = true\n", "config.toml", ":2 [limits.instances]:"),
         ('[logging]\nlevel = "loud"\n', "config.toml", ":2 [logging.level]:"),
         ("[audit]\nstrict = 1\n", "config.toml", ":2 [audit.strict]:"),
+        ("[budget]\nsession_max_usd = 0\n", "config.value", ":2 [budget.session_max_usd]:"),
+        ("[budget]\nsession_max_usd = nan\n", "config.toml", ":2 [budget.session_max_usd]:"),
+        ("[budget]\nsession_max_usd = inf\n", "config.toml", ":2 [budget.session_max_usd]:"),
+        ('[budget]\nsession_max_usd = "9"\n', "config.toml", ":2 [budget.session_max_usd]:"),
+        ("[budget]\nwarn_at_percent = 101\n", "config.value", ":2 [budget.warn_at_percent]:"),
+        ("[budget]\nper_action = 1\n", "config.unknown", ":2 [budget.per_action]:"),
         ("[audit]\nmax_mib = 1\n", "config.value", ":2 [audit.max_mib]:"),
         ('[files]\nhard_links = "follow"\n', "config.toml", ":2 [files.hard_links]:"),
         ('[mounts.home]\nurl = "memory://"\n', "config.value", ":1 [mounts.home]:"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astrid_core.domain.budget import Budget, BudgetVerdict, reserve_both
+from astrid_core.domain.budget import Budget, BudgetVerdict, cost_of, reserve_both
 from astrid_hookspecs.errors import ConfigError
 
 
@@ -53,6 +53,43 @@ def test_cost_refused_when_it_is_no_amount(cost: float) -> None:
 def test_limit_refused_when_it_is_no_amount(limit: str) -> None:
     with pytest.raises(ConfigError):
         Budget(**{limit: math.nan})
+
+
+@pytest.mark.parametrize(
+    ("action", "cost"),
+    [
+        ("spend 2.50 USD", 2.5),
+        ("spend 0 USD", 0.0),
+        ("send mail", None),
+        ("spend time", None),
+        ("suspend 2 USD", None),
+        ("", None),
+    ],
+)
+def test_what_an_action_says_that_it_costs(action: str, cost: float | None) -> None:
+    assert cost_of(action) == cost
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "spend -1 USD",
+        "spend 1,50 USD",
+        "spend 1e3 USD",
+        "Spend 1 USD",
+        "spend 1 usd",
+        " spend 1 USD",
+        "spend 1 USD now",
+        "spend USD 1",
+        "spend 1234567 USD",
+        "spend \u0661 USD",
+        "spend\n1 USD",
+    ],
+)
+def test_cost_refused_when_it_is_told_in_another_form(action: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        cost_of(action)
+    assert caught.value.code == "budget.amount"
 
 
 def test_refund_and_restore() -> None:

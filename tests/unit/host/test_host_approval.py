@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from astrid_core.config.budget import BudgetSettings
 from astrid_core.domain.approval import ApprovalError, Question
 from astrid_core.host.people import People
 from astrid_core.kernel.allowances import AllowanceStore
 from astrid_core.kernel.approvals import Approvals
+from astrid_core.kernel.budgets import Budgets
 from astrid_core.kernel.people import ApprovalDesk
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.values import Principal
@@ -37,7 +39,12 @@ class Front:
             audit=self.trail,
             announce=self.shown.append,
         )
-        self.people = People(approver=ApprovalDesk(self.approvals, workspace=Path("/w")))
+        self.budgets = Budgets(
+            BudgetSettings(session_max_usd=20.0), kv=world.kv, audit=self.trail, workspace="/w"
+        )
+        self.people = People(
+            approver=ApprovalDesk(self.approvals, self.budgets, workspace=Path("/w"))
+        )
         self.threads = ThreadPoolExecutor(4)
 
     def ask(
@@ -105,6 +112,37 @@ def test_a_decision(front: Front, answer: str, decision: str) -> None:
         "approval.request",
         "approval.answer",
     ]
+
+
+def test_a_yes_is_spent_and_a_no_is_not(front: Front) -> None:
+    def spent() -> float:
+        return front.budgets.shown(ALICE)["session_spent_usd"]
+
+    assert front.ask("spend 9.50 USD", "shop", answer="deny") == ("ok", ("denied",))
+    assert spent() == 0
+    assert front.ask("spend 9.50 USD", "shop", answer="approve_always")[0] == "ok"
+    assert spent() == 9.5
+    assert front.ask("spend 9.50 USD", "shop") == ("ok", ("allowance",))
+    assert spent() == 19
+
+
+def test_more_than_the_budget_is_denied_whatever_was_allowed_before(front: Front) -> None:
+    front.ask("spend 8 USD", "shop", answer="approve_always")
+    front.ask("spend 8 USD", "shop")
+    asked = len(front.shown)
+    assert front.ask("spend 8 USD", "shop") == ("ok", ("denied",))
+    assert front.ask("spend 11 USD", "shop") == ("ok", ("denied",))
+    assert len(front.shown) == asked, "nobody was asked"
+    assert [one.rule for one in front.trail.entries if one.outcome == "denied"] == [
+        "budget.session_max_usd",
+        "budget.per_action_max_usd",
+    ]
+
+
+def test_a_cost_in_another_form_is_refused(front: Front) -> None:
+    for action in ("spend 1e2 USD", "Spend 5 USD", "spend 5 USD or so"):
+        assert front.ask(action, "shop") == ("invalid-input", None)
+    assert front.shown == []
 
 
 def test_115_limits_and_control_characters(front: Front) -> None:

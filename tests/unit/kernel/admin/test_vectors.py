@@ -261,6 +261,11 @@ def test_what_an_agent_keeps_is_told_where_it_is_counted(managed: Managed) -> No
     request = b'{"method":"QuotaGet","params":{"principal":"default"}}'
     answer = json.loads(counting.answer(DEFAULT_PRINCIPAL, "raw_json", request))
     assert answer["data"]["usage"] == {"storage_bytes": len("default")}
+    assert answer["data"]["budget"] == {
+        "per_action_max_usd": 10.0,
+        "session_max_usd": 100.0,
+        "session_spent_usd": 0.0,
+    }
 
 
 def test_switching_twice_changes_once(managed: Managed) -> None:
