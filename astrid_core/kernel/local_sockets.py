@@ -71,13 +71,14 @@ class LocalSockets:
         return QueueListener(queue, lambda: self._give_back(door, principal))
 
     def close(self) -> None:
-        """End all of them; once."""
+        """End all of them; again is no error."""
         with self._lock:
             self._is_closed = True
             for door in [*self._doors.values()]:
                 self._shut(door)
-        if self._reactor is not None:
-            self._reactor.stop()
+            reactor, self._reactor = self._reactor, None
+        if reactor is not None:
+            reactor.stop()
             with contextlib.suppress(OSError):  # something else is there
                 self._directory.rmdir()
 

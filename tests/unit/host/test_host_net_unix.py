@@ -15,10 +15,9 @@ import pytest
 
 from astrid_core.domain.framing import encode_frame
 from astrid_core.host.http_network import Network, connection_counts
-from astrid_core.kernel.local_sockets import LocalSockets
-from astrid_core.kernel.session_token import SessionToken
 from astrid_hookspecs.cancel import CancelToken
 from tests.support.daemon import Client, short_directory
+from tests.support.local_place import LocalPlace
 
 NET = "astrid:net/host@1.0.0"
 LISTENER = "[method]unix-listener"
@@ -27,32 +26,16 @@ NOT_TCP = ("not-tcp", None)
 NOBODY = ("ok", None)
 
 
-class Place:
-    """A home's `run/`, with what the kernel has there."""
+class Place(LocalPlace):
+    """Where instances with the right to it have sockets."""
 
     def __init__(self, run: Path, world: Any) -> None:
-        self.directory = run / "net"
-        self.token = run / "system.token"
-        self.session = SessionToken(self.token)
-        self.uid = os.geteuid()
-        self.sockets = LocalSockets(
-            self.directory,
-            session=self.session,
-            gate=world.services().gate,
-            uid_of=lambda _sock: self.uid,
-        )
+        super().__init__(run, world.decisions)
         self._world = world
 
     def open(self, **more: Any) -> Any:
         services = {"local_sockets": self.sockets, **more.pop("services", {})}
         return self._world.open(net_bind=True, services=services, **more)
-
-    def client(self, *, principal: str | None = "alice", token: str | None = None) -> Client:
-        """One that was let in, or is refused where that is expected."""
-        made = Client(self.directory / "t.sock", timeout_s=5)
-        answer = made.hello(token or self.token.read_text(), principal=principal)
-        assert (answer or {}).get("status") == ("ok" if token is None else "error")
-        return made
 
 
 @pytest.fixture
@@ -86,7 +69,7 @@ def test_71_a_local_socket_needs_a_right_and_a_place(do: Any, world: Any, place:
 def test_a_capsule_that_asks_twice_has_one_socket(do: Any, place: Place) -> None:
     instance = place.open()
     one, other = bound(do, instance), bound(do, instance)
-    path = place.directory / "t.sock"
+    path = place.path()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(place.directory.stat().st_mode) == 0o700
     one.drop()
@@ -127,7 +110,7 @@ def test_what_comes_with_the_handshake_is_the_capsules(do: Any, place: Place) ->
     instance = place.open()
     listener = bound(do, instance)
     hello = {"token": place.token.read_text(), "protocol_version": 1, "client_version": "1"}
-    with Client(place.directory / "t.sock", timeout_s=5) as client:
+    with place.stranger() as client:
         body = json.dumps({**hello, "principal": "alice"}).encode()
         client.send_bytes(encode_frame(body) + encode_frame(b"at once"))
         stream = do(instance, f"{LISTENER}.accept", listener)[1]
@@ -171,10 +154,10 @@ def test_nobody_comes_in(do: Any, place: Place, world: Any, who: str) -> None:
     listener = bound(do, instance)
     ready = do(instance, f"{LISTENER}.subscribe-readiness", listener)[1]
     if who == "78-wrong-token":
-        place.client(token="f" * 64).close()
+        assert place.refused(token="f" * 64) == "authentication failed"
     elif who != "78-nobody":
-        place.uid = place.uid + 1 if who == "78-another-user" else None
-        with Client(place.directory / "t.sock", timeout_s=5) as client:
+        place.uid = os.geteuid() + 1 if who == "78-another-user" else None
+        with place.stranger() as client:
             assert client.receive_body() is None  # without a byte
     assert do(instance, f"{LISTENER}.poll-accept", listener, 0) == NOBODY
     assert not ready.source.is_ready()
@@ -191,14 +174,11 @@ def test_a_client_waits_for_the_principal_it_names(do: Any, place: Place, world:
         assert do(bob, "[method]tcp-stream.write", stream, b"bob's") == NOBODY
         assert client.receive_body() == b"bob's"
     bob.close()
-    assert (place.directory / "t.sock").exists()
-    with Client(place.directory / "t.sock", timeout_s=5) as client:
-        answer = client.hello(place.token.read_text(), principal="bob")
-        assert answer is not None
-        assert answer["reason"] == "the capsule listens for nobody called 'bob'"
+    assert place.path().exists()
+    assert place.refused(principal="bob") == "the capsule listens for nobody called 'bob'"
     assert [(e.principal, e.rule) for e in world.decisions] == [("bob", "net_bind.principal")]
     alice.close()
-    assert not (place.directory / "t.sock").exists()
+    assert not place.path().exists()
 
 
 def test_who_has_left_is_not_heard_of(do: Any, place: Place) -> None:
@@ -231,10 +211,7 @@ def test_69_there_are_eight_streams_and_sixteen_who_wait(do: Any, place: Place, 
     assert ready.source.is_ready()
     assert do(instance, f"{LISTENER}.poll-accept", listener, 0) == NOBODY
     assert do(instance, f"{LISTENER}.accept", listener) == ("quota", None)
-    with Client(place.directory / "t.sock", timeout_s=5) as late:
-        answer = late.hello(place.token.read_text(), principal="alice")
-        assert answer is not None
-        assert answer["reason"] == "too many clients wait for the capsule"
+    assert place.refused() == "too many clients wait for the capsule"
     assert [e.rule for e in world.decisions] == ["net.stream", "net.waiting"]
     clients.pop().close()  # who leaves makes room
     clients.append(place.client())
