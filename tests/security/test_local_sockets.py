@@ -106,6 +106,21 @@ def test_a_client_denied_when_it_says_no_handshake(
     assert place.rules() == ["net_bind.handshake"]
 
 
+@pytest.mark.parametrize("length", [4096, 4097])
+def test_a_handshake_has_a_longest_length(
+    place: LocalPlace, listener: QueueListener, length: int
+) -> None:
+    body = f'{{"token":"{place.token.read_text()}","protocol_version":1,"client_version":"1"'
+    body += ',"principal":"alice"}'
+    with place.stranger() as client:
+        client.send_body(body.ljust(length).encode())
+        if length == 4096:
+            taken(listener).close()
+        else:
+            assert client.read_exactly(1) is None
+            assert place.rules() == ["net_bind.handshake"]
+
+
 def test_who_says_nothing_holds_up_nobody(place: LocalPlace, listener: QueueListener) -> None:
     with many(place, MAX_HALF_OPEN - 1):
         begun = time.monotonic()

@@ -143,7 +143,8 @@ def test_what_only_tcp_has(
 ) -> None:
     instance = place.open()
     listener = bound(do, instance)
-    with place.client():
+    with place.client() as client:
+        client.send_bytes(b"x")
         stream = do(instance, f"{LISTENER}.accept", listener)[1]
         assert do(instance, f"[method]tcp-stream.{method}", stream, *arguments) == NOT_TCP
 
@@ -185,6 +186,8 @@ def test_who_has_left_is_not_heard_of(do: Any, place: Place) -> None:
     instance = place.open()
     listener = bound(do, instance)
     ready = do(instance, f"{LISTENER}.subscribe-readiness", listener)[1]
+    place.client().close()
+    assert do(instance, f"{LISTENER}.poll-accept", listener, 50) == NOBODY
     place.client().close()
     with place.client() as there:
         stream = do(instance, f"{LISTENER}.accept", listener)[1]
