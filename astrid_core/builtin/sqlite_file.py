@@ -1,4 +1,4 @@
-"""The file behind the default key-value store: opening, format, key ranges."""
+"""The file behind the default key-value store: opening, format, ranges of keys."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ CREATE TABLE entries (
     PRIMARY KEY (namespace, key)
 );
 """
+_PREFIX_RANGE: Final = "namespace = ? AND key >= ? AND (? IS NULL OR key < ?)"
 _SURROGATES: Final = range(0xD800, 0xE000)
 
 
@@ -75,6 +76,43 @@ def _prepare(db: sqlite3.Connection, name: str) -> None:
             hint="use the release that wrote it",
         )
     db.execute("COMMIT")
+
+
+def first_keys(
+    db: sqlite3.Connection, namespace: int, prefix: str, *, after: str | None, limit: int
+) -> list[str]:
+    """The first keys with a prefix, ascending.
+
+    Args:
+        db: The database.
+        namespace: Its number.
+        prefix: Of the keys.
+        after: Only keys behind this one.
+        limit: How many at most.
+    """
+    end = prefix_end(prefix)
+    rows = db.execute(
+        f"SELECT key FROM entries WHERE {_PREFIX_RANGE} "  # noqa: S608 - a constant
+        "AND (? IS NULL OR key > ?) ORDER BY key LIMIT ?",
+        (namespace, prefix, end, end, after, after, limit),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def delete_first(
+    db: sqlite3.Connection, namespace: int, prefix: str, *, limit: int
+) -> list[tuple[str, int]]:
+    """Remove the first keys with a prefix; arguments as for `first_keys`.
+
+    Returns:
+        The removed keys, and the length of each value.
+    """
+    end = prefix_end(prefix)
+    return db.execute(
+        f"DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE {_PREFIX_RANGE} "  # noqa: S608 - a constant
+        "ORDER BY key LIMIT ?) RETURNING key, length(value)",
+        (namespace, prefix, end, end, limit),
+    ).fetchall()
 
 
 def prefix_end(prefix: str) -> str | None:

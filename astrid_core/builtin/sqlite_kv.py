@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from astrid_core.builtin.sqlite_file import open_database, prefix_end
+from astrid_core.builtin.sqlite_file import delete_first, first_keys, open_database
 from astrid_hookspecs.errors import QuotaExceededError, StoreError
 from astrid_hookspecs.stores import KeyPage, KvWrite
 
@@ -24,7 +25,10 @@ COMMIT_DELAY_S: Final = 0.002
 CACHE_BYTES: Final = 8 * 1024 * 1024
 CACHE_VALUE_BYTES: Final = 64 * 1024
 _CACHE_ENTRY_COST: Final = 200
-_PREFIX_RANGE: Final = "namespace = ? AND key >= ? AND (? IS NULL OR key < ?)"
+_CLEAR_PAGE: Final = 1000
+"""Keys that are removed before others get their turn."""
+_CLEAR_PAUSE_S: Final = 0.0002
+"""Whoever gives the lock up without a pause takes it again before those who wait have woken."""
 
 
 class SqliteKvStore:
@@ -93,32 +97,22 @@ class SqliteKvStore:
             space = self._space(namespace)
             if space is None:
                 return KeyPage([], more=False)
-            end = prefix_end(prefix)
-            rows = self._db.execute(
-                f"SELECT key FROM entries WHERE {_PREFIX_RANGE} "  # noqa: S608 - a constant
-                "AND (? IS NULL OR key > ?) ORDER BY key LIMIT ?",
-                (space[0], prefix, end, end, after, after, limit + 1),
-            ).fetchall()
-        return KeyPage([row[0] for row in rows[:limit]], more=len(rows) > limit)
+            keys = first_keys(self._db, space[0], prefix, after=after, limit=limit + 1)
+        return KeyPage(keys[:limit], more=len(keys) > limit)
 
     def clear_prefix(self, namespace: str, prefix: str) -> int:
-        """As `KvStore.clear_prefix`."""
-        with self._guard():
-            space = self._space(namespace)
-            if space is None:
-                return 0
-            end = prefix_end(prefix)
-            rows = self._db.execute(
-                f"DELETE FROM entries WHERE {_PREFIX_RANGE} "  # noqa: S608 - a constant
-                "RETURNING key, length(value)",
-                (space[0], prefix, end, end),
-            ).fetchall()
-            for key, length in rows:
-                self._charge(space, -(len(key.encode()) + length))
-                self._forget(namespace, key)
-            if rows:
-                self._note_write(durable=False)
-            return len(rows)
+        """As `KvStore.clear_prefix`, a page at a time: others come in between the pages.
+
+        What was removed before a crash stays removed.
+        """
+        removed = 0
+        while True:
+            with self._guard():
+                found = self._clear_page(namespace, prefix)
+            removed += found
+            if found < _CLEAR_PAGE:
+                return removed
+            time.sleep(_CLEAR_PAUSE_S)
 
     def compare_and_swap(
         self,
@@ -263,6 +257,20 @@ class SqliteKvStore:
         self._charge(space, -(len(key.encode()) + row[0]))
         self._remember(namespace, key, None)
         return True
+
+    def _clear_page(self, namespace: str, prefix: str) -> int:
+        """Remove the first keys with the prefix; returns how many."""
+        space = self._space(namespace)
+        if space is None:
+            return 0
+        self._begin()
+        removed = delete_first(self._db, space[0], prefix, limit=_CLEAR_PAGE)
+        if removed:
+            self._charge(space, -sum(len(key.encode()) + length for key, length in removed))
+            for key, _ in removed:
+                self._forget(namespace, key)
+            self._note_write(durable=False)
+        return len(removed)
 
     def _check_quota(self, namespace: str, quota: int | None, *, before: int) -> None:
         space = self._space(namespace)

@@ -249,3 +249,41 @@ def test_a_full_disk_is_reported_and_loses_nothing_committed(tmp_path: Path) -> 
     store = SqliteKvStore(tmp_path)
     assert store.get("n", "before") == b"v"
     store.close()
+
+
+def test_clearing_very_many_keys_lets_others_in_between(store: SqliteKvStore) -> None:
+    """A store may be as large as its limit; no other principal waits until it is empty."""
+    count = 8000
+    store.apply(NS, [KvWrite(f"{number:05}", b"") for number in range(count)])
+    cleared = threading.Event()
+    written = 0
+
+    def neighbour() -> None:
+        nonlocal written
+        while not cleared.is_set():
+            store.set("bob:capsule:notes", "k", b"v")
+            written += 1
+            cleared.wait(0.0005)
+
+    thread = threading.Thread(target=neighbour)
+    thread.start()
+    try:
+        assert store.clear_prefix(NS, "") == count
+    finally:
+        cleared.set()
+        thread.join()
+    assert written > 4  # a turn between any two pages, not one before and one behind all of them
+    assert store.size_bytes(NS) == 0
+
+
+def test_what_is_cleared_and_its_size_are_one_transaction(store: SqliteKvStore) -> None:
+    """A crash between the two would charge the principal for good for what is gone."""
+    store.apply(NS, [KvWrite(f"k{number}", b"value") for number in range(10)])
+    statements: list[str] = []
+    store._db.set_trace_callback(statements.append)
+    store.clear_prefix(NS, "")
+    store.flush()
+    kinds = [statement.split()[0] for statement in statements]
+    assert kinds.index("BEGIN") < kinds.index("DELETE") < kinds.index("UPDATE")
+    assert kinds.index("UPDATE") < kinds.index("COMMIT")
+    assert kinds.count("UPDATE") == 1
