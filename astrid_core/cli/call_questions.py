@@ -1,4 +1,4 @@
-"""What a client of the daemon answers while the tool that it called asks for permission.
+"""What a client of the daemon answers while the tool that it called asks: permission, or values.
 
 Costs a call nothing but a subscription until something is asked.
 """
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from astrid_core.cli.attending import Attendant
     from astrid_core.daemon.client import DaemonClient, Message
 
-_TOPIC: Final = "astrid.v1.approval"
+_TOPICS: Final = ("astrid.v1.approval", "astrid.v1.elicit")
+"""As `attending.TOPICS`, which loads more than a call needs that is asked nothing."""
 
 
 class Consent(NamedTuple):
@@ -92,7 +93,10 @@ NO_CONSENT: Final = Consent()
 def hearing(client: DaemonClient, consent: Consent) -> Callable[[Message], None] | None:
     """What answers the messages of a daemon; None where the principal may hear nothing."""
     try:
-        client.subscribe(_TOPIC)
+        # Both on their way before the first is answered: a call waits for one round only.
+        asked = [client.send("Subscribe", {"pattern": topic}) for topic in _TOPICS]
+        for request_id in asked:
+            client.wait(request_id)
     except RemoteError:
         return None
     made: list[Callable[[Message], None]] = []

@@ -17,6 +17,7 @@ from tests.support.commands import run_astrid
 from tests.support.daemon import short_directory
 from tests.support.mcp import SERVERS
 from tests.support.sandboxes import sandbox_or_skip
+from tests.support.shell import PATIENCE_S, Shell, on_terminal
 
 
 @pytest.fixture
@@ -63,6 +64,13 @@ def test_a_server_is_added_called_and_removed_while_the_daemon_runs(directory: P
         assert listed(directory)["talk"]["state"] == "ready"
         called = astrid(directory, "mcp", "call", "talk", "echo", '{"text": "hello"}')
         assert called.stdout.strip() == "hello"
+        schema = {"type": "object", "properties": {"name": {"type": "string", "default": "x"}}}
+        asks = ["elicitation/create", {"message": "Who?", "requestedSchema": schema}]
+        asked = json.dumps({"text": json.dumps(asks)})
+        began = time.monotonic()
+        said = astrid(directory, "mcp", "call", "talk", "ask", asked).stdout  # nobody is there
+        assert json.loads(said)["result"] == {"action": "cancel"}
+        assert time.monotonic() - began < 60
         tools = json.loads(astrid(directory, "mcp", "tools", "--json").stdout)
         assert "talk__echo" in {tool["served_as"] for tool in tools}
         shown = json.loads(astrid(directory, "mcp", "inspect", "talk").stdout)
@@ -148,3 +156,34 @@ def test_a_snippet_is_what_its_client_reads(directory: Path, client: str) -> Non
 
 def test_an_unknown_client_is_told_what_is_known(directory: Path) -> None:
     assert "claude-desktop" in astrid(directory, "mcp", "config", "emacs", status=1).stderr
+
+
+@pytest.mark.slow
+def test_what_a_server_asks_is_asked_on_the_terminal_of_the_call(tmp_path: Path) -> None:
+    sandbox_or_skip()
+    shell = Shell(tmp_path)
+    place = shell.home / "var/servers/talk"
+    place.mkdir(mode=0o700, parents=True)
+    shell.home.chmod(0o700)
+    shutil.copy(SERVERS / "raw.py", place)
+    options = ["mcp", "add", "talk", "--elicitation", "--", "python3", "./raw.py"]
+    assert shell(*options).status == 0
+    schema = {
+        "type": "object",
+        "properties": {"age": {"type": "integer"}, "pet": {"type": "string", "enum": ["cat"]}},
+        "required": ["age", "pet"],
+    }
+    asks = ["elicitation/create", {"message": "Who is it?", "requestedSchema": schema}]
+    asked = json.dumps({"text": json.dumps(asks)})
+    try:
+        assert shell("start").status == 0
+        with on_terminal(shell, "mcp", "call", "talk", "ask", asked) as (process, talk):
+            talk(r"talk asks: Who is it\? - age: ", "old\n")
+            talk(r"- age: ", "41\n")  # asked again
+            talk(r"number: ", "1\n")
+            said = talk(r'"action": "accept"')
+            assert process.wait(PATIENCE_S) == 0
+        assert '"age": 41' in said
+        assert '"pet": "cat"' in said
+    finally:
+        shell("stop")
