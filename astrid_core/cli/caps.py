@@ -90,6 +90,7 @@ def _explainer() -> Explainer:
     from astrid_core.kernel.principals.group_store import GroupStore  # noqa: PLC0415
     from astrid_core.kernel.profiles import ProfileStore  # noqa: PLC0415
     from astrid_core.pluginhost import PluginHost  # noqa: PLC0415
+    from astrid_core.security.policy_votes import with_policy  # noqa: PLC0415
 
     home = open_home()
 
@@ -99,7 +100,7 @@ def _explainer() -> Explainer:
 
     return Explainer(
         Authority(ProfileStore(home.etc / "profiles"), GroupStore(home.etc)),
-        votes=PluginHost.open(allow_list(), boot=False).votes,
+        votes=with_policy(PluginHost.open(allow_list(), boot=False).votes, settings().policy),
         grants_of=grants_of,
         schemes=settings().mounts,
         token_for=_token_for,

@@ -14,6 +14,9 @@ from typing import Any, Final
 
 from astrid_core.config.budget import KEYS as BUDGET_KEYS
 from astrid_core.config.budget import BudgetSettings, parse_budget
+from astrid_core.config.policy import KEYS as POLICY_KEYS
+from astrid_core.config.policy import parse_policy, policy_values
+from astrid_core.domain.action_policy import ActionPolicy
 from astrid_core.domain.egress import EgressRule, parse_egress
 from astrid_core.domain.toml_document import Document
 from astrid_core.domain.toml_table import Table
@@ -32,6 +35,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "processes": ("network", "workspace"),
     "audit": ("strict", "max_mib", "max_age_days"),
     "budget": BUDGET_KEYS,
+    "policy": POLICY_KEYS,
     "identity": ("links",),
 }
 TABLES: Final = ("mounts", "identity")
@@ -177,6 +181,7 @@ class Settings:
         links: Accounts of users, in the order of the file.
         local_egress: Addresses inside that capsules may reach if their manifest says so.
         budget: How much of what capsules tell they spend is let through.
+        policy: What is blocked or asked about; None: not switched on.
         connections: Sockets and requests that a principal may have at a time, in all capsules.
     """
 
@@ -194,6 +199,7 @@ class Settings:
     local_egress: tuple[EgressRule, ...] = ()
     connections: int = 64
     budget: BudgetSettings = field(default_factory=BudgetSettings)
+    policy: ActionPolicy | None = None
 
 
 def parse_settings(document: Document) -> Settings:
@@ -236,6 +242,7 @@ def parse_settings(document: Document) -> Settings:
         connections=sections["network"].bounded("connections", _CONNECTIONS, rule="E-VALUE")
         or default.connections,
         budget=parse_budget(sections["budget"]),
+        policy=parse_policy(sections["policy"]),
     )
 
 
@@ -263,6 +270,7 @@ def settings_values(settings: Settings) -> dict[str, Any]:
         "audit.max_mib": settings.audit.max_mib,
         "audit.max_age_days": settings.audit.max_age_days,
         **{f"budget.{key}": getattr(settings.budget, key) for key in BUDGET_KEYS},
+        **policy_values(settings.policy),
     }
 
 

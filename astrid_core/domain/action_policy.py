@@ -1,9 +1,8 @@
 """A policy about actions: allowed, to be asked about, or blocked.
 
-A library: the kernel's own gate does not use it; an embedding program or an authorisation plugin
-may. Trusted with reading a command as the words it consists of: names of programs and leading
-arguments are compared, never the beginning of a text [D-47]. Spec: kernel-and-security 7.5,
-vectors 119 to 122.
+The operator's, from `[policy]` of the configuration; it takes away and never adds. Trusted with
+reading a command as the words it consists of: names of programs and leading arguments are
+compared, never the beginning of a text [D-47]. Spec: kernel-and-security 7.5, vectors 119 to 122.
 """
 
 from __future__ import annotations
@@ -177,17 +176,6 @@ class ActionPolicy:
             if has_parent(action.path) or denied is not None:
                 return _block("denied_paths", denied or "..")
         return _ask("capsule")
-
-
-PERMISSIVE: Final = ActionPolicy(
-    blocked_tools=(),
-    approval_required_tools=(),
-    denied_paths=(),
-    max_argument_bytes=0,
-    approve_network=False,
-    approve_delete=False,
-)
-"""Blocks nothing by itself."""
 
 
 def _ask(rule: str) -> PolicyDecision:

@@ -33,6 +33,7 @@ from astrid_core.kernel.audit.retention import DAY_S, MIB, Retention
 from astrid_core.kernel.boot import announce_tools
 from astrid_core.kernel.capsule_secrets import CapsuleSecrets
 from astrid_core.kernel.capsules import CapsuleTable, SourceIndex
+from astrid_core.kernel.consent import ToolConsent
 from astrid_core.kernel.decisions import DecisionLog
 from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.elicit_messages import elicit_notices
@@ -68,6 +69,7 @@ from astrid_core.pluginhost.allowlist import load_allow_list
 from astrid_core.pluginhost.host import PluginHost
 from astrid_core.pluginhost.registry import Registry
 from astrid_core.security.gate import Gate
+from astrid_core.security.policy_votes import with_policy
 from astrid_hookspecs.audit import AuditSink, AuditSinkRecord
 from astrid_hookspecs.buses import Bus, BusRecord
 from astrid_hookspecs.errors import AuditError, PluginError
@@ -205,7 +207,7 @@ def _wire(
     audit.each_round(denials.flush)
     release.callback(denials.close)
     decisions = DecisionLog(plugins.observe, denied=denials.record)
-    gate = Gate(votes=plugins.votes, decided=decisions.record)
+    gate = Gate(votes=with_policy(plugins.votes, settings.policy), decided=decisions.record)
     profiles = ProfileStore(home.etc / "profiles")
     principals = make_principals(
         home,
@@ -298,6 +300,9 @@ def _wire(
             settings=answers,
             onboard=onboarding.announce,
             rights=principals.authority.decide,
+            consent=ToolConsent(
+                settings.policy, services.people.approver, blocked=pool.blocked
+            ).ask,
         ),
         sources=sources,
         catalog=catalog,

@@ -21,6 +21,7 @@ from astrid_core.domain.topic import TOOL_PREFIX
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.pulse import Beat
 from astrid_core.kernel.audit.tool_calls import record_server_call, record_tool_call
+from astrid_core.kernel.consent import Consent
 from astrid_core.kernel.cpu_meter import CpuMeter
 from astrid_core.kernel.latency import Latencies
 from astrid_core.kernel.processes.cancelling import call_id_of
@@ -93,6 +94,7 @@ class Loaded:
         latencies: How long its latest calls took.
         fault: How its latest call was stopped; empty when it came back.
         since: When it was loaded, on the monotonic clock.
+        consent: Asks a person about a tool of a server, where the operator wants that.
         rights: Whether a principal holds a capability; decides about tools of servers.
     """
 
@@ -107,6 +109,7 @@ class Loaded:
     gate: Gate
     cpu: CpuMeter
     audit: AuditTrail
+    consent: Consent
     state: State = "loading"
     problem: str = ""
     told: str = ""
@@ -209,13 +212,15 @@ class Loaded:
         offered = self._offered(action, envelope.topic)
         tool = self._tools.get((action, envelope.topic))
         if offered is not None:
+            grant = self.check_tool(principal, offered)
+            self.consent(principal, self.id, offered, cancel=cancel)
             record_server_call(
                 self.audit,
                 principal=principal,
                 server=f"{self.spec.id}:{offered.server}",
                 tool=offered.tool,
                 payload=payload,
-                rule=self.check_tool(principal, offered).rule,
+                rule=grant.rule,
             )
         elif tool is not None:
             record_tool_call(

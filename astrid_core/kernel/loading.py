@@ -17,6 +17,7 @@ from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.audit.capsule_changes import record_load
 from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
+from astrid_core.kernel.consent import Consent
 from astrid_core.kernel.cpu_meter import CpuMeter
 from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.install.installed import InstalledCapsule
@@ -42,6 +43,7 @@ class CapsuleLoader:
         settings: Stored `[env]` answers of a capsule.
         onboard: Told of what is about to be loaded, to find out what it should be asked.
         rights: Whether a principal holds a capability.
+        consent: Asks about tools of servers.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class CapsuleLoader:
         settings: Callable[[CapsuleId], Mapping[str, str]],
         onboard: Callable[[Manifest], None],
         rights: Rights = closed,
+        consent: Consent,
     ) -> None:
         self._engines = engines
         self._services = services
@@ -63,6 +66,7 @@ class CapsuleLoader:
         self._settings = settings
         self._onboard = onboard
         self._rights = rights
+        self._consent = consent
 
     def prepare(self, installed: InstalledCapsule) -> Loaded:
         """Record the load, then make everything ready for calls; no guest code runs yet.
@@ -97,6 +101,7 @@ class CapsuleLoader:
             cpu=self._cpu,
             audit=self._services.audit,
             rights=self._rights,
+            consent=self._consent,
         )
 
     def start(self, capsule: Loaded) -> None:

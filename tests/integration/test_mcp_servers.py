@@ -17,12 +17,14 @@ from astrid_core import Kernel
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
 from astrid_hookspecs.errors import (
+    ApprovalDeniedError,
     CapabilityDeniedError,
     CapsuleError,
     ComponentError,
     EngineError,
     GuestCancelledError,
     GuestTimeoutError,
+    PolicyDeniedError,
     SecretNotFoundError,
     ToolError,
     ToolNotFoundError,
@@ -91,6 +93,59 @@ def test_a_principal_sees_and_calls_what_it_has_the_right_to(run: Run, tmp_path:
     assert called == [("bob", "echo")]
     (denied,) = recorded(home, "server.call")
     assert (denied["principal"], denied["outcome"]) == ("bob", "denied")
+
+
+def test_a_tool_that_the_policy_lists_waits_for_a_person(run: Run, tmp_path: Path) -> None:
+    etc = tmp_path / "home" / "etc"
+    etc.mkdir(mode=0o700, parents=True)
+    (tmp_path / "home").chmod(0o700)
+    (etc / "config.toml").write_text(
+        '[policy]\nenforce = true\napproval_required_tools = ["raw:echo"]\n'
+        'blocked_tools = ["fail"]\n'
+    )
+
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        approvals = kernel._parts.principals.approvals
+
+        async def answered(decision: str) -> Any:
+            call = asyncio.ensure_future(kernel.call_tool("echo", {"text": "x"}))
+            await eventually(lambda: approvals.pending() != [])
+            (question,) = approvals.pending()
+            assert (question.capsule, question.action) == ("talk", "call a tool")
+            assert question.resource == "raw:echo"
+            approvals.answer(question.id, decision, by=DEFAULT_PRINCIPAL)
+            return await call
+
+        with pytest.raises(ApprovalDeniedError):
+            await answered("deny")
+        assert recorded(tmp_path / "home", "mcp_tool_call") == []
+        assert (await answered("approve_session")).content == "x"
+        assert (await kernel.call_tool("echo", {"text": "y"})).content == "y"
+        assert (await kernel.call_tool("structured")).structured == {"n": 1}
+        with pytest.raises(PolicyDeniedError) as caught:
+            await kernel.call_tool("fail")
+        assert caught.value.rule == "policy:astrid-core:blocked_tools:fail"
+
+    run(work)
+
+
+def test_a_call_that_is_given_up_asks_nobody_any_more(run: Run, tmp_path: Path) -> None:
+    etc = tmp_path / "home" / "etc"
+    etc.mkdir(mode=0o700, parents=True)
+    (tmp_path / "home").chmod(0o700)
+    (etc / "config.toml").write_text(
+        '[policy]\nenforce = true\napproval_required_tools = ["raw"]\n'
+    )
+
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        approvals = kernel._parts.principals.approvals
+        with pytest.raises(ToolError):
+            await kernel.call_tool("echo", {"text": "x"}, timeout_s=0.3)
+        await eventually(lambda: approvals.pending() == [])
+
+    run(work)
 
 
 def test_tool_denied_when_a_pattern_is_revoked(run: Run, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from astrid_core.config import EngineSettings, Settings, load_layers
 from astrid_core.config.budget import BudgetSettings
-from astrid_core.config.settings import AuditSettings, LinkSettings, MountSettings
+from astrid_core.config.settings import AuditSettings, LinkSettings, MountSettings, settings_values
+from astrid_core.domain.action_policy import BLOCKED_COMMANDS
 from astrid_hookspecs.errors import ConfigError
 
 
@@ -102,6 +103,10 @@ def test_an_empty_method_of_a_link_is_the_usual_one(path: Path) -> None:
         ("[budget]\nsession_max_usd = inf\n", "config.toml", ":2 [budget.session_max_usd]:"),
         ('[budget]\nsession_max_usd = "9"\n', "config.toml", ":2 [budget.session_max_usd]:"),
         ("[budget]\nwarn_at_percent = 101\n", "config.value", ":2 [budget.warn_at_percent]:"),
+        ("[policy]\nenforce = 1\n", "config.toml", ":2 [policy.enforce]:"),
+        ('[policy]\ndenied_paths = ["*{"]\n', "config.value", ":2 [policy.denied_paths[0]]:"),
+        ("[policy]\nmax_argument_bytes = -1\n", "config.value", ":2 [policy.max_argument_bytes]"),
+        ("[policy]\nblocked = []\n", "config.unknown", ":2 [policy.blocked]:"),
         ("[budget]\nper_action = 1\n", "config.unknown", ":2 [budget.per_action]:"),
         ("[audit]\nmax_mib = 1\n", "config.value", ":2 [audit.max_mib]:"),
         ('[files]\nhard_links = "follow"\n', "config.toml", ":2 [files.hard_links]:"),
@@ -152,3 +157,20 @@ def test_one_wrong_key_refuses_the_whole_file(path: Path, text: str, code: str, 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Settings().bus = "other"  # type: ignore[misc]
+
+
+def test_a_policy_counts_when_it_is_switched_on(path: Path) -> None:
+    said = '[policy]\nblocked_tools = ["curl"]\nmax_argument_bytes = 0\n'
+    path.write_text(said)
+    assert load_settings(path).policy is None
+    path.write_text(said + "enforce = true\n")
+    policy = load_settings(path).policy
+    assert policy is not None
+    assert (policy.blocked_tools, policy.max_argument_bytes) == (("curl",), 0)
+    assert policy.approval_required_tools == ()
+    values = settings_values(load_settings(path))
+    assert (values["policy.enforce"], values["policy.blocked_tools"]) == (True, ["curl"])
+    path.write_text("[policy]\nenforce = true\n")
+    usual = load_settings(path).policy
+    assert usual is not None
+    assert usual.blocked_tools == BLOCKED_COMMANDS

@@ -23,13 +23,20 @@ from astrid_core.domain.action import (
     TransmitData,
 )
 from astrid_core.domain.action_policy import (
-    PERMISSIVE,
     ActionPolicy,
     PolicyDecision,
     PolicyVerdict,
 )
 from astrid_core.domain.resource_pattern import PatternError
 
+PERMISSIVE = ActionPolicy(
+    blocked_tools=(),
+    approval_required_tools=(),
+    denied_paths=(),
+    max_argument_bytes=0,
+    approve_network=False,
+    approve_delete=False,
+)
 ALLOWED, APPROVAL, BLOCKED = PolicyVerdict.ALLOWED, PolicyVerdict.APPROVAL, PolicyVerdict.BLOCKED
 
 
