@@ -219,7 +219,8 @@ class OutputStream(_Stream):
             raise self._fail(error) from error
 
     def write_zeroes(self, length: int) -> None:
-        """As `write`, with that many zero bytes; the permit is looked at before they are made."""
+        """As `write`, with that many zero bytes; they are made when they may be written."""
+        self._open_sink()
         if length > self._permit:
             self._use_permit(length)
         self.write(bytes(length))

@@ -9,7 +9,7 @@ import pytest
 from astrid_core.host.byte_pipe import BytePipe
 from astrid_core.host.pollable import Pollable
 from astrid_core.host.stream import InputStream, OutputStream
-from astrid_hookspecs.engines import HostTrap
+from astrid_hookspecs.engines import HostTrap, WitError
 
 KIB = 1024
 IN, OUT = "[method]input-stream.", "[method]output-stream."
@@ -223,6 +223,13 @@ def test_input_pollable_is_ready_for_data_and_for_the_end(world: Any, io: Any, e
     assert not pollable.source.is_ready()
     pipe.sink.close()
     assert pollable.source.is_ready()
+
+
+def test_zeroes_for_a_closed_stream_take_no_memory() -> None:
+    stream = OutputStream.closed()
+    for length in (2**63, 2**64 - 1):  # more than can be asked for: nothing may be
+        with pytest.raises(WitError, match="closed"):
+            stream.write_zeroes(length)
 
 
 def test_streams_that_are_closed_from_the_start(world: Any, io: Any) -> None:
