@@ -26,7 +26,9 @@ from astrid_hookspecs.audit import AuditEntry
 from astrid_hookspecs.engines import Call, CapsuleSpec, EngineEnvironment, Limits
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
+from tests.support.daemon import short_directory
 from tests.support.guest_services import guest_services
+from tests.support.local_place import LocalPlace
 from tests.support.net_guest import net_guest
 
 pytestmark = pytest.mark.slow
@@ -40,11 +42,14 @@ class World:
     def __init__(self, base: Path, release: ExitStack) -> None:
         self.audited: list[AuditEntry] = []
         self.decisions: list[DecisionEvent] = []
+        self.place = LocalPlace(release.enter_context(short_directory()), self.decisions)
+        release.callback(self.place.sockets.close)
         self.services = guest_services(
             base,
             release,
             decisions=self.decisions,
             audit=self,
+            local_sockets=self.place.sockets,
             network=Network(
                 consent=(parse_egress("127.0.0.1:*"),), connections=connection_counts(5)
             ),
@@ -167,6 +172,31 @@ def test_a_guest_listens(load: Callable[..., Guest]) -> None:
         guest("handle.accept", listener, principal="bob")
 
 
+def test_a_guest_serves_clients_of_its_local_socket(
+    load: Callable[..., Guest], world: World
+) -> None:
+    guest, place = load("bridge", net_bind=True), world.place
+    listener = guest("bind_unix")["ok"]
+    with pytest.raises(RuntimeError, match="nobody called 'bob'"):
+        place.client(principal="bob", capsule="bridge")
+    assert guest("handle.poll_accept", listener, 0) == {"ok": None}
+    with place.client(capsule="bridge") as client, place.client(capsule="bridge"):
+        assert guest("handle.subscribe_readiness", listener) == {"ok": True}
+        stream = guest("handle.accept", listener)["ok"]
+        assert isinstance(guest("handle.poll_accept", listener, 1000)["ok"], int)
+        client.send_body(b"hello")
+        assert guest("handle.read", stream) == {"ok": ["data", "hello"]}
+        assert guest("handle.write", stream, {"bytes": "good day"}) == {"ok": None}
+        assert client.receive_body() == b"good day"
+        assert guest("handle.peer_addr", stream) == {"err": "NotTcp"}
+        assert guest("handle.set_nodelay", stream, True) == {"err": "NotTcp"}
+    assert guest("handle.drop", listener) == {"ok": None}
+    assert not place.path("bridge").exists()
+    actions = [entry.action for entry in world.audited]
+    assert actions == ["net.bind", "net.accept", "net.accept"]
+    assert place.token.read_text() not in repr(world.audited)
+
+
 def test_a_guest_sends_datagrams(load: Callable[..., Guest]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
@@ -203,7 +233,7 @@ def test_a_guest_denied_when_its_manifest_lists_nothing(
     assert guest("bind_unix") == DENIED
     rules = ["net_connect", "net_connect", "net_tcp_bind", "net_udp", "net_bind"]
     assert [event.rule for event in world.decisions] == rules
-    assert load(net_bind=True)("bind_unix") == {"err": "Unknown"}
+    assert not world.place.directory.exists()
 
 
 def test_a_guest_denied_when_the_address_is_inside(load: Callable[..., Guest]) -> None:

@@ -55,9 +55,9 @@ class LocalPlace:
         """A client that has said nothing yet."""
         return Client(self.path(capsule), timeout_s=WAIT_S)
 
-    def client(self, *, principal: str | None = "alice") -> Client:
+    def client(self, *, principal: str | None = "alice", capsule: str = "t") -> Client:
         """One that was let in."""
-        made = self.stranger()
+        made = self.stranger(capsule)
         answer = made.hello(self.token.read_text(), principal=principal)
         if answer is None or answer["status"] != "ok":
             made.close()
