@@ -65,7 +65,7 @@ class LocalSockets:
                 raise OSError(errno.EBADF, "the kernel is closing")
             door = self._doors.get(grants.capsule)
             if door is None:
-                door = self._doors[grants.capsule] = self._opened(grants)
+                door = self._doors[grants.capsule] = self._opened(grants, principal)
             queue = door.queues.setdefault(principal, ClientQueue())
             queue.shares += 1
         return QueueListener(queue, lambda: self._give_back(door, principal))
@@ -82,7 +82,7 @@ class LocalSockets:
             with contextlib.suppress(OSError):  # something else is there
                 self._directory.rmdir()
 
-    def _opened(self, grants: CapsuleGrants) -> _Door:
+    def _opened(self, grants: CapsuleGrants, principal: Principal) -> _Door:
         path = self._directory / f"{grants.capsule}{SUFFIX}"
         try:
             claim_directory(self._directory)
@@ -96,6 +96,7 @@ class LocalSockets:
             raise OSError(errno.EACCES, "the directory cannot be used") from error
         door = _Door(grants, path, token=token, gate=self._gate)
         door.reception = Reception(listener, door, reactor=reactor, uid_of=self._uid_of)
+        door.queues[principal] = ClientQueue()  # the first client can come at once
         reactor.submit(door.reception.open)
         return door
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from astrid_core.kernel import reception
-from astrid_core.kernel.local_queue import MAX_WAITING, QueueListener
+from astrid_core.kernel import local_sockets, reception
+from astrid_core.kernel.local_queue import MAX_WAITING, ClientQueue, QueueListener
 from astrid_core.kernel.peer import peer_uid
 from astrid_core.kernel.reception import MAX_HALF_OPEN
 from tests.support.daemon import ROOT, Client, short_directory
@@ -165,6 +165,24 @@ def test_a_flood_of_silent_clients_keeps_nobody_out(
         ours = len(os.listdir("/proc/self/fd")) - files - 3 * MAX_HALF_OPEN  # noqa: PTH208
         assert ours <= MAX_HALF_OPEN + 2
     assert set(place.rules()) == {"net_bind.handshake"}
+
+
+def test_the_first_client_is_not_too_early(
+    place: LocalPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowQueue(ClientQueue):
+        def __init__(self) -> None:
+            time.sleep(0.1)
+            super().__init__()
+
+    monkeypatch.setattr(local_sockets, "ClientQueue", SlowQueue)
+    thread = threading.Thread(target=place.listen)
+    thread.start()
+    while not place.path().exists() or not place.token.exists():
+        time.sleep(0.001)
+    time.sleep(0.01)  # from being bound to listening
+    place.client().close()
+    thread.join()
 
 
 def test_a_capsule_that_takes_nobody_is_not_buried(place: LocalPlace) -> None:
