@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -301,10 +302,15 @@ class Loaded:
             return self._idle.wait_for(lambda: self._running == 0, timeout_s)
 
     def unload(self, *, grace_s: float) -> None:
-        """Stop every part, last loaded first."""
+        """Stop every part, last loaded first, also when one of them cannot be stopped.
+
+        Raises:
+            EngineError: As `LoadedCapsule.unload`.
+        """
         self.state = "unloading"
-        for part in reversed(self.parts):
-            part.unload(grace_s=grace_s)
+        with ExitStack() as stopping:
+            for part in self.parts:
+                stopping.callback(part.unload, grace_s=grace_s)
 
     def stats(self) -> dict[str, int]:
         """Counters of all parts, summed."""

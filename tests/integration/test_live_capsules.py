@@ -16,7 +16,13 @@ from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
 from astrid_core.kernel.install.installed import load_installed
 from astrid_hookspecs.buses import Attribution, Envelope
-from astrid_hookspecs.errors import AstridError, CapsuleError, PolicyDeniedError, ToolNotFoundError
+from astrid_hookspecs.errors import (
+    AstridError,
+    CapsuleError,
+    EngineError,
+    PolicyDeniedError,
+    ToolNotFoundError,
+)
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 from tests.support.capsules import (
     answering,
@@ -294,5 +300,26 @@ def test_what_was_removed_by_others_is_unloaded_at_a_reload(run: Run, tmp_path: 
             with pytest.raises(PolicyDeniedError):
                 await kernel.call_tool(f"ask_{name}")
         assert len(heard.take(max_bytes=1 << 20).messages) == 1
+
+    run(work)
+
+
+def test_a_part_that_cannot_be_stopped_keeps_no_other_part_running(
+    run: Run, tmp_path: Path
+) -> None:
+    class Stuck:
+        def unload(self, *, grace_s: float) -> None:
+            raise EngineError(f"still there after {grace_s} s", code="engine.unload-stuck")
+
+    async def work(kernel: Kernel) -> None:
+        text = manifest("c", body=tool("ask"))
+        await install(kernel, write_capsule(tmp_path / "1", answering("deny", "no"), text))
+        loaded = kernel._parts.capsules.get(CapsuleId("c"))
+        real = loaded.parts[0]
+        loaded.parts = (real, Stuck())  # type: ignore[assignment]
+        with pytest.raises(EngineError, match="still there"):
+            loaded.unload(grace_s=0.0)
+        assert real.health().reason == "unloaded"
+        loaded.parts = (real,)
 
     run(work)

@@ -242,6 +242,17 @@ class WasmCapsule:
                 instance.watch.begin_grace()
         for instance in live:
             instance.host.cancel.fire()
+        try:
+            self._stop_active(grace_s)
+        finally:
+            self._slots.clear()  # of everybody but the call that is stuck, which goes when it ends
+
+    def _stop_active(self, grace_s: float) -> None:
+        """Wait until no call and no run loop is left.
+
+        Raises:
+            EngineError: As `unload`.
+        """
         if not self._wait_idle(grace_s):
             self._force()
             if not self._wait_idle(FORCE_TIMEOUT_S):
@@ -251,7 +262,6 @@ class WasmCapsule:
                 )
         if self._run_loop is not None:
             self._run_loop.join(timeout_s=FORCE_TIMEOUT_S)
-        self._slots.clear()
 
     def _force(self) -> None:
         """Stop guests that compute: at the next tick, which comes at once."""

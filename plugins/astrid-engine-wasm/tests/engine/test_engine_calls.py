@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from astrid_engine_wasm import capsule as engine_capsule
 from astrid_engine_wasm import lifecycle
 from astrid_engine_wasm.slots import InstancePool, Slot, SlotTable
 from astrid_hookspecs.cancel import CancelToken
@@ -152,6 +153,25 @@ def test_unload_wakes_host_calls_within_the_grace_period(
     assert time.monotonic() - began < 4
     busy.join()
     assert isinstance(outcome[0], GuestResult)
+
+
+def test_an_unload_that_a_host_call_holds_up_leaves_nothing_else_open(
+    bench: Any, host: Any, make_call: MakeCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_capsule, "FORCE_TIMEOUT_S", 0.05)
+    released = threading.Event()
+    host.handlers["astrid:sys/host#sleep-ns"] = lambda _ns: released.wait(10.0) and None
+    capsule = bench.load("acts.wat", host)
+    capsule.invoke("echo", b"", make_call("idle"))
+    host.entered.clear()
+    busy, _ = in_thread(lambda: capsule.invoke("sleep", b"", make_call("busy")))
+    assert host.entered.wait(5.0)
+    with pytest.raises(EngineError, match="does not come back"):
+        capsule.unload(grace_s=0.0)
+    assert host.open_count == 1  # the one that is stuck
+    released.set()
+    busy.join()
+    assert host.open_count == 0
 
 
 def test_evict_drops_an_idle_instance_now_and_a_busy_one_when_its_call_ends(
