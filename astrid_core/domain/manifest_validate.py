@@ -249,6 +249,12 @@ def _remark_on_dead_entries(document: Document, manifest: Manifest, own: Capabil
         if ":" not in entry:
             message = "no port, grants nothing; write host:port or host:*"
             document.warn("W-VALUE", message, at=("capabilities", "net_connect", index))
+    servers = {server.id for server in manifest.mcp_servers} | {"*"}
+    for key, ids in (("mcp_elicitation", own.mcp_elicitation), ("mcp_sampling", own.mcp_sampling)):
+        for index, entry in enumerate(ids):
+            if entry not in servers:
+                message = "no server of this capsule has that id, grants nothing"
+                document.warn("W-VALUE", message, at=("capabilities", key, index))
     _remark_on_file_entries(document, own)
     for table, legacy, grants in (
         ("publish", manifest.capabilities.ipc_publish, manifest.publish),

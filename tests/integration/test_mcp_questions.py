@@ -61,10 +61,10 @@ def agent(tmp_path: Path, name: str, more: str = "") -> None:
 
 
 async def asks(
-    kernel: Kernel, method: str, params: object, *, after: float = 0, **options: Any
+    kernel: Kernel, method: str, params: object, *, waits: bool = False, **options: Any
 ) -> dict[str, Any]:
     """What a server is answered that asks while it works on a call."""
-    arguments = {"text": json.dumps([method, params]), "after": after}
+    arguments = {"text": json.dumps([method, params]), "waits": waits}
     result = await kernel.call_tool("ask", arguments, **options)
     answer: dict[str, Any] = json.loads(result.content)
     return answer
@@ -209,6 +209,7 @@ def test_a_question_ends_with_the_call_that_it_is_about(run: Run, tmp_path: Path
     run(work)
 
 
+@pytest.mark.slow
 def test_a_person_may_think_longer_than_the_call_may_take(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, talk(tmp_path), tool="echo")
@@ -281,8 +282,13 @@ def test_a_shared_server_is_refused_when_nobody_can_tell_whom_to_ask(
         await serve(kernel, talk(tmp_path, extra="shared = true\n"), tool="echo")
         agent(tmp_path, "bob")
         front, bobs = Front(kernel), Front(kernel, principal=BOB)
-        first = asyncio.create_task(asks(kernel, *elicits(), after=0.5, principal=BOB))
+        own = tmp_path / "home/home/default/.local/servers/talk/raw"
+        first = asyncio.create_task(asks(kernel, *elicits(), waits=True, principal=BOB))
+        await eventually((own / "asking").exists)
         second = asyncio.create_task(kernel.call_tool("echo", {"text": "meanwhile"}))
+        await eventually(lambda: kernel.capsules()[0].stats()["calls"] == 2)
+        await asyncio.sleep(0.3)  # it is on its way to the server
+        (own / "go").touch()
         answer = await first
         assert answer["error"]["code"] == -32600
         assert "several principals" in answer["error"]["message"]

@@ -173,7 +173,9 @@ def wait(_arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask(arguments: dict[str, Any]) -> dict[str, Any]:
-    time.sleep(arguments.get("after", 0))  # others may ask for something meanwhile
+    Path("asking").touch()
+    while arguments.get("waits") and not Path("go").exists():  # others may call meanwhile
+        time.sleep(0.01)
     method, params = json.loads(arguments["text"])
     send({"jsonrpc": "2.0", "id": 900, "method": method, "params": params})
     for line in sys.stdin:

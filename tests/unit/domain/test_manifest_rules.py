@@ -426,6 +426,8 @@ def test_tool_names_come_from_bindings():
     [
         ("identity = ['resovle']", "capabilities.identity[0]", "did you mean 'resolve'?"),
         ("identity = ['link', 'x']", "capabilities.identity[1]", "known: resolve, link, admin"),
+        ("mcp_elicitation = ['*', 'x']", "capabilities.mcp_elicitation[1]", "no server"),
+        ("mcp_sampling = ['x']", "capabilities.mcp_sampling[0]", "no server"),
         ("net_connect = ['example.org']", "capabilities.net_connect[0]", "write host:port"),
         ("fs_read = ['*', 'docs']", "capabilities.fs_read[1]", "write cwd://docs"),
         ("fs_write = ['cwd://../x']", "capabilities.fs_write[0]", "has '..'"),
