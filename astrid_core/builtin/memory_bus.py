@@ -18,7 +18,7 @@ from loguru import logger
 
 from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.topic_trie import Matcher, TopicTrie
-from astrid_hookspecs.buses import Batch, Envelope
+from astrid_hookspecs.buses import Batch, Envelope, QueueBudget
 from astrid_hookspecs.engines import MIB
 from astrid_hookspecs.errors import LocalProtocolError
 
@@ -33,6 +33,7 @@ class MemorySubscription:
     """
 
     __slots__ = (
+        "_budget",
         "_bus",
         "_bytes",
         "_capacity",
@@ -53,12 +54,14 @@ class MemorySubscription:
         pattern: str,
         capacity: int,
         max_bytes: int,
+        budget: QueueBudget,
         lock: threading.Lock,
     ) -> None:
         self.pattern = pattern
         self._bus = bus
         self._capacity = capacity
         self._max_bytes = max_bytes
+        self._budget = budget
         self._lock = lock  # the bus's own
         self._queue: deque[Envelope] = deque()
         self._bytes = 0
@@ -112,6 +115,7 @@ class MemorySubscription:
                 size += len(following.payload)
                 messages.append(queue.popleft())
             self._bytes -= size
+            self._budget.used -= size
             return Batch(tuple(messages), lagged)
 
     def close(self) -> None:
@@ -124,12 +128,17 @@ class MemorySubscription:
         Returns:
             How many older envelopes made room for it.
         """
-        queue = self._queue
+        queue, budget = self._queue, self._budget
         queue.append(envelope)
         self._bytes += len(envelope.payload)
+        budget.used += len(envelope.payload)
         lost = 0
-        while len(queue) > self._capacity or (self._bytes > self._max_bytes and len(queue) > 1):
-            self._bytes -= len(queue.popleft().payload)
+        while len(queue) > self._capacity or (
+            len(queue) > 1 and (self._bytes > self._max_bytes or budget.used > budget.limit)
+        ):
+            size = len(queue.popleft().payload)
+            self._bytes -= size
+            budget.used -= size
             lost += 1
         self._lagged += lost
         return lost
@@ -142,6 +151,7 @@ class MemorySubscription:
         """
         self._is_closed = True
         self._queue.clear()
+        self._budget.used -= self._bytes
         self._bytes = 0
         self._lagged = 0
         return self.waiters
@@ -213,12 +223,19 @@ class MemoryBus:
             event.set()
         return numbered
 
-    def subscribe(self, pattern: str, *, capacity: int = DEFAULT_CAPACITY) -> MemorySubscription:
+    def subscribe(
+        self,
+        pattern: str,
+        *,
+        capacity: int = DEFAULT_CAPACITY,
+        budget: QueueBudget | None = None,
+    ) -> MemorySubscription:
         """Receive later envelopes that match.
 
         Args:
             pattern: Checked by the caller where a guest wrote it; `**` for every topic.
             capacity: At least 1.
+            budget: As in `Bus.subscribe`.
 
         Raises:
             LocalProtocolError: `bus.closed`, or `bus.capacity` for a capacity below 1.
@@ -234,6 +251,7 @@ class MemoryBus:
             pattern=pattern,
             capacity=capacity,
             max_bytes=self._max_queue_bytes,
+            budget=budget or QueueBudget(self._max_queue_bytes),
             lock=self._lock,
         )
         with self._lock:

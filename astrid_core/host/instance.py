@@ -18,13 +18,16 @@ from astrid_core.host.estate import Estate
 from astrid_core.host.pulse import Pulse
 from astrid_core.host.services import HostServices
 from astrid_core.security.grants import CapsuleGrants
-from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
+from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope, QueueBudget
 from astrid_hookspecs.cancel import CancelToken, WaitSource, wait_any
-from astrid_hookspecs.engines import Call, Caller, HostResource
+from astrid_hookspecs.engines import MIB, Call, Caller, HostResource
 from astrid_hookspecs.values import Principal
 
 CHAIN_S: Final = 1.0
 """For how long what a guest publishes belongs to the messages that it received last."""
+
+QUEUE_BYTES: Final = 64 * MIB
+"""What the subscriptions of one guest may keep together: as much as its memory, by default."""
 
 Purpose: TypeAlias = Literal["call", "run", "lifecycle"]
 Handler: TypeAlias = Callable[..., object]
@@ -81,6 +84,7 @@ class Instance:
         self._unclaimed: Callable[[], tuple[str, ...]] = tuple
         self.estate = estate or Estate()
         self._chain = (0, 0.0)
+        self._queues = QueueBudget(QUEUE_BYTES)
 
     @property
     def principal(self) -> Principal:
@@ -179,7 +183,9 @@ class Instance:
 
     def subscribe(self, pattern: str) -> BusSubscription:
         """A bus subscription; the one that the load before this one left, if it had the same."""
-        return self.estate.take(pattern) or self.services.bus.subscribe(pattern)
+        return self.estate.take(pattern) or self.services.bus.subscribe(
+            pattern, budget=self._queues
+        )
 
     def unsubscribe(self, queue: BusSubscription) -> None:
         """Close a subscription that the guest gave up; keep one that only ends with it."""

@@ -59,6 +59,20 @@ class Batch(NamedTuple):
     """Messages overwritten in the queue since the previous receive."""
 
 
+@dataclass(slots=True)
+class QueueBudget:
+    """Payload bytes that several subscriptions of one bus may keep together.
+
+    Attributes:
+        limit: When they keep more, the queue that takes the next message drops its oldest ones,
+            and always keeps that message.
+        used: What they keep now; counted by the bus.
+    """
+
+    limit: int
+    used: int = 0
+
+
 class BusSubscription(Protocol):
     """A bounded queue of the envelopes that match one pattern. Also a `WaitSource`.
 
@@ -103,12 +117,15 @@ class Bus(Protocol):
         """
         ...
 
-    def subscribe(self, pattern: str, *, capacity: int = 1024) -> BusSubscription:
+    def subscribe(
+        self, pattern: str, *, capacity: int = 1024, budget: QueueBudget | None = None
+    ) -> BusSubscription:
         """Receive later envelopes that match (receiver matcher, capsules-and-bus 6.5 B).
 
         Args:
             pattern: Valid topic segments; `*` as a whole segment. `**` alone matches every topic.
             capacity: Messages kept before the oldest is dropped.
+            budget: Shared with other subscriptions; None for one of its own.
         """
         ...
 

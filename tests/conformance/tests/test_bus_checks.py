@@ -13,7 +13,7 @@ from astrid_conformance.check import Outcome, run_check
 from astrid_conformance.checks.bus import BUS, bus_subject
 from astrid_conformance.suites import BusConformance
 from astrid_core.builtin.memory_bus import MemoryBus
-from astrid_hookspecs.buses import Batch, Bus, BusSubscription, Envelope
+from astrid_hookspecs.buses import Batch, Bus, BusSubscription, Envelope, QueueBudget
 from astrid_hookspecs.cancel import wait_any
 
 
@@ -27,8 +27,10 @@ class Wrapped:
     def publish(self, envelope: Envelope) -> Envelope:
         return self.inner.publish(envelope)
 
-    def subscribe(self, pattern: str, *, capacity: int = 1024) -> Any:
-        return self._wrap(self.inner.subscribe(pattern, capacity=capacity))
+    def subscribe(
+        self, pattern: str, *, capacity: int = 1024, budget: QueueBudget | None = None
+    ) -> Any:
+        return self._wrap(self.inner.subscribe(pattern, capacity=capacity, budget=budget))
 
     def add_listener(
         self, pattern: str, listener: Callable[[Envelope], None]
@@ -80,6 +82,14 @@ class IgnoresBytes(Subscription):
     def take(self, *, max_bytes: int) -> Batch:
         del max_bytes
         return self.inner.take(max_bytes=1 << 30)
+
+
+class SharesNothing(Wrapped):
+    def subscribe(
+        self, pattern: str, *, capacity: int = 1024, budget: QueueBudget | None = None
+    ) -> Any:
+        del budget
+        return super().subscribe(pattern, capacity=capacity)
 
 
 class NothingIsLagged(Subscription):
@@ -155,6 +165,7 @@ BROKEN: dict[str, Callable[[], Bus]] = {
     "a-batch-keeps-to-its-bytes": subscribing(IgnoresBytes),
     "taking-nothing-is-an-empty-batch": subscribing(EmptyIsNone),
     "a-full-queue-drops-the-oldest-and-counts": subscribing(NothingIsLagged),
+    "queues-that-share-a-budget-keep-no-more": SharesNothing,
     "a-slow-reader-slows-nobody": LosesUnderLoad,
     "everyone-sees-one-order": OrderByThread,
     "publishing-wakes-a-waiter": subscribing(ForgetsNoWaiter),

@@ -9,7 +9,7 @@ import pytest
 from astrid_core.host.estate import MAX_QUEUES
 from astrid_core.host.instance import CHAIN_S
 from astrid_hookspecs.authz import Verdict, Vote
-from astrid_hookspecs.buses import Attribution
+from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Call, Caller, InterceptorBinding, Limits
 from astrid_hookspecs.errors import CapsuleError
@@ -47,6 +47,18 @@ def json_text(size: int) -> str:
 )
 def test_publish_topic(world: Any, call: Any, topic: str, expected: str) -> None:
     assert call(world.open(**ACL), "publish", topic, "1")[0] == expected
+
+
+def test_subscriptions_that_nobody_reads_keep_64_mib_together(world: Any, call: Any) -> None:
+    """Many queues would otherwise hold more than the guest may have itself, thirty times over."""
+    alice = world.open(**ACL)
+    queues = [call(alice, "subscribe", f"a.{number}")[1] for number in range(12)]
+    payload = json_text(MIB).encode()  # the same in every message: this takes no memory
+    for _ in range(16):
+        for number in range(12):
+            world.bus.publish(Envelope(f"a.{number}", payload, principal=Principal("alice")))
+    assert world.bus.stats()["queued_bytes"] <= 64 * MIB
+    assert all(call(alice, POLL, queue)[1].messages for queue in queues)
 
 
 @pytest.mark.parametrize(

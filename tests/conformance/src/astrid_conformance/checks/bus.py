@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from astrid_conformance.check import CheckList, in_threads, require, require_equal
-from astrid_hookspecs.buses import Attribution, Batch, Bus, BusSubscription, Envelope
+from astrid_hookspecs.buses import Attribution, Batch, Bus, BusSubscription, Envelope, QueueBudget
 from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.values import Principal
 
@@ -147,6 +147,23 @@ def a_full_queue_drops_the_oldest_and_counts(bus: Bus) -> None:
     require_equal(batch.lagged, 5, "lagged")
     bus.publish(envelope("a.b"))
     require_equal(subscription.take(max_bytes=_MIB).lagged, 0, "lagged the next time")
+
+
+@BUS.required
+def queues_that_share_a_budget_keep_no_more(bus: Bus) -> None:
+    """What several queues keep has one bound; beyond it each keeps the newest message."""
+    budget = QueueBudget(1000)
+    queues = [bus.subscribe(f"a.{number}", budget=budget) for number in range(4)]
+    for _ in range(5):
+        for number in range(4):
+            bus.publish(envelope(f"a.{number}", b"x" * 100))
+    kept = [_drain(queue) for queue in queues]
+    require_equal(sum(map(len, kept)), 10, "messages that fit into the budget")
+    require(all(kept), "a queue lost the newest message")
+    require_equal(budget.used, 0, "bytes in use when everything was taken")
+    bus.publish(envelope("a.0", b"x" * 100))
+    queues[0].close()
+    require_equal(budget.used, 0, "bytes in use when the queue was closed")
 
 
 @BUS.required
