@@ -20,6 +20,8 @@ import pytest
 
 from astrid_core import Kernel
 from astrid_core.domain.admin_request import ADMIN_METHODS
+from astrid_core.domain.kernel_request import METHODS
+from astrid_core.host.log_line import MAX_LINES_PER_S
 from astrid_core.kernel.audit import denials
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
@@ -169,6 +171,11 @@ def test_a_root_is_its_principals_own(world: World, root: str) -> None:
         "tmp://../../../bob/secret.txt",
         "home://../../var/astrid.db",
         "home://../../keys/runtime.key",
+        "home://../../var/audit",
+        "home://../../secrets/bob",
+        "home://../../etc/profiles/bob.toml",
+        "home://.local/audit",
+        "home://.local/tokens",
         "home://.local/log/isolation-probe",
         "home://.config/env/isolation-probe.env.json",
         "home://.LOCAL/kv",
@@ -241,6 +248,51 @@ def test_a_log_is_its_principals_own(world: World) -> None:
     assert "said by alice" in logs[ALICE]
     assert BOBS_WORD not in logs[ALICE]
     assert "said by alice" not in logs[BOB]
+
+
+def test_who_floods_its_log_drops_its_own_lines_alone(world: World) -> None:
+    world.got(ALICE, "log_flood", 1000)
+    world.got(BOB, "log", "said in the flood")
+    files = {
+        name: "".join(
+            f.read_text() for f in (world.home / "home" / name / ".local/log").rglob("*.log")
+        )
+        for name in (ALICE, BOB)
+    }
+    assert files[ALICE].count("x" * 100) <= 2 * MAX_LINES_PER_S
+    assert "said in the flood" in files[BOB]
+
+
+# Secrets. Guards: a scope per principal in the store, and the kernel's own place on the disk.
+
+
+def test_a_secret_is_its_principals_own(world: World) -> None:
+    word = {"capsule": "isolation-probe", "key": "word"}
+    assert (
+        world.ask(DEFAULT_PRINCIPAL, "SecretSet", principal="bob", value=BOBS_WORD, **word)[
+            "status"
+        ]
+        == "Success"
+    )
+    try:
+        assert world.got(BOB, "config", "word") == BOBS_WORD
+        assert world.got(ALICE, "config", "word") is None
+        assert not world.got(ALICE, "has_secret", "word")
+        for key in ("bob/word", "../bob/word", "bob:isolation-probe:word"):
+            assert world.got(ALICE, "config", key) is None
+            assert world.got(ALICE, "kv_get", key) == ""
+        assert world.refused(ALICE, "config", "__secret:word") == "SysReservedKeyError"
+        mine = {"principal": "alice", "value": "alice's", **word}
+        assert world.ask(ALICE, "SecretSet", **mine)["status"] == "Success"
+        assert world.got(BOB, "config", "word") == BOBS_WORD
+        rows = world.ask(ALICE, "SecretList", principal="alice")["data"]
+        assert BOBS_WORD not in json.dumps(rows)
+        assert world.ask(ALICE, "SecretDelete", principal="alice", **word)["status"] == "Success"
+        assert world.got(BOB, "config", "word") == BOBS_WORD
+        assert world.ask(ALICE, "SecretDelete", principal="bob", **word)["status"] == "Error"
+        assert BOBS_WORD not in json.dumps(world.record(BOB))
+    finally:
+        world.ask(DEFAULT_PRINCIPAL, "SecretDelete", principal="bob", **word)
 
 
 # Messages. Guards: a call hears its own principal; the kernel stamps; only uplinks claim.
@@ -392,8 +444,10 @@ def test_who_uses_its_storage_up_uses_nobody_elses(world: World) -> None:
     try:
         assert world.refused(ALICE, "kv_fill", 10)
         assert world.refused(ALICE, "write", "home://big", "x" * 300_000)
+        assert world.refused(ALICE, "write", "workspace://big", "x" * 300_000)
         world.got(BOB, "kv_set", "more", "y" * 100_000)
         world.got(BOB, "write", "home://big", "y" * 300_000)
+        world.got(BOB, "write", "workspace://big", "y" * 300_000)
     finally:
         world.got(ALICE, "kv_clear", "")
         profile.write_text(kept)
@@ -434,6 +488,26 @@ def test_who_is_switched_off_is_off_everywhere_at_once(world: World) -> None:
     assert world.got(ALICE, "whoami") == "alice"
 
 
+# Audit again, after the bus: a flood of refusals is a flood of answers, too.
+
+
+def test_no_request_reads_or_writes_the_audit_log(world: World) -> None:
+    asked = [name for name in (*ADMIN_METHODS, *METHODS) if "audit" in name.lower()]
+    assert asked == []
+    for topic in ("probe.v1.audit", "astrid.v1.audit"):
+        before = len(world.record(BOB))
+        world.call(ALICE, "attempt", act="publish", arguments=[topic, {"principal": "bob"}])
+        assert len(world.record(BOB)) == before
+
+
+def test_who_floods_its_record_leaves_the_others_whole(world: World) -> None:
+    for _ in range(50):
+        world.refused(ALICE, "read", "home://../bob/secret.txt")
+    world.got(BOB, "write", "home://after.txt", "x")
+    assert any("after.txt" in str(row["action"]) for row in world.record(BOB))
+    assert {row["principal"] for row in world.record(BOB)} == {"bob"}
+
+
 # Manifests. The probe's own lists paths that lead to the other; this is the rest.
 
 
@@ -444,3 +518,123 @@ def test_no_manifest_names_for_whom_it_runs(world: World, tmp_path: Path, key: s
     with pytest.raises(ManifestError) as caught:
         world.wait(install(world.kernel, source))
     assert caught.value.rule == "E-UNKNOWN"
+
+
+# The matrix itself: every surface, every verb, every means.
+
+MEANS = ("capsule", "client", "manifest")
+VERBS = ("read", "write", "list", "exhaust", "impersonate")
+NO_REQUEST = "no request of a client reaches it: ADMIN_METHODS and METHODS have none"
+NO_KEY = "no key of a manifest names a principal, or a place of one outside `fs_*`"
+SELF = "a manifest has nothing to use up: what it lists is bounded when it is parsed"
+WRITTEN = "test_no_manifest_names_for_whom_it_runs"
+CLIENT = "test_a_client_neither_claims_nor_hears_another"
+MANAGES = "test_no_agent_manages_another_or_raises_itself"
+SPEAKS = "test_nobody_speaks_for_another"
+PATHS = "test_no_path_leads_to_the_other_or_to_the_kernel"
+ROOTS = "test_a_root_is_its_principals_own"
+KEYS = "test_keys_are_their_principals_own"
+LOGS = "test_a_log_is_its_principals_own"
+STORAGE = "test_who_uses_its_storage_up_uses_nobody_elses"
+RATES = "../integration/test_daemon_socket.py::test_68_reloads_are_counted_and_refused"
+FLOOD = "test_socket_clients.py::test_a_flood_of_messages_is_cut_off_by_bytes_per_second"
+NOBODY = "test_socket_clients.py::test_so_many_connections_and_no_more"
+
+MATRIX: dict[str, dict[str, tuple[str, str, str, str, str]]] = {
+    "fs": {
+        "capsule": (PATHS, PATHS, PATHS, STORAGE, ROOTS),
+        "client": (NO_REQUEST, NO_REQUEST, NO_REQUEST, NO_REQUEST, CLIENT),
+        "manifest": (PATHS, PATHS, PATHS, SELF, WRITTEN),
+    },
+    "kv": {
+        "capsule": (KEYS, KEYS, KEYS, STORAGE, KEYS),
+        "client": (NO_REQUEST, NO_REQUEST, NO_REQUEST, NO_REQUEST, CLIENT),
+        "manifest": (NO_KEY, NO_KEY, NO_KEY, SELF, WRITTEN),
+    },
+    "secrets": {
+        "capsule": ("test_a_secret_is_its_principals_own",) * 3
+        + (
+            "guests cannot write secrets outside install hooks",
+            "test_a_secret_is_its_principals_own",
+        ),
+        "client": (MANAGES, MANAGES, MANAGES, "test_a_secret_is_its_principals_own", MANAGES),
+        "manifest": ("test_a_secret_is_its_principals_own", NO_KEY, NO_KEY, SELF, WRITTEN),
+    },
+    "ipc": {
+        "capsule": (
+            "test_nobody_hears_what_another_says",
+            "test_no_capsule_manages_the_kernel",
+            "nothing lists subscriptions or topics of others",
+            "test_who_floods_the_bus_stops_nobody_else",
+            SPEAKS,
+        ),
+        "client": (CLIENT, CLIENT, CLIENT, FLOOD, CLIENT),
+        "manifest": (
+            "test_nobody_hears_what_another_says",
+            "test_no_capsule_manages_the_kernel",
+            NO_KEY,
+            SELF,
+            SPEAKS,
+        ),
+    },
+    "logs": {
+        "capsule": (PATHS, LOGS, PATHS, "test_who_floods_its_log_drops_its_own_lines_alone", LOGS),
+        "client": (NO_REQUEST, NO_REQUEST, NO_REQUEST, NO_REQUEST, CLIENT),
+        "manifest": (PATHS, PATHS, PATHS, SELF, WRITTEN),
+    },
+    "overlay": {
+        "capsule": ("test_each_sees_its_own_edits_of_the_workspace",) * 3
+        + (STORAGE, "test_each_sees_its_own_edits_of_the_workspace"),
+        "client": (NO_REQUEST, NO_REQUEST, NO_REQUEST, NO_REQUEST, CLIENT),
+        "manifest": ("test_an_absolute_path_of_the_host_is_a_path_in_the_workspace",) * 3
+        + (SELF, WRITTEN),
+    },
+    "audit": {
+        "capsule": (
+            PATHS,
+            PATHS,
+            PATHS,
+            "test_who_floods_its_record_leaves_the_others_whole",
+            "test_what_one_does_is_in_no_record_of_the_other",
+        ),
+        "client": ("test_no_request_reads_or_writes_the_audit_log",) * 3 + (RATES, CLIENT),
+        "manifest": (PATHS, PATHS, PATHS, SELF, WRITTEN),
+    },
+    "management API": {
+        "capsule": ("test_no_capsule_manages_the_kernel",) * 4 + (SPEAKS,),
+        "client": (MANAGES, MANAGES, "test_a_list_of_agents_shows_the_asker", RATES, CLIENT),
+        "manifest": ("test_no_capsule_manages_the_kernel",) * 3 + (SELF, WRITTEN),
+    },
+    "quotas": {
+        "capsule": (
+            "test_no_capsule_manages_the_kernel",
+            "test_no_capsule_manages_the_kernel",
+            "test_no_capsule_manages_the_kernel",
+            "../integration/test_limits.py::test_a_memory_bomb_ends_at_the_limit_of_its_principal",
+            SPEAKS,
+        ),
+        "client": (MANAGES, MANAGES, MANAGES, NOBODY, CLIENT),
+        "manifest": (NO_KEY, NO_KEY, NO_KEY, SELF, WRITTEN),
+    },
+}
+"""By surface and means, in the order of `VERBS`: the test that tries it, or why there is nothing to
+try. A test of another file begins with the file."""
+
+
+@pytest.mark.parametrize("surface", sorted(MATRIX))
+def test_every_cell_is_tried_or_has_a_reason(surface: str) -> None:
+    assert tuple(MATRIX[surface]) == MEANS
+    for means, cells in MATRIX[surface].items():
+        assert len(cells) == len(VERBS), (surface, means)
+        for cell in cells:
+            if "test_" not in cell:
+                assert " " in cell, f"{surface} by {means}: {cell!r} is no reason"
+                continue
+            file, _, name = cell.rpartition("::")
+            path = Path(__file__).parent / (file or Path(__file__).name)
+            assert f"def {name}" in path.read_text(), f"{surface} by {means}: no test {cell}"
+
+
+def test_the_matrix_has_every_surface() -> None:
+    named = {"fs", "kv", "secrets", "ipc", "logs", "overlay", "audit", "management API", "quotas"}
+    assert set(MATRIX) == named

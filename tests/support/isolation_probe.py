@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from astrid_sdk import fs, ipc, kv, sys, tool
+from astrid_sdk import elicit, fs, ipc, kv, sys, tool
 
 MANIFEST = """
 [package]
@@ -29,6 +29,9 @@ version = "0.1.0"
 [capabilities]
 fs_read = ["*", "cwd://", "home://", "tmp://", "home://../bob", "bob://", "{home}/home/bob", "/"]
 fs_write = ["cwd://", "home://", "tmp://", "home://../bob", "bob://", "{home}/home/bob", "/"]
+
+[env.word]
+type = "secret"
 """
 """To be completed with the runtime home: absolute paths are patterns, too."""
 
@@ -50,6 +53,9 @@ ACTS: dict[str, Callable[..., Any]] = {
     "publish_as": lambda topic, value, who: ipc.publish_as(topic, value, principal=who),
     "flood": lambda topic, size: [ipc.publish(topic, json.dumps("x" * size)) for _ in range(100)],
     "log": lambda text: sys.log("info", text),
+    "log_flood": lambda count: [sys.log("info", "x" * 100) for _ in range(count)] and count,
+    "config": sys.config,
+    "has_secret": elicit.has_secret,
     "whoami": lambda: sys.caller().principal,
 }
 
