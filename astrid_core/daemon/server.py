@@ -18,26 +18,21 @@ from typing import Final
 from loguru import logger
 
 from astrid_core.daemon.connection import Connection
+from astrid_core.kernel.entrance import ACCEPT_PAUSE_S, Entrance
 from astrid_core.kernel.peer import own_uid, peer_uid
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
-MAX_HALF_OPEN: Final = 32
 MAX_CONNECTIONS: Final = 256
 MAX_OF_ONE: Final = 64
 """Connections for one principal, except the owner's own: nobody shuts the owner out."""
 MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 """What all clients together may have sent without it being acted on yet."""
 _LONG_BYTES: Final = 1024 * 1024
-CROWDED_GRACE_S: Final = 0.1
-"""How long a connection may take for its handshake when others wait in line."""
-ACCEPT_PAUSE_S: Final = 0.1
-"""After the system refused a connection, for instance because too many files are open."""
-_BATCH: Final = 16
 
 Handler = Callable[[Connection, bytes], None]
 
 
-class SocketServer:
+class SocketServer(Entrance[Connection]):
     """Implements the connections' `Host`.
 
     Args:
@@ -59,14 +54,13 @@ class SocketServer:
         left: Callable[[Principal], None] = lambda _principal: None,
         uid_of: Callable[[socket.socket], int | None] = peer_uid,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
+        super().__init__(listener, now=self._loop.time)
         self.token = token
         self.version = version
-        self._listener = listener
         self._handler = handler
         self._left = left
         self._uid_of = uid_of
-        self._loop = asyncio.get_running_loop()
-        self._half_open: dict[Connection, float] = {}
         self._open: set[Connection] = set()
         self._setting_up: set[asyncio.Task[object]] = set()
         self._resuming: asyncio.TimerHandle | None = None
@@ -74,7 +68,7 @@ class SocketServer:
 
     def start(self) -> None:
         """Begin to accept."""
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._loop.add_reader(self.listener.fileno(), self.accept)
 
     def connected(self) -> Counter[Principal]:
         """How many authenticated connections each principal has."""
@@ -94,25 +88,25 @@ class SocketServer:
             self._is_closed = True
             if self._resuming is not None:
                 self._resuming.cancel()
-            self._loop.remove_reader(self._listener.fileno())
-            self._listener.close()
+            self._loop.remove_reader(self.listener.fileno())
+            self.listener.close()
 
     def stop_listening(self) -> None:
         """Begin nothing new for those who are connected."""
-        for connection in [*self._half_open, *self._open]:
+        for connection in [*self.half_open, *self._open]:
             connection.listen_no_more()
 
     async def close(self) -> None:
         """Stop accepting and end every connection."""
         self.stop_accepting()
-        for connection in [*self._half_open, *self._open]:
+        for connection in [*self.half_open, *self._open]:
             connection.drop("the daemon stops")
         if self._setting_up:
             await asyncio.wait(self._setting_up)
 
     def admit(self, connection: Connection, principal: Principal) -> str:
         """As `Host.admit`."""
-        self._half_open.pop(connection, None)
+        self.half_open.pop(connection, None)
         if len(self._open) >= MAX_CONNECTIONS:
             return "too many connections"
         if principal != DEFAULT_PRINCIPAL and self.connected()[principal] >= MAX_OF_ONE:
@@ -126,7 +120,7 @@ class SocketServer:
 
     def closed(self, connection: Connection) -> None:
         """As `Host.closed`."""
-        self._half_open.pop(connection, None)
+        self.half_open.pop(connection, None)
         if connection in self._open:
             self._open.discard(connection)
             if not self.connected()[connection.principal]:
@@ -140,21 +134,8 @@ class SocketServer:
         if sum(held.values()) > MAX_HELD_BYTES:
             max(held, key=held.__getitem__).drop("too much was sent without the rest of its frame")
 
-    def _accept(self) -> None:
-        for _ in range(_BATCH):
-            if self._wait_for_room():
-                return
-            try:
-                sock, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                logger.warning("no connection could be accepted: {}", error.strerror)
-                self._pause(ACCEPT_PAUSE_S)
-                return
-            self._take(sock)
-
-    def _take(self, sock: socket.socket) -> None:
+    def take(self, sock: socket.socket) -> None:
+        """As `Entrance.take`."""
         if self._uid_of(sock) != own_uid():
             logger.warning("a connection of another user was closed")
             sock.close()
@@ -164,12 +145,16 @@ class SocketServer:
             connection = Connection(self, sock, self._loop)
         except OSError:  # no descriptor is left for its duplicate
             sock.close()
-            self._pause(ACCEPT_PAUSE_S)
+            self.pause(ACCEPT_PAUSE_S)
             return
-        self._half_open[connection] = self._loop.time()
+        self.came(connection)
         task: asyncio.Task[object] = self._loop.create_task(self._set_up(connection, sock))
         self._setting_up.add(task)
         task.add_done_callback(self._setting_up.discard)
+
+    def send_away(self, client: Connection) -> None:
+        """As `Entrance.send_away`."""
+        client.drop("no handshake while others waited")
 
     async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -178,24 +163,10 @@ class SocketServer:
             sock.close()
             connection.drop(f"broken: {error}")
 
-    def _wait_for_room(self) -> bool:
-        """Whether accepting has to wait; else there is room for one more half-open connection.
-
-        The oldest one gives way, once it has had its chance: a silent peer cannot keep others out.
-        """
-        if len(self._half_open) < MAX_HALF_OPEN:
-            return False
-        oldest, since = next(iter(self._half_open.items()))
-        left = since + CROWDED_GRACE_S - self._loop.time()
-        if left > 0:
-            self._pause(left)
-            return True
-        oldest.drop("no handshake while others waited")
-        return False
-
-    def _pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
+        """As `Entrance.pause`."""
         if self._resuming is None and not self._is_closed:
-            self._loop.remove_reader(self._listener.fileno())
+            self._loop.remove_reader(self.listener.fileno())
             self._resuming = self._loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from astrid_core.kernel import local_sockets, reception
+from astrid_core.kernel.entrance import MAX_HALF_OPEN
 from astrid_core.kernel.local_queue import MAX_WAITING, ClientQueue, QueueListener
 from astrid_core.kernel.peer import peer_uid
-from astrid_core.kernel.reception import MAX_HALF_OPEN
 from tests.support.daemon import ROOT, Client, short_directory
 from tests.support.local_place import LocalPlace
 

@@ -19,6 +19,7 @@ from astrid_core.daemon import server as server_module
 from astrid_core.daemon.connection import Connection
 from astrid_core.daemon.run_files import RunFiles
 from astrid_core.daemon.server import SocketServer
+from astrid_core.kernel import entrance
 from tests.support.daemon import Client, short_directory
 
 TOKEN = bytes(range(32))
@@ -157,8 +158,8 @@ def test_a_long_frame_has_longer(run: Callable[..., None], monkeypatch: pytest.M
 def test_silent_ones_give_way_when_others_wait(
     run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "MAX_HALF_OPEN", 4)
-    monkeypatch.setattr(server_module, "CROWDED_GRACE_S", 0.01)
+    monkeypatch.setattr(entrance, "MAX_HALF_OPEN", 4)
+    monkeypatch.setattr(entrance, "CROWDED_GRACE_S", 0.01)
 
     async def work(world: World) -> None:
         silent = [await world.client(hello=False) for _ in range(12)]
@@ -175,7 +176,7 @@ def test_silent_ones_give_way_when_others_wait(
 
 def test_silent_ones_are_left_alone_as_long_as_there_is_room(run: Callable[..., None]) -> None:
     async def work(world: World) -> None:
-        silent = [await world.client(hello=False) for _ in range(server_module.MAX_HALF_OPEN - 1)]
+        silent = [await world.client(hello=False) for _ in range(entrance.MAX_HALF_OPEN - 1)]
         with await world.client():
             pass
         for one in silent:  # each still gets in
@@ -190,7 +191,7 @@ def test_silent_ones_are_left_alone_as_long_as_there_is_room(run: Callable[..., 
 def test_a_refusing_system_is_asked_again_later(
     run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "ACCEPT_PAUSE_S", 0.01)
+    monkeypatch.setattr(entrance, "ACCEPT_PAUSE_S", 0.01)
 
     class Refusing:
         """A listener whose system has no descriptors left, three times."""
@@ -209,8 +210,8 @@ def test_a_refusing_system_is_asked_again_later(
             return getattr(self._listener, name)
 
     async def work(world: World) -> None:
-        refusing = Refusing(world.server._listener)
-        world.server._listener = refusing  # type: ignore[assignment]
+        refusing = Refusing(world.server.listener)
+        world.server.listener = refusing  # type: ignore[assignment]
         with await world.client():
             assert refusing.refused == 3
 
