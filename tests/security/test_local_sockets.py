@@ -19,6 +19,7 @@ from astrid_core.kernel import local_sockets, reception
 from astrid_core.kernel.entrance import MAX_HALF_OPEN
 from astrid_core.kernel.local_queue import MAX_WAITING, ClientQueue, QueueListener
 from astrid_core.kernel.peer import peer_uid
+from astrid_hookspecs.values import CapsuleId
 from tests.support.daemon import ROOT, Client, short_directory
 from tests.support.local_place import LocalPlace
 
@@ -183,6 +184,25 @@ def test_the_first_client_is_not_too_early(
     time.sleep(0.01)  # from being bound to listening
     place.client().close()
     thread.join()
+
+
+def test_who_was_sent_away_is_not_listened_to_in_the_same_round(place: LocalPlace) -> None:
+    place.listen()
+    found, reactor = place.sockets._doors[CapsuleId("t")].reception, place.sockets._reactor
+    assert reactor is not None
+    with place.stranger() as client:
+        while not found.half_open:
+            time.sleep(0.001)
+        (stranger,) = found.half_open
+
+        def late_news() -> None:
+            found.send_away(stranger)
+            found.send_away(stranger)
+            found._listen_to(stranger)
+
+        reactor.call(late_news)
+        assert client.read_exactly(1) is None
+    assert place.rules() == ["net_bind.handshake"]
 
 
 def test_a_capsule_that_takes_nobody_is_not_buried(place: LocalPlace) -> None:
