@@ -17,6 +17,7 @@ from tests.support.daemon_here import serving
 
 QUICK = IdlePolicy(grace_s=0.0, period_s=0.005, timeout_s=0.02)
 LONGER_S = 0.1
+SERVES = '[capabilities]\nnet_bind = ["*"]\n'
 UPLINK = '[[uplink]]\nname = "chat"\nplatform = "chat"\nprofile = "chat"\n'
 
 
@@ -49,10 +50,11 @@ def test_a_client_keeps_it_alive_until_it_leaves(home: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_capsule_that_brings_users_keeps_it_alive(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", [UPLINK, SERVES], ids=["front end", "local socket"])
+def test_a_capsule_that_brings_users_keeps_it_alive(home: Path, tmp_path: Path, body: str) -> None:
     async def before(kernel: Kernel) -> None:
         source = write_capsule(
-            tmp_path / "chat", answering("continue"), manifest("chat", body=UPLINK)
+            tmp_path / "chat", answering("continue"), manifest("chat", body=body)
         )
         await install(kernel, source)
 

@@ -52,12 +52,12 @@ _SENTENCES: Final = {
     "uplink": "speak for other users as a front end",
     "prompt": "put text into prompts",
     "persistent": "keep processes running",
+    "serve": "let programs of this user connect to it, at a local socket",
 }
 _LISTS: Final = {
     "net": "network",
     "net_connect": "network",
     "net_udp": "network",
-    "net_bind": "listen",
     "net_tcp_bind": "listen",
     "fs_read": "read",
     "fs_write": "write",
@@ -70,6 +70,7 @@ _FLAGS: Final = {
     "uplink": "uplink",
     "allow_prompt_injection": "prompt",
     "allow_persistent": "persistent",
+    "net_bind": "serve",
 }
 _DESCRIBE: Final = {"tool.v1.request.describe"}
 _ANSWERS: Final = ("tool.v1.response.describe.",)

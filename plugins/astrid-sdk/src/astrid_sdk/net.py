@@ -54,7 +54,7 @@ def listen(host: str, port: int = 0) -> TcpListener:
 
 
 def listen_local() -> Listener:
-    """The kernel's local socket, for the capsule that serves it. Needs `net_bind`.
+    """The capsule's local socket, at which programs of this user connect. Needs `net_bind`.
 
     Raises:
         NetError: `PermissionError`, `NetUnavailableError`.

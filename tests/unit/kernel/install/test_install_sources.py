@@ -91,7 +91,8 @@ file = "x.wasm"
 capabilities = { net = ["inner.example"] }
 [capabilities]
 net = ["example.org"]
-net_bind = ["127.0.0.1"]
+net_bind = ["*"]
+net_tcp_bind = ["127.0.0.1:80"]
 fs_read = ["home://a"]
 fs_write = ["cwd://"]
 host_process = ["rg"]
@@ -124,7 +125,8 @@ action = "hear"
         Request("prompt"),
         Request("network", "example.org"),
         Request("network", "inner.example"),
-        Request("listen", "127.0.0.1"),
+        Request("listen", "127.0.0.1:80"),
+        Request("serve"),
         Request("read", "home://a"),
         Request("write", "cwd://"),
         Request("process", "rg"),
