@@ -225,6 +225,8 @@ class Supervisor:
             reason = load_failure(error)
             now_there = self._capsules.find(capsule_id) or failed
             self._records[capsule_id] = _Record(now_there.source_id, tried)
+            if now_there is failed:  # nothing was loaded that could have said so by itself
+                self._changed(CapsuleEvent("failed", capsule_id, failed.spec.version, reason))
             await asyncio.to_thread(self._note_failure, now_there, reason, self._clock.monotonic())
             return
         if fresh is None:
