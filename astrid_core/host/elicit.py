@@ -65,7 +65,8 @@ class ElicitHost(HostPackage):
         lookup = self.instance.services.secrets
         if lookup is None:
             return False
-        return bool(lookup(self.instance.principal, self.instance.context.id, key))
+        with self.instance.services.blocked():  # a keychain takes its time
+            return bool(lookup(self.instance.principal, self.instance.context.id, key))
 
     def _hand_over(self, asked: Elicitation, answer: Answer) -> tuple[str, object]:
         if asked.kind == "array":
@@ -75,5 +76,6 @@ class ElicitHost(HostPackage):
         keep = self.instance.services.keep_secret
         if keep is None:
             raise WitError("store-unavailable")
-        keep(self.instance.principal, self.instance.context.id, asked.key, answer.value)
+        with self.instance.services.blocked():
+            keep(self.instance.principal, self.instance.context.id, asked.key, answer.value)
         return ("secret-stored", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from astrid_core.domain.elicitation import MAX_KEY
 from astrid_hookspecs.engines import WitError
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -47,5 +48,5 @@ _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}
 
 
 def is_secret_key(text: str) -> bool:
-    """Whether a secret can have this name."""
-    return bool(text) and ":" not in text and "/" not in text and text.isprintable()
+    """Whether a secret that somebody was asked for can have this name."""
+    return 0 < len(text) <= MAX_KEY and ":" not in text and "/" not in text and text.isprintable()

@@ -141,7 +141,9 @@ class SysHost(HostPackage):
         return sorted(self.instance.grants.capabilities)
 
     def _secret(self, key: str) -> str | None:
-        lookup = self.instance.services.secrets
+        instance = self.instance
+        lookup = instance.services.secrets
         if lookup is None:
             return None
-        return lookup(self.instance.principal, self.instance.context.id, key) or None
+        with instance.services.blocked():  # a keychain takes its time
+            return lookup(instance.principal, instance.context.id, key) or None

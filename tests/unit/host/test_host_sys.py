@@ -91,6 +91,26 @@ def test_a_secret_comes_from_the_store_of_the_effective_principal(world: Any, sy
     assert sys(bob, "get-config", "token") == ("ok", None)
 
 
+def test_a_worker_that_waits_for_the_secret_store_is_replaced(world: Any, sys: Any) -> None:
+    """A keychain may take seconds; guests of others must not wait for it."""
+
+    def slow(*_key: str) -> str:
+        assert world.blocked == ["in"]
+        return "s3cret"
+
+    alice = world.open(secret_keys=frozenset({"token"}), services={"secrets": slow})
+    assert sys(alice, "get-config", "token") == ("ok", "s3cret")
+    assert world.blocked == ["in", "out"]
+
+
+def test_a_key_that_no_secret_can_have_is_not_looked_up(world: Any, sys: Any) -> None:
+    asked: list[object] = []
+    alice = world.open(services={"secrets": lambda *key: asked.append(key)})
+    for key in ("k" * 257, "k" * 10_000_000, "a:b", "a/b", "a\nb"):
+        assert sys(alice, "get-config", key) == ("ok", None)
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("held", "expected"), [(set(), None), ({"net_bind"}, "/run/s"), ({"uplink"}, "/run/s")]
 )
@@ -221,6 +241,7 @@ def test_log_never_fails(world: Any, sys: Any) -> None:
         ("", ("invalid-input", None)),
         ("a:b", ("invalid-input", None)),
         ("a\nb", ("invalid-input", None)),
+        ("k" * 257, ("invalid-input", None)),
     ],
 )
 def test_has_secret(world: Any, call: Any, key: str, expected: Any) -> None:
@@ -229,6 +250,7 @@ def test_has_secret(world: Any, call: Any, key: str, expected: Any) -> None:
     alice = world.open(services={"secrets": lambda *name: stored.get(name)})
     assert call(alice, "has-secret", key, interface=interface) == expected
     if expected[0] == "ok":
+        assert world.blocked == ["in", "out"]
         assert call(world.open(), "has-secret", key, interface=interface) == ("ok", False)
 
 
