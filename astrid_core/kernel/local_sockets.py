@@ -124,6 +124,8 @@ class LocalSockets:
             for path in sorted(self._directory.iterdir()):
                 if path.suffix == SUFFIX and stat.S_ISSOCK(path.lstat().st_mode):
                     path.unlink()
+            with contextlib.suppress(OSError):  # something else is there
+                self._directory.rmdir()
 
 
 class _Door:

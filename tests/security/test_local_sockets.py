@@ -330,7 +330,7 @@ def test_what_a_killed_kernel_left_is_removed_and_bound_again(run: Path) -> None
         child.kill()
     place = LocalPlace(run, [])
     old = place.token.read_text()
-    assert not place.path().exists()
+    assert not place.directory.exists()
     listener = place.listen()
     assert place.token.read_text() != old
     with place.client():
