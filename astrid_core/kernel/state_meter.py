@@ -84,11 +84,11 @@ class StateMeter:
     def _account(self, principal: Principal) -> _Namespaces:
         found = self._accounts.get(principal)
         if found is None:
+            meter = self._meter_of(principal)  # which counts a whole home: nobody else waits for it
             with self._lock:
                 found = self._accounts.get(principal)
                 if found is None:
-                    found = _Namespaces(self._kv, principal, self._meter_of(principal))
-                    self._accounts[principal] = found
+                    found = self._accounts[principal] = _Namespaces(self._kv, principal, meter)
         return found
 
 

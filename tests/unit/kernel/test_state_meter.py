@@ -130,3 +130,26 @@ def test_concurrent_writers_never_exceed_the_limit(world: World) -> None:
         list(pool.map(fill, range(8)))
     total = sum(world.kv.size_bytes(f"alice:capsule:c{number}") for number in range(8))
     assert 900 <= total <= world.limit
+
+
+def test_nobody_waits_while_the_home_of_another_one_is_counted(world: World) -> None:
+    """A home may hold as many files as its limit lets it, and counting them takes seconds."""
+    counting, counted = threading.Event(), threading.Event()
+
+    def meter_of(principal: Principal) -> StorageMeter:
+        if principal == ALICE:
+            counting.set()
+            assert counted.wait(10.0)
+        return world.files[principal]
+
+    world.meter = StateMeter(world.kv, meter_of=meter_of)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(world.write, NOTES, "k", 10)
+        assert counting.wait(5.0)
+        quick = pool.submit(world.write, "bob:capsule:notes", "k", 10)
+        try:
+            quick.result(5.0)
+            assert not slow.done()
+        finally:
+            counted.set()
+        slow.result(5.0)
