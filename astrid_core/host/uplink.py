@@ -53,6 +53,11 @@ class _Said(NamedTuple):
     payload: bytes
     kind: str
 
+    @property
+    def by(self) -> tuple[str, str]:
+        """Who said it: what one says is published in order."""
+        return self.uplink_id, self.account
+
 
 class UplinkHost(HostPackage):
     """The functions of `astrid:uplink/host@1.0.0`. Registrations end with the instance."""
@@ -102,25 +107,35 @@ class UplinkHost(HostPackage):
     def flush(self) -> None:
         """Publish what waits for accounts that are somebody's by now, in the order it was said.
 
-        What is too much for now waits on; what the gate refuses is on record, and gone.
+        What is too much for now waits on, also when the store fails half-way; what the gate refuses
+        is on record, and gone.
         """
         waiting, self._waiting = self._waiting, deque()
-        for said in waiting:
-            user = self._user_of(said)
-            is_over = False
-            if user is not None:
-                try:
-                    is_over = self._publish(said, user)
-                except DeniedError:
-                    is_over = True
-            if not is_over:
-                self._waiting.append(said)
+        behind: set[tuple[str, str]] = set()
+        try:
+            while waiting:
+                said = waiting[0]
+                if said.by in behind or not self._is_over(said):
+                    behind.add(said.by)
+                    self._waiting.append(said)
+                waiting.popleft()
+        finally:
+            self._waiting += waiting
+
+    def _is_over(self, said: _Said) -> bool:
+        """Whether something was published now, or never will be."""
+        user = self._user_of(said)
+        if user is None:
+            return False
+        try:
+            return self._publish(said, user)
+        except DeniedError:
+            return True
 
     def _hand_in(self, said: _Said) -> bool:
         self.flush()
         user = self._user_of(said)
-        mine = (said.uplink_id, said.account)
-        is_behind = any((one.uplink_id, one.account) == mine for one in self._waiting)
+        is_behind = any(one.by == said.by for one in self._waiting)
         if user is not None and not is_behind:
             return self._publish(said, user)
         if len(self._waiting) >= MAX_WAITING:

@@ -13,6 +13,7 @@ from astrid_core.host.people import People
 from astrid_core.kernel.principals.identity import IdentityStore
 from astrid_hookspecs.authz import Verdict, Vote
 from astrid_hookspecs.buses import Attribution
+from astrid_hookspecs.errors import StoreError
 from astrid_hookspecs.values import Principal
 
 UPLINK = "astrid:uplink/host@1.0.0"
@@ -193,6 +194,43 @@ def test_what_waits_is_refused_alone_and_waits_for_its_turn(world: Any, call: Ca
     world.quotas.max_ipc_throughput_bytes = 10_000
     assert bot.send(mine, "8", "last") == ("ok", True)
     assert [text for _, text, _ in bot.said()] == ["8", "behind", "last"]
+
+
+def test_a_short_message_does_not_overtake_a_long_one(world: Any, call: Call) -> None:
+    bot = Bot(world, call)
+    mine = bot.register()[1]
+    for content in ("first" * 100, "second"):
+        assert bot.send(mine, "8", content) == ("ok", True)
+    world.quotas.max_ipc_throughput_bytes = 300  # the second one fits, the first does not
+    bot.link(bot.store.create_user("Bob").id, "8")
+    assert bot.said() == []
+    world.quotas.max_ipc_throughput_bytes = 10_000
+    assert bot.send(mine, "8", "third") == ("ok", True)
+    assert [text for _, text, _ in bot.said()] == ["first" * 100, "second", "third"]
+
+
+def test_what_waits_is_still_there_when_the_store_fails_half_way(
+    world: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = Bot(world, call)
+    mine = bot.register()[1]
+    for account in ("7", "8", "9"):
+        assert bot.send(mine, account, account) == ("ok", True)
+    bob = bot.store.create_user("Bob").id
+    for account in ("7", "8", "9"):
+        bot.store.link("chat", account, bob, method="pairing")
+    known = bot.store.account
+
+    def account_of(platform: str, account: str) -> Any:
+        if account == "8":
+            raise StoreError("the disk is full")
+        return known(platform, account)
+
+    monkeypatch.setattr(bot.store, "account", account_of)
+    assert bot.send(mine, "7", "late")[0] == "unknown"
+    monkeypatch.undo()
+    assert bot.send(mine, "7", "later") == ("ok", True)
+    assert [text for _, text, _ in bot.said()] == ["7", "8", "9", "later"]
 
 
 def test_without_a_store_it_waits(world: Any, call: Call) -> None:
