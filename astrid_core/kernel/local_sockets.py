@@ -120,6 +120,8 @@ class LocalSockets:
             self._reactor.submit(door.reception.close)
 
     def _sweep(self) -> None:
+        if self._directory.is_symlink():  # nobody listens there, see `claim_directory`
+            return
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for path in sorted(self._directory.iterdir()):
                 if path.suffix == SUFFIX and stat.S_ISSOCK(path.lstat().st_mode):

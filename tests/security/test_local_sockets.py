@@ -291,16 +291,20 @@ def test_what_lies_in_the_place_of_a_socket(place: LocalPlace, in_the_way: str, 
 
 @pytest.mark.parametrize("danger", ["link", "open to others"])
 def test_no_socket_in_a_directory_that_others_could_have_made(run: Path, danger: str) -> None:
-    place = LocalPlace(run, [])
+    elsewhere, directory = run / "elsewhere", run / "net"
+    elsewhere.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(elsewhere / "other.sock"))
     if danger == "link":
-        (run / "elsewhere").mkdir(mode=0o700)
-        place.directory.symlink_to(run / "elsewhere")
+        directory.symlink_to(elsewhere)
     else:
-        place.directory.mkdir()
-        place.directory.chmod(0o777)
+        directory.mkdir()
+        directory.chmod(0o777)
+        (directory / "kept").touch()
+    place = LocalPlace(run, [])
     with pytest.raises(OSError, match="directory"):
         place.listen()
-    assert not [*run.glob("*/*.sock")]
+    assert {*run.rglob("*.sock")} == {elsewhere / "other.sock"}
     place.sockets.close()
 
 
