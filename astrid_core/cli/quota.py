@@ -140,7 +140,8 @@ def _as_text(limits: Mapping[str, Any]) -> str:
         rows.append(f"{label:<10}  {shown}")
     budget = limits.get("budget", {})
     rows += [
-        f"{kind + ' $':<10}  {budget[f'{kind}_spent_usd']:g} of {budget[f'{kind}_max_usd']:g} spent"
+        f"{'budget':<10}  {budget[f'{kind}_spent_usd']:g} of {budget[f'{kind}_max_usd']:g} USD "
+        f"spent in this {kind}"
         for kind in ("session", "workspace")
         if f"{kind}_max_usd" in budget
     ]

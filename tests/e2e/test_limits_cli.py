@@ -1,16 +1,18 @@
 """What agents use is bounded and shown; slow and stuck work is stopped, and nobody else waits.
 
-Transcripts T-21 and T-33 of cli-and-ux 17, as far as they concern these commands.
+Transcripts T-21, T-32 and T-33 of cli-and-ux 17, as far as they concern these commands.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,11 +75,25 @@ def test_t21_memory_is_bounded_and_told(running: Place) -> None:
     usage = running.json("quota", "show", "-a", "dora")["usage"]
     assert usage["memory_bytes"] == usage["memory_peak_bytes"] == 8 << 20
     assert running.json("quota", "show")["usage"]["memory_bytes"] < 8 << 20
-    assert (
-        "(8.0 MiB used, at most 8.0 MiB by one instance)"
-        in running.ask(*dora, "quota", "show").stdout
-    )
+    shown = running.ask(*dora, "quota", "show").stdout
+    assert "(8.0 MiB used, at most 8.0 MiB by one instance)" in shown
+    assert "budget      0 of 100 USD spent in this session" in shown
     assert row(running, "acts")["memory_bytes"] == 8 << 20
+
+
+def test_t32_many_agents_at_once_get_their_own_answers(running: Place) -> None:
+    names = [f"u{number}" for number in range(8)]
+    for name in names:
+        running.ask("agent", "create", name)
+
+    def ask(name: str) -> str:
+        text = json.dumps({"text": f"mark-{name}"})
+        said = running.ask("capsule", "run", "echo", "echo", "--args", text, "--principal", name)
+        return said.stdout
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert list(pool.map(ask, names)) == [f"mark-{name}\n" for name in names]
+    assert row(running, "echo")["instances"] >= len(names), "an instance for each"
 
 
 def test_t21_the_sixth_reload_in_a_minute_is_told_when_to_come_again(fresh: Place) -> None:

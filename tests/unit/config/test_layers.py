@@ -96,6 +96,13 @@ def test_every_variable_sets_a_setting() -> None:
         ("[audit]\nstrict = true\n", "[audit]\nstrict = false\n", "audit.strict", True),
         ("", "[audit]\nmax_mib = 4\n", "audit.max_mib", 100),
         ("", "[policy]\nenforce = true\n", "policy.enforce", False),
+        pytest.param(
+            '[policy]\nenforce = true\nblocked_tools = ["curl"]\n',
+            "[policy]\nblocked_tools = []\n",
+            "policy.blocked_tools",
+            ["curl"],
+            id="183",
+        ),
         ("[policy]\nenforce = true\n", "[policy]\nenforce = false\n", "policy.enforce", True),
         pytest.param(
             "", "[budget]\nsession_max_usd = 500.0\n", "budget.session_max_usd", 100.0, id="181"
