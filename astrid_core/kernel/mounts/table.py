@@ -120,7 +120,7 @@ class MountTable:
         try:
             with slot.lock:
                 if slot.opened is None:
-                    slot.opened = opener(key)
+                    slot.opened = self._admitted(opener(key))
                 mount = slot.opened.mount
         except BaseException:
             self._leave(key, slot)
@@ -144,7 +144,7 @@ class MountTable:
     def _enter(self, key: MountKey) -> _Slot:
         with self._lock:
             if self._is_closed:
-                raise CapabilityDeniedError("the kernel is shutting down", rule="mount.closed")
+                raise _closed()
             slot = self._slots.get(key)
             if slot is None:
                 if len(self._slots) >= self._capacity:
@@ -152,6 +152,14 @@ class MountTable:
                 slot = self._slots[key] = _Slot()
             slot.users += 1
             return slot
+
+    def _admitted(self, opened: OpenMount) -> OpenMount:
+        """A mount that was just opened; closed again when the table was closed meanwhile."""
+        with self._lock:
+            if not self._is_closed:
+                return opened
+        opened.release.close()
+        raise _closed()
 
     def _leave(self, key: MountKey, slot: _Slot) -> None:
         with self._lock:
@@ -172,6 +180,10 @@ class MountTable:
         opened = self._slots.pop(victim).opened
         if opened is not None:
             opened.release.close()
+
+
+def _closed() -> CapabilityDeniedError:
+    return CapabilityDeniedError("the kernel is shutting down", rule="mount.closed")
 
 
 def open_limit(environ: Mapping[str, str]) -> int:

@@ -121,6 +121,33 @@ def test_lease_denied_when_closed(opener: Opener) -> None:
     assert caught.value.rule == "mount.closed"
 
 
+def test_what_is_being_opened_when_the_table_is_closed_does_not_stay_open(opener: Opener) -> None:
+    """An overlay that stays open keeps its store locked for the next kernel of this process."""
+    opening, closed = threading.Event(), threading.Event()
+
+    def slow(key: MountKey) -> OpenMount:
+        opening.set()
+        assert closed.wait(10.0)
+        return opener(key)
+
+    mounts = MountTable({"workspace": slow})
+    refused: list[CapabilityDeniedError] = []
+
+    def lease() -> None:
+        with pytest.raises(CapabilityDeniedError) as caught:
+            mounts.lease(ADA, "workspace")
+        refused.append(caught.value)
+
+    thread = threading.Thread(target=lease)
+    thread.start()
+    assert opening.wait(5.0)
+    mounts.close()
+    closed.set()
+    thread.join(5.0)
+    assert [error.rule for error in refused] == ["mount.closed"]
+    assert opener.closed == opener.opened == [MountKey("workspace", ADA)]
+
+
 def test_concurrent_first_use_opens_once(opener: Opener) -> None:
     mounts = table(opener)
     start = threading.Barrier(8)
