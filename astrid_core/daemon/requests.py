@@ -271,7 +271,7 @@ def _capsule_row(capsule: Loaded) -> dict[str, object]:
         "state": capsule.shown_state,
         "problem": capsule.problem or capsule.fault,
         "tools": len(capsule.tool_names),
-        "memory_bytes": capsule.memory_bytes(),
+        "memory_bytes": sum(use.current_bytes for _, use in capsule.memory()),
         "uptime_secs": int(time.monotonic() - capsule.since),
         **capsule.latencies.percentiles()._asdict(),
         **stats,

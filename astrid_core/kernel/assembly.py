@@ -7,7 +7,7 @@ leaves nothing behind. Spec: kernel-and-security 1.2.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +18,14 @@ from loguru import logger
 
 from astrid_core.builtin.system_clock import SystemClock
 from astrid_core.config import Settings, load_layers
-from astrid_core.domain.audit_commit import LogKey
 from astrid_core.host.abi import load_abi
 from astrid_core.host.http_network import Network, connection_counts
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.admin.api import AdminApi
 from astrid_core.kernel.approval_messages import approval_notices
-from astrid_core.kernel.audit.boots import record_refused_boot
 from astrid_core.kernel.audit.capsule_changes import record_change
 from astrid_core.kernel.audit.denials import DenialRecorder
 from astrid_core.kernel.audit.log import AuditLog
-from astrid_core.kernel.audit.places import AuditPlaces
-from astrid_core.kernel.audit.retention import DAY_S, MIB, Retention
 from astrid_core.kernel.boot import announce_tools
 from astrid_core.kernel.capsule_secrets import CapsuleSecrets
 from astrid_core.kernel.capsules import CapsuleTable, SourceIndex
@@ -39,14 +35,18 @@ from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.elicit_messages import elicit_notices
 from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.home import Home
+from astrid_core.kernel.home_parts import (
+    mount_openers,
+    open_audit,
+    open_local_sockets,
+    record_boot_refusal,
+)
 from astrid_core.kernel.install.answers import read_settings
 from astrid_core.kernel.lifecycle import KernelLifecycle
 from astrid_core.kernel.loading import CapsuleLoader
-from astrid_core.kernel.local_sockets import LocalSockets
 from astrid_core.kernel.logs import CapsuleLogs
 from astrid_core.kernel.models import ModelDesk
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
-from astrid_core.kernel.mounts.configured import configured_mounts
 from astrid_core.kernel.mounts.openers import MountOpeners
 from astrid_core.kernel.mounts.table import MountTable, environment_limit
 from astrid_core.kernel.onboarding import Onboarding
@@ -67,17 +67,15 @@ from astrid_core.kernel.usage import usage_of
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
 from astrid_core.pluginhost.host import PluginHost
-from astrid_core.pluginhost.registry import Registry
 from astrid_core.security.gate import Gate
 from astrid_core.security.policy_votes import with_policy
-from astrid_hookspecs.audit import AuditSink, AuditSinkRecord
+from astrid_hookspecs.audit import AuditSinkRecord
 from astrid_hookspecs.buses import Bus, BusRecord
-from astrid_hookspecs.errors import AuditError, PluginError
+from astrid_hookspecs.errors import PluginError
 from astrid_hookspecs.events import CapsuleEvent
 from astrid_hookspecs.sandboxes import ProcessSandboxRecord
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId, Principal
-from astrid_hookspecs.vfs import VfsOverlayRecord
 
 CLOSE_TIMEOUT_S: Final = 5.0
 
@@ -179,7 +177,7 @@ def assemble(
         try:
             plugin_host = PluginHost.open(allowed, extra_plugins=plugins)
         except PluginError as error:
-            _record_refused_boot(home, settings, error)
+            record_boot_refusal(home, settings, error)
             raise
         return _wire(home, settings, plugin_host, release, workspace=workspace)
 
@@ -199,7 +197,7 @@ def _wire(
     release.callback(bus.close)
     clock = SystemClock()
     logs = release.enter_context(closing(CapsuleLogs(home.path / "home", clock=clock)))
-    audit = _open_audit(
+    audit = open_audit(
         home, settings, sinks=[sink.factory() for sink in plugins.registry.records(AuditSinkRecord)]
     )
     release.callback(audit.close)
@@ -222,7 +220,7 @@ def _wire(
     pool = WorkerPool(size=settings.limits.workers)
     release.callback(pool.close, timeout_s=CLOSE_TIMEOUT_S)
     turns = Turns(blocked=pool.blocked)
-    openers = _mount_openers(home, settings, plugins.registry, profiles, workspace=workspace)
+    openers = mount_openers(home, settings, plugins.registry, profiles, workspace=workspace)
     mounts = MountTable(
         openers.by_scheme(), shared=frozenset(settings.mounts), capacity=environment_limit()
     )
@@ -238,7 +236,7 @@ def _wire(
     sources = SourceIndex()
     secret_store = open_secret_store(plugins.registry, home, name=settings.secrets)
     secrets = None if secret_store is None else CapsuleSecrets(secret_store)
-    local_sockets = _local_sockets(home, gate, release)
+    local_sockets = open_local_sockets(home, gate, release)
     state = StateMeter(kv, meter_of=openers.meter)
     services = HostServices(
         kv=kv,
@@ -339,54 +337,4 @@ def _wire(
         session=local_sockets.session,
         changed=changed,
         release=release.pop_all(),
-    )
-
-
-def _record_refused_boot(home: Home, settings: Settings, error: PluginError) -> None:
-    """Record which distribution kept the kernel from starting; it does not start either way."""
-    try:
-        with closing(_open_audit(home, settings)) as audit:
-            record_refused_boot(audit, error)
-    except AuditError as failure:
-        logger.error("the refused start could not be recorded: {}", failure)
-
-
-def _local_sockets(home: Home, gate: Gate, release: ExitStack) -> LocalSockets:
-    session = SessionToken(home.run / "system.token")
-    release.callback(session.remove)
-    made = LocalSockets(home.run / "net", session=session, gate=gate)
-    release.callback(made.close)
-    return made
-
-
-def _open_audit(home: Home, settings: Settings, *, sinks: Sequence[AuditSink] = ()) -> AuditLog:
-    bounds = Retention(settings.audit.max_mib * MIB, settings.audit.max_age_days * DAY_S)
-    return AuditLog(
-        AuditPlaces(home.audit),
-        key=LogKey(home.runtime_key()),
-        retention=bounds,
-        sinks=sinks,
-        strict=settings.audit.strict,
-    )
-
-
-def _mount_openers(
-    home: Home,
-    settings: Settings,
-    registry: Registry,
-    profiles: ProfileStore,
-    *,
-    workspace: Path | None,
-) -> MountOpeners:
-    wanted = settings.files.overlay
-    overlay = None
-    if wanted is not None or registry.records(VfsOverlayRecord):
-        overlay = registry.choose(VfsOverlayRecord, wanted)
-    return MountOpeners(
-        home,
-        workspace=workspace,
-        overlay=overlay,
-        storage_limit=lambda principal: profiles.quotas(principal).max_storage_bytes,
-        mounts=configured_mounts(settings.mounts, registry),
-        multi_linked=settings.files.reads_hard_links,
     )

@@ -320,18 +320,9 @@ class Loaded:
                 total[name] = total.get(name, 0) + value
         return total
 
-    def memory_bytes(self) -> int:
-        """What the guests of all principals use together."""
-        found = [use for part in self.parts for use in part.memory().values()]
-        return sum(use.current_bytes for use in found)
-
-    def memory(self, principal: Principal) -> MemoryUse:
-        """What the guests of a principal use in all parts."""
-        found = [use for part in self.parts if (use := part.memory().get(principal))]
-        return MemoryUse(
-            sum(use.current_bytes for use in found),
-            max((use.peak_bytes for use in found), default=0),
-        )
+    def memory(self) -> list[tuple[Principal, MemoryUse]]:
+        """What the guests of each principal use, in every part."""
+        return [use for part in self.parts for use in part.memory().items()]
 
     def _offered(self, action: str, topic: str) -> OfferedTool | None:
         name = topic.removeprefix(TOOL_PREFIX)

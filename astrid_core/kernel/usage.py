@@ -22,7 +22,7 @@ def usage_of(
         ConfigError: The principal's profile cannot be read.
         StoreError: The store failed.
     """
-    found = [capsule.memory(principal) for capsule in capsules.all()]
+    found = [use for capsule in capsules.all() for who, use in capsule.memory() if who == principal]
     return {
         "storage_bytes": state.used_bytes(principal),
         "memory_bytes": sum(use.current_bytes for use in found),
