@@ -119,13 +119,11 @@ class MountTable:
         slot = self._enter(key)
         try:
             with slot.lock:
-                if slot.opened is None:
-                    slot.opened = self._admitted(opener(key))
-                mount = slot.opened.mount
+                opened = slot.opened or self._keep(slot, opener(key))
         except BaseException:
             self._leave(key, slot)
             raise
-        return Lease(mount, lambda: self._leave(key, slot))
+        return Lease(opened.mount, lambda: self._leave(key, slot))
 
     def open_count(self) -> int:
         """How many mounts are open now."""
@@ -153,10 +151,11 @@ class MountTable:
             slot.users += 1
             return slot
 
-    def _admitted(self, opened: OpenMount) -> OpenMount:
+    def _keep(self, slot: _Slot, opened: OpenMount) -> OpenMount:
         """A mount that was just opened; closed again when the table was closed meanwhile."""
         with self._lock:
             if not self._is_closed:
+                slot.opened = opened
                 return opened
         opened.release.close()
         raise _closed()
