@@ -352,14 +352,7 @@ def test_t44_following_goes_on_through_a_restart_and_ends_with_ctrl_c(fresh: Pla
 
 
 def test_ctrl_c_stops_the_guest_that_a_call_through_the_daemon_runs(running: Place) -> None:
-    with subprocess.Popen(
-        [ASTRID, "capsule", "run", "spinner", "spin"],
-        env=running.environ(),
-        cwd=running.project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as calling:
+    with running.begin("capsule", "run", "spinner", "spin") as calling:
         wait_for(lambda: active_calls(running) == 1)
         calling.send_signal(signal.SIGINT)
         _, said = calling.communicate(timeout=60)

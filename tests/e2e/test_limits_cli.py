@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from astrid_hookspecs.errors import AstridError
 from tests.support.capsules import install, manifest, write_capsule
 from tests.support.daemon import install_tools, prepare
 from tests.support.guests import engine_guest, refusing_acts
-from tests.support.place import ASTRID, START, Place, place, wait_for
+from tests.support.place import START, Place, place, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -119,14 +118,7 @@ def test_t33_an_endless_loop_ends_at_its_time_quota(running: Place) -> None:
     running.ask("agent", "create", "slow")
     running.ask("quota", "set", "-a", "slow", "--timeout", "2s")
     began = time.monotonic()
-    with subprocess.Popen(
-        [ASTRID, *SPIN, "--principal", "slow", "--json"],
-        env=running.environ(),
-        cwd=running.project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as calling:
+    with running.begin(*SPIN, "--principal", "slow", "--json") as calling:
         wait_for(lambda: row(running, "spinner")["active"] == 1)
         assert running.ask(*ECHO).stdout == "hello\n", "others are served meanwhile"
         said, _ = calling.communicate(timeout=60)
@@ -146,14 +138,7 @@ def test_t33_an_endless_loop_ends_at_its_time_quota(running: Place) -> None:
 
 
 def test_t33_an_interrupted_client_is_gone_at_once_and_its_call_with_it(running: Place) -> None:
-    with subprocess.Popen(
-        [ASTRID, *SPIN, "--json"],
-        env=running.environ(),
-        cwd=running.project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as calling:
+    with running.begin(*SPIN, "--json") as calling:
         wait_for(lambda: row(running, "spinner")["active"] == 1)
         assert running.ask(*ECHO).stdout == "hello\n", "not delayed by the other call"
         began = time.monotonic()

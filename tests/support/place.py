@@ -59,6 +59,17 @@ class Place:
     def json(self, *arguments: str, status: int | None = 0, **more: Any) -> Any:
         return json.loads(self.ask(*arguments, "--json", status=status, **more).stdout)
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `astrid`; the caller waits for it."""
+        return subprocess.Popen(
+            [ASTRID, *arguments],
+            env=self.environ(),
+            cwd=self.project,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def pid(self) -> int:
         """Of the daemon that answers."""
         found: int = self.json("status")["pid"]
