@@ -14,6 +14,13 @@ from astrid_hookspecs.errors import ComponentError, EngineError, UnsupportedActi
 MakeCall = Callable[..., Call]
 
 
+def join_run_threads() -> None:
+    """What a run loop does last it does after it was found ready or ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("astrid-run-"):
+            thread.join(5.0)
+
+
 def run_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("astrid-run-")]
 
@@ -93,6 +100,7 @@ def test_142_run_that_returns_at_once_makes_the_capsule_call_driven(
     assert capsule.health().ok
     assert capsule.invoke("anything", b"", make_call()) == GuestResult("continue", None)
     assert [i.purpose for i in host.instances] == ["run", "call"]
+    join_run_threads()
     assert host.instances[0].events[-1] == "close"
     assert capsule.wait_ready(timeout_s=0.0) is Readiness.READY
 
