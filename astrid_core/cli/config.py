@@ -20,8 +20,14 @@ import typer
 
 from astrid_core.cli.capsule_session import open_home, workspace
 from astrid_core.cli.context import home_path
-from astrid_core.cli.output import current, describe
-from astrid_core.config import candidates, load_layers, parse_document, parse_settings
+from astrid_core.cli.output import NeedsAnswerError, current, describe
+from astrid_core.config import (
+    candidates,
+    load_layers,
+    parse_document,
+    parse_settings,
+    read_document,
+)
 from astrid_core.config.layers import VARIABLES
 from astrid_core.config.settings import SECTIONS, TABLES
 from astrid_core.domain.toml_edit import TomlValue, set_keys
@@ -136,7 +142,10 @@ def validate(
     """Check settings files without using them; status 1 and the place when one is wrong."""
     output = current()
     if path is not None:
-        parse_settings(parse_document(path.read_bytes(), name=str(path)))
+        document = read_document(path)
+        if document is None:
+            raise ConfigError(f"{path} does not exist", code="config.unreadable")
+        parse_settings(document)
         output.success(f"{path} is right")
         output.result({"files": [str(path)], "notes": []}, text="")
         return
@@ -223,7 +232,13 @@ def _edit(key: str, value: TomlValue | None) -> None:
 
 
 def _run_editor(draft: Path) -> None:
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if command is None and not sys.stdin.isatty():
+        raise NeedsAnswerError(
+            "there is no terminal to edit in",
+            hint="use 'astrid config set KEY VALUE', or set EDITOR to a program that needs none",
+        )
+    command = command or "vi"
     try:
         ended = subprocess.run([*shlex.split(command), str(draft)], check=False)  # noqa: S603
     except (OSError, ValueError) as error:

@@ -16,18 +16,30 @@ import typer
 from astrid_core.cli.output import Output
 from astrid_core.cli.report import report, unforeseen
 from astrid_hookspecs.errors import AstridError
-from astrid_hookspecs.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNTIME
+from astrid_hookspecs.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNTIME, EXIT_USAGE
 
 _REFUSALS: Final = {
     errno.EACCES: "look at who owns it and who may write there",
     errno.EDQUOT: "free some space, or move ASTRID_HOME to another disk",
     errno.EMFILE: "raise the limit on open files: ulimit -n",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f",
+    errno.ELOOP: "symbolic links lead to each other there",
+    errno.ENAMETOOLONG: "use a shorter name",
     errno.ENFILE: "the whole machine has too many files open",
     errno.ENOMEM: "close other programs, or raise the limit on memory",
     errno.ENOSPC: "free some space, or move ASTRID_HOME to another disk",
     errno.EPERM: "look at who owns it and who may write there",
     errno.EROFS: "set ASTRID_HOME to a directory that can be written to",
 }
+_MAX_SHOWN: Final = 500
+"""Of what somebody typed: a message that repeats all of it would hide what is wrong with it."""
+
+
+class UndecodableError(AstridError):
+    """An argument has bytes that are no text, which only the name of a file may have."""
+
+    default_code = "cli.usage"
+    exit_code = EXIT_USAGE
 
 
 def guarded(command: Callable[[], object], *, output: Output, arguments: Sequence[str]) -> int:
@@ -49,11 +61,12 @@ def guarded(command: Callable[[], object], *, output: Output, arguments: Sequenc
     except SystemExit as ended:
         result = ended.code
     except Exception as error:  # noqa: BLE001 - the last boundary of the process
-        return _failed(error, output=output, arguments=arguments)
+        return failed(error, output=output, arguments=arguments)
     return result if isinstance(result, int) and not isinstance(result, bool) else EXIT_OK
 
 
-def _failed(error: Exception, *, output: Output, arguments: Sequence[str]) -> int:
+def failed(error: Exception, *, output: Output, arguments: Sequence[str]) -> int:
+    """Report what a command raised; returns the exit status."""
     if isinstance(error, AstridError):
         return report(error, output=output)
     if isinstance(error, typer.TyperException):
@@ -62,12 +75,15 @@ def _failed(error: Exception, *, output: Output, arguments: Sequence[str]) -> in
         return EXIT_RUNTIME  # nobody reads any more, so there is nobody to tell
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return report(_refused(error), output=output)
+    if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, arguments)):
+        return report(UndecodableError("an argument is not text in UTF-8"), output=output)
     return report(unforeseen(error, verbose=output.verbose), output=output)
 
 
 def _refused(error: OSError) -> AstridError:
     """The machine's own refusal, which is no defect of the program."""
-    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    named = isinstance(error.filename, str | bytes)
+    where = f": {_clipped(os.fsdecode(error.filename))}" if named else ""
     return AstridError(
         f"the system refused: {error.strerror}{where}",
         code="cli.system",
@@ -75,12 +91,19 @@ def _refused(error: OSError) -> AstridError:
     )
 
 
+def _is_text(argument: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in argument)
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
 def _report_usage(error: typer.TyperException, *, output: Output, arguments: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
     hint = f"see '{context.command_path} --help'" if context is not None else None
-    usage = AstridError(
-        error.format_message().replace("Value error, ", "").rstrip("."), code="cli.usage", hint=hint
-    )
+    message = _clipped(error.format_message().replace("Value error, ", "").rstrip("."))
+    usage = AstridError(message, code="cli.usage", hint=hint)
     if _asks_for_json(arguments):
         output.format = "json"
     report(usage, output=output)

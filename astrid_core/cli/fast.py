@@ -15,12 +15,15 @@ from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.exits import EXIT_INTERRUPTED
 
 
-def run_plain(arguments: Sequence[str], command: Callable[[], int]) -> int | None:
+def run_plain(
+    arguments: Sequence[str], command: Callable[[], int], *, words: Sequence[str] = ()
+) -> int | None:
     """Run a command that takes nothing but an output format.
 
     Args:
         arguments: After the command's name.
         command: Prints to the current output; returns the exit status.
+        words: Arguments that the command has already; for the report of a failure.
 
     Returns:
         The exit status; None when there are other arguments.
@@ -39,3 +42,7 @@ def run_plain(arguments: Sequence[str], command: Callable[[], int]) -> int | Non
         except KeyboardInterrupt:
             sys.stderr.write("\n")  # ends the line with ^C on it
             return EXIT_INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - the last boundary of the process
+            from astrid_core.cli.errors import failed  # noqa: PLC0415 - loads the parser
+
+            return failed(error, output=output, arguments=[*words, *given])

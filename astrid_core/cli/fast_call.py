@@ -23,7 +23,7 @@ def fast_call(arguments: Sequence[str]) -> int | None:
     words = [word for word in arguments if not word.startswith("-")]
     if len(words) not in _PLAIN or list(arguments[: len(words)]) != words:
         return None
-    return run_plain(arguments[len(words) :], lambda: call_tool(*words))
+    return run_plain(arguments[len(words) :], lambda: call_tool(*words), words=words)
 
 
 def call_tool(

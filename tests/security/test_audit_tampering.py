@@ -22,7 +22,7 @@ from astrid_core.kernel.audit.log import AuditLog
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries, verify_log
 from astrid_core.kernel.audit.retention import Retention
-from astrid_hookspecs.errors import ChainBrokenError
+from astrid_hookspecs.errors import AuditError, ChainBrokenError
 from astrid_hookspecs.values import Principal
 from tests.support.audit_chains import KEY, OTHER_KEY, entry
 
@@ -254,3 +254,8 @@ def test_a_torn_tail_is_cut_off_and_that_is_recorded(places: AuditPlaces) -> Non
     assert conditions(places)["ada"] is Condition.INTACT
     recorded = [row["action"]["type"] for row in entries(places, Query(principal="ada"))]
     assert "audit.repaired" in recorded[-2:]
+
+
+def test_a_device_is_no_export_and_is_not_read_to_its_end() -> None:
+    with pytest.raises(AuditError, match="is a device"):
+        verify_export(Path("/dev/zero"), keys=[KEY.public])

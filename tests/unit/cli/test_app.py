@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from typer.core import TyperGroup
 from astrid_core.cli import groups
 from astrid_core.cli.app import root
 from astrid_core.cli.command_table import BUILT_IN, LazyCommand
+from astrid_core.cli.fast import run_plain
 from astrid_core.cli.output import current
 from astrid_core.domain.version import VERSION
 from astrid_hookspecs.errors import AstridError, ConfigError, IntegrityError, StoreError
@@ -226,6 +228,40 @@ def test_a_defect_becomes_internal_with_a_private_log(
     assert log.stat().st_mode & 0o777 == 0o600
     assert "secret detail" not in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_bytes_that_are_no_text_are_wrong_arguments(
+    astrid: Astrid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = astrid("agent", "create", "\udcff", "--json")
+    assert (ended.status, ended.json["error"]["code"]) == (2, "cli.usage")
+    assert run_plain(["--json"], lambda: len("\udcff".encode()), words=["\udcff"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "cli.usage"
+
+
+def test_commands_without_the_parser_report_what_nobody_foresaw(
+    astrid: Astrid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert astrid("--version").status == 0
+    assert run_plain([], full) == 1
+    assert "the system refused: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("group", ["build", "new", "test"])
+def test_a_name_that_no_file_can_have_is_refused_by_the_system(astrid: Astrid, group: str) -> None:
+    ended = astrid("capsule", group, "x" * 10_000, "--json")
+    error = ended.json["error"]
+    assert (ended.status, error["code"]) == (1, "cli.system")
+    assert len(error["message"]) < 700
+
+
+def test_what_somebody_typed_is_not_repeated_without_end(astrid: Astrid) -> None:
+    ended = astrid("plugins", "list", "x" * 10_000)
+    assert ended.status == 2
+    assert len(ended.stderr) < 700
 
 
 def test_an_interrupt_ends_with_130(astrid: Astrid, command: Any) -> None:

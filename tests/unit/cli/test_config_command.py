@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,7 +103,22 @@ def test_a_wrong_file_is_named_with_the_line(astrid: Astrid, file: Path, tmp_pat
     assert "draft.toml:2 [limits.workers]" in ended.stderr
     other.write_text("[limits]\nworkers = 1\n")
     assert astrid("config", "validate", str(other)).status == 0
-    assert astrid("config", "validate", str(tmp_path / "none.toml")).status == 1
+    for odd, problem in (("none.toml", "does not exist"), ("", "not a regular file")):
+        ended = astrid("config", "validate", str(tmp_path / odd), "--json")
+        assert (ended.status, ended.json["error"]["code"]) == (1, "config.unreadable")
+        assert problem in ended.json["error"]["message"]
+
+
+def test_no_editor_is_started_where_nobody_can_edit(
+    astrid: Astrid, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+    with Path(os.devnull).open(encoding="utf-8") as nobody:
+        monkeypatch.setattr(sys, "stdin", nobody)
+        ended = astrid("config", "edit", "--json")
+    assert (ended.status, ended.json["error"]["code"]) == (6, "cli.needs-answer")
+    assert not file.exists()
 
 
 def test_tables_are_shown_in_one_line(astrid: Astrid, file: Path) -> None:
