@@ -246,8 +246,10 @@ def test_a_client_wakes_who_waits(do: Any, place: Place) -> None:
     instance = place.open()
     listener = bound(do, instance)
     clients: list[Client] = []
-    threading.Timer(0.05, lambda: clients.append(place.client())).start()
+    later = threading.Timer(0.05, lambda: clients.append(place.client()))
+    later.start()
     assert do(instance, f"{LISTENER}.accept", listener)[0] == "ok"
+    later.join()
     clients[0].close()
 
 
