@@ -14,10 +14,16 @@ def pytest_configure() -> None:
 
     Tests start hundreds of interpreters: without a cache, compiling the same modules again is a
     third of the run. Workers and children inherit the environment.
+
+    Note what guests call, where that is asked for.
     """
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(CACHE)
         sys.dont_write_bytecode = False
+    if calls := os.environ.get("ASTRID_GUEST_CALLS"):
+        from tests.support.guest_calls import note_calls  # noqa: PLC0415 - needs an engine
+
+        note_calls(Path(calls))
 
 
 def pytest_xdist_auto_num_workers() -> int:

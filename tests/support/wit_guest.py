@@ -44,10 +44,15 @@ def _build(base: Path, source: Path, packages: Mapping[str, Path], world: str) -
     shutil.copy(source / world, base / "wit" / "world.wit")
     for name, path in packages.items():
         shutil.copy(path, deps / name)
+    componentize(base, source, wit=base / "wit", world="probe")
+
+
+def componentize(base: Path, source: Path, *, wit: Path, world: str) -> None:
+    """Build `app.py` of a directory for a world, as `guest.wasm` in `base`."""
     (base / "python").mkdir()
     shutil.copy(source / "app.py", base / "python")
     (base / "empty" / "lib" / "site-packages").mkdir(parents=True)
-    arguments = ["-d", str(base / "wit"), "-w", "probe", "--full-names", "componentize"]
+    arguments = ["-d", str(wit), "-w", world, "--full-names", "componentize"]
     arguments += ["--stub-wasi", "-p", str(base / "python"), "app", "-o", str(base / "guest.wasm")]
     subprocess.run(
         [sys.executable, "-c", _START, *arguments],
