@@ -96,16 +96,19 @@ def load_layers(
     """
     files = candidates(home, workspace=workspace)
     building = _Building(environ)
+    workspace_file: Document | None = None
     for file in files:
         if file.state == "ignored":
             building.notes.append(f"{file.path} is ignored: {files[0].path} is used")
         if file.state != "used" or (document := read_document(file.path)) is None:
             continue
         if file.role == "workspace":
-            building.add_workspace(document)
+            workspace_file = document
         else:
             building.add_user(document)
-    building.add_environment()
+    building.add_environment()  # first: a project may not weaken what the operator set there
+    if workspace_file is not None:
+        building.add_workspace(workspace_file)
     building.add_flags(flags or {})
     settings = parse_settings(_made_of(building.data))
     return Layered(

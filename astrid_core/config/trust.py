@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from astrid_core.config.settings import LOG_LEVELS
+
 Rule = Callable[[Any, Any], Any]
 """From the operator's value and the workspace's wish to the value that holds."""
 
@@ -35,11 +37,6 @@ def tightest(order: Sequence[str]) -> Rule:
     return lambda allowed, wished: min(allowed, wished, key=order.index)
 
 
-def free(_allowed: object, wished: object) -> object:
-    """Whatever the workspace says: it concerns nobody's safety."""
-    return wished
-
-
 RULES: Final[Mapping[str, Rule]] = {
     "budget.per_action_max_usd": at_most,
     "budget.session_max_usd": at_most,
@@ -48,7 +45,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "files.hard_links": tightest(("refuse", "read")),
     "limits.instances": at_most,
     "limits.workers": at_most,
-    "logging.level": free,
+    "logging.level": tightest(LOG_LEVELS),  # never quieter: warnings are the operator's
     "network.connections": at_most,
     "processes.network": tightest(("refuse", "allow")),
     "processes.workspace": tightest(("read", "write")),

@@ -38,7 +38,7 @@ def setting_rows() -> list[str]:
         shown = "-" if value is None else f"`{str(value).lower()}`"
         if key == "limits.workers":
             shown = "4 per core, at most 32"
-        may = {"logging.level": "any"}.get(key, "tighten") if key in RULES else "-"
+        may = "tighten" if key in RULES else "-"
         rows.append(f"| `{key}` | {shown} | {may} |")
     return rows
 

@@ -58,17 +58,17 @@ def test_each_layer_wins_over_the_one_before(place: Place) -> None:
     place.user('[logging]\nlevel = "warn"\n')
     found = place.load({"ASTRID_LOG_LEVEL": "trace"})
     seen.append((level(found), found.origins[key]))
-    place.workspace('[logging]\nlevel = "error"\n')
+    place.workspace('[logging]\nlevel = "debug"\n')
     found = place.load({"ASTRID_LOG_LEVEL": "trace"})
     seen.append((level(found), found.origins[key]))
-    found = place.load(flags={key: "debug"})
+    found = place.load(flags={key: "error"})
     seen.append((level(found), found.origins[key]))
     assert seen == [
         ("info", "default"),
         ("trace", "environment"),  # 190, D-81
         ("warn", "user file"),
-        ("error", "workspace file"),
-        ("debug", "flag"),
+        ("debug", "workspace file"),
+        ("error", "flag"),
     ]
 
 
@@ -88,6 +88,8 @@ def test_every_variable_sets_a_setting() -> None:
         ("", "[limits]\ninstances = 99999\n", "limits.instances", 256),
         ("", "[network]\nconnections = 65\n", "network.connections", 64),
         ("", '[files]\nhard_links = "read"\n', "files.hard_links", "refuse"),
+        ("", '[logging]\nlevel = "error"\n', "logging.level", "info"),
+        ('[logging]\nlevel = "warn"\n', '[logging]\nlevel = "error"\n', "logging.level", "warn"),
         ("", '[storage]\nbackend = "mine"\n', "storage.backend", "sqlite"),
         ("", '[kernel]\nbus = "mine"\n', "kernel.bus", "memory"),
         ("", '[engines]\ncomponent = "mine"\n', "engines.component", None),
@@ -150,6 +152,14 @@ def test_a_workspace_may_tighten(place: Place, workspace: str, key: str, value: 
     found = place.load()
     assert found.values[key] == value
     assert (found.origins[key], found.notes) == ("workspace file", ())
+
+
+def test_a_workspace_silences_no_level_that_a_variable_asks_for(place: Place) -> None:
+    place.workspace('[logging]\nlevel = "debug"\n')
+    found = place.load({"ASTRID_LOG_LEVEL": "trace"})
+    assert (found.settings.log_level, found.origins["logging.level"]) == ("trace", "environment")
+    (note,) = found.notes
+    assert "logging.level stays 'trace'" in note
 
 
 def test_a_workspace_adds_no_file_systems_and_no_identities(place: Place) -> None:
