@@ -39,7 +39,7 @@ class MeteredFile:
 
     def write_at(self, offset: int, data: bytes) -> int:
         """As `VfsFile.write_at`."""
-        with self._meter.changes:
+        with self._meter.alone():
             size = self._inner.stat().size
             end = (size if self._appends else offset) + len(data)
             self._change(size, max(size, end), lambda: self._inner.write_at(offset, data))
@@ -47,20 +47,20 @@ class MeteredFile:
 
     def truncate(self, size: int) -> None:
         """As `VfsFile.truncate`."""
-        with self._meter.changes:
+        with self._meter.alone():
             old = self._inner.stat().size
             self._change(old, size, lambda: self._inner.truncate(size))
 
     def close(self) -> None:
         """As `VfsFile.close`."""
-        with self._meter.changes:
+        with self._meter.alone():
             self._inner.close()
             node, self._node = self._node, None
             if node is not None:
                 self._meter.charge(-self._meter.opened.leave(node))
 
     def _change(self, old: int, new: int, change: Callable[[], object]) -> None:
-        """Do what lets the file have another size. `StorageMeter.changes` is held."""
+        """Do what lets the file have another size. `StorageMeter.alone` is entered."""
         self._charge(max(0, new - old))
         try:
             change()
@@ -102,7 +102,7 @@ class MeteredDirectory:
 
     def open(self, path: str, mode: OpenMode) -> VfsFile:
         """As `VfsDirectory.open`."""
-        with self._meter.changes:
+        with self._meter.alone():
             old = 0 if mode == "read" else self._cost(path)
             new_name = 0 if old or mode == "read" else ENTRY_BYTES
             with _charged(self._meter, new_name):
@@ -119,26 +119,27 @@ class MeteredDirectory:
 
     def mkdir(self, path: str) -> None:
         """As `VfsDirectory.mkdir`."""
-        with _charged(self._meter, ENTRY_BYTES):
+        with self._meter.changing(), _charged(self._meter, ENTRY_BYTES):
             self._inner.mkdir(path)
 
     def unlink(
         self, path: str, *, only_if: ContentCheck | None = None, token: str | None = None
     ) -> None:
         """As `VfsDirectory.unlink`."""
-        with self._meter.changes:
+        with self._meter.alone():
             old = self._cost(path)
             self._inner.unlink(path, only_if=only_if, token=token)
             self._give_back(path, old)
 
     def rmdir(self, path: str) -> None:
         """As `VfsDirectory.rmdir`."""
-        self._inner.rmdir(path)
-        self._meter.charge(-ENTRY_BYTES)
+        with self._meter.changing():
+            self._inner.rmdir(path)
+            self._meter.charge(-ENTRY_BYTES)
 
     def rename(self, source: str, target: str) -> None:
         """As `VfsDirectory.rename`."""
-        with self._meter.changes:
+        with self._meter.alone():
             replaced = 0 if source == target else self._cost(target)
             self._inner.rename(source, target)
             if source != target:
@@ -156,12 +157,12 @@ class MeteredDirectory:
     ) -> NodeStat:
         """As `VfsDirectory.replace`."""
         old = 0
-        with ExitStack() as held:
+        with self._meter.changing(), ExitStack() as held:
 
             def complete() -> None:
                 """The content is there and about to take the place of the old one."""
                 nonlocal old
-                held.enter_context(self._meter.changes)
+                held.enter_context(self._meter.alone())
                 old = self._cost(path)
 
             charged = _ChargedContent(content, self._meter, complete)
@@ -176,12 +177,12 @@ class MeteredDirectory:
 
     def link(self, source: str, target: str) -> None:
         """As `VfsDirectory.link`."""
-        with _charged(self._meter, ENTRY_BYTES):
+        with self._meter.changing(), _charged(self._meter, ENTRY_BYTES):
             self._inner.link(source, target)
 
     def symlink(self, target: str, path: str) -> None:
         """As `VfsDirectory.symlink`."""
-        with _charged(self._meter, ENTRY_BYTES):
+        with self._meter.changing(), _charged(self._meter, ENTRY_BYTES):
             self._inner.symlink(target, path)
 
     def _cost(self, path: str) -> int:

@@ -7,9 +7,10 @@ Spec: kernel-and-security 16 D-33, D-63; host-abi 5.4 "write quota".
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from astrid_core.kernel.mounts.open_nodes import OpenNodes
@@ -43,9 +44,7 @@ class StorageMeter:
             whole.
 
     Attributes:
-        changes: Held around looking at a file of the home, changing it and charging that, so that
-            two threads never give the same bytes back.
-        opened: Files of the home that are open; `changes` is held around its use.
+        opened: Files of the home that are open; `alone` is entered around its use.
     """
 
     def __init__(self, *, limit: Callable[[], int], count: Callable[[], TreeSize]) -> None:
@@ -56,13 +55,38 @@ class StorageMeter:
         self._counted = time.monotonic()
         self._accounts: list[MeterAccount] = []
         self._state: StateAccount | None = None
-        self.changes = threading.RLock()
+        self._under_way = 0
+        self._alone = threading.RLock()
         self.opened = OpenNodes()
 
-    def charge(self, growth_bytes: int) -> None:
-        """As `VfsMeter.charge`."""
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Entered around a change of the home and its charges, which are two steps.
+
+        Whoever counted between them would take for settled what is charged, or given back, right
+        after that.
+        """
         with self._lock:
-            self._admit(growth_bytes)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """As `changing`, around looking at a file, changing it and charging that.
+
+        Two threads never give the same bytes back.
+        """
+        with self._alone, self.changing():
+            yield
+
+    def charge(self, growth_bytes: int) -> None:
+        """As `VfsMeter.charge`; a growth is charged before it happens, within its change."""
+        with self._lock:
+            self._admit(growth_bytes, own=1)
             self._home += growth_bytes
 
     def account(self) -> MeterAccount:
@@ -107,7 +131,7 @@ class StorageMeter:
         """For `MeterAccount`: as `charge`, in the account's name."""
         with self._lock:
             if account.is_enforced:
-                self._admit(growth_bytes)
+                self._admit(growth_bytes, own=0)
             account.used += growth_bytes
 
     def close_account(self, account: MeterAccount) -> None:
@@ -116,13 +140,13 @@ class StorageMeter:
             if account in self._accounts:
                 self._accounts.remove(account)
 
-    def _admit(self, growth_bytes: int) -> None:
+    def _admit(self, growth_bytes: int, *, own: int) -> None:
         if growth_bytes <= 0:
             return
         limit = self._limit()
         if self._used() + growth_bytes <= limit:
             return
-        self._recount()
+        self._recount(own=own)
         if self._used() + growth_bytes <= limit:
             return
         raise QuotaExceededError(
@@ -135,7 +159,7 @@ class StorageMeter:
         limit = self._limit()
         left = limit - self._used()
         if left < growth_bytes:
-            self._recount()
+            self._recount(own=0)
             left = limit - self._used()
         return Reserved(max(0, min(growth_bytes, left)), left, limit)
 
@@ -143,11 +167,16 @@ class StorageMeter:
         self._known_state().reserve(room.bytes)
         return room
 
-    def _recount(self) -> None:
-        """Look what is really there: state is cheap to count, a home only so often."""
+    def _recount(self, *, own: int) -> None:
+        """Look what is really there: state is cheap to count, a home only so often.
+
+        Args:
+            own: Changes of the home that whoever asks is making; while there are others, it cannot
+                be counted.
+        """
         if self._state is not None:
             self._state.recount()
-        if time.monotonic() - self._counted >= _RECOUNT_S:
+        if self._under_way <= own and time.monotonic() - self._counted >= _RECOUNT_S:
             found = self._count()
             if found.is_whole:
                 self._home = found.size_bytes + self.opened.nameless_bytes

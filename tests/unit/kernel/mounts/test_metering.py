@@ -287,3 +287,42 @@ def test_threads_leave_a_home_that_adds_up(tmp_path: Path, counted: Counted) -> 
         list(pool.map(guest, range(4)))
     assert meter.used_bytes() == tree_size(tmp_path).size_bytes
     root.close()
+
+
+@pytest.mark.parametrize("step", ["unlink", "rename", "replace", "rmdir"])
+def test_no_count_in_the_middle_of_a_change_gives_anything_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """What somebody else counts after the disk changed, and before that is charged."""
+    monkeypatch.setattr("astrid_core.kernel.mounts.metering._RECOUNT_S", 0.0)
+    disk = open_host_directory(tmp_path, foreign=False, multi_linked=False)
+    meter = StorageMeter(limit=lambda: 100_000, count=lambda: tree_size(tmp_path))
+    root = MeteredDirectory(disk, meter)
+    root.replace("file", (b"x" * 50_000,))
+    root.replace("other", (b"y" * 10_000,))
+    root.mkdir("directory")
+    other = meter.account()
+    other.enforce()
+
+    def counted_meanwhile(*arguments: object, **options: object) -> object:
+        try:
+            return real(*arguments, **options)
+        finally:
+            with pytest.raises(QuotaExceededError):
+                other.charge(100_000)
+
+    real = getattr(disk, step)
+    monkeypatch.setattr(disk, step, counted_meanwhile)
+    if step == "unlink":
+        root.unlink("file")
+    elif step == "rename":
+        root.rename("other", "file")
+    elif step == "rmdir":
+        root.rmdir("directory")
+    else:
+        with pytest.raises(QuotaExceededError):
+            root.replace("new", (b"z" * 20_000, b"z" * 200_000))
+    assert meter.used_bytes() == tree_size(tmp_path).size_bytes
+    with pytest.raises(QuotaExceededError):  # and now it is counted
+        other.charge(100_000)
+    assert meter.used_bytes() == tree_size(tmp_path).size_bytes
