@@ -56,6 +56,8 @@ ELICIT_TOPIC: Final = "astrid.v1.elicit"
 """Says that an install hook asks a person for something."""
 ELICIT_ANSWERS: Final = "astrid.v1.elicit.response."
 """Before the id of the request that a front end answers."""
+PROCESS_EVENTS: Final = "astrid.process.v1."
+"""Before the kind of what happened to a process and the suffix that its watcher chose."""
 _RESERVED_PREFIXES: Final = (
     ADMIN_PREFIX,
     APPROVAL_ANSWERS,
@@ -193,6 +195,11 @@ def is_reserved(topic: str, *, method: str | None = None) -> bool:
     if topic.startswith(REQUEST_PREFIX):
         return method not in READ_ONLY_METHODS
     return topic.startswith(_RESERVED_PREFIXES)
+
+
+def is_kernels_own(topic: str) -> bool:
+    """Whether nobody but the kernel may publish on the topic, no front end either."""
+    return topic.startswith(PROCESS_EVENTS)
 
 
 def is_private(topic: str) -> bool:

@@ -16,6 +16,7 @@ from astrid_core.domain.process_request import MAX_FILE_BYTES, ProcessRequestErr
 from astrid_core.host.handlers import HostPackage, handles
 from astrid_core.host.instance import Instance
 from astrid_core.host.process import ProcessHost, ProcessWork, logs_of
+from astrid_core.host.process_events import publishes
 from astrid_core.host.process_handle import ProcessHandle
 from astrid_core.host.process_launch import ProcessLauncher
 from astrid_core.host.process_records import (
@@ -171,15 +172,15 @@ class PersistentHost(HostPackage):
 
     @handles("watch")
     def watch(self, id: str, suffix: str | None) -> None:  # noqa: A002 - named as in the interface
-        """Events about a process are not published; ask with `wait` or `status`."""
-        del suffix
-        self._find(id)
-        raise WitError("unknown", "processes are not watched here; use wait or status")
+        """Publish what happens to one; watching again replaces the watch before."""
+        found = self._find(id)
+        tell = publishes(self.instance, found.id, suffix=found.id if suffix is None else suffix)
+        self.instance.services.processes.watch(found, tell)
 
     @handles("unwatch")
     def unwatch(self, id: str) -> None:  # noqa: A002 - named as in the interface
-        """Nothing is watched."""
-        self._find(id)
+        """Publish nothing about it any more; one that is not watched is no error."""
+        self.instance.services.processes.unwatch(self._find(id))
 
     def _find(self, process_id: str) -> PersistentProcess:
         found = self._lookup(process_id)

@@ -6,11 +6,12 @@ gate, whose proof `Launch` carries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
+from astrid_core.domain.process_events import EventKind
 from astrid_core.domain.process_request import ProcessRequest
 from astrid_core.security.checked import CheckedCommand
 from astrid_hookspecs.cancel import WaitSource
@@ -26,6 +27,10 @@ class ExitInfo(NamedTuple):
 
     exit_code: int | None
     signal: int | None
+
+
+Tell: TypeAlias = Callable[[EventKind, ExitInfo | None], None]
+"""Told what happened to a process, and how it ended if it did. Must not wait."""
 
 
 class Chunk(NamedTuple):
@@ -136,6 +141,11 @@ class RunningProcess(Protocol):
         """Bytes that wait, and bytes that were lost, of both streams together."""
         ...
 
+    @property
+    def output_end(self) -> int:
+        """Bytes that it has printed so far, on both streams together."""
+        ...
+
     def write(self, data: bytes) -> bool:
         """Give it input; False when it takes none any more. Wait for `input_taken` afterwards."""
         ...
@@ -224,6 +234,23 @@ class Processes(Protocol):
         """Forget one; it is ended if it runs."""
         ...
 
+    def watch(self, found: PersistentProcess, tell: Tell) -> None:
+        """Tell somebody what happens to one, instead of whoever was told before.
+
+        Told once when it has ended, which may be at once, and nothing afterwards; until then when
+        it has printed something since the last time, at most once a second. Ends with `unwatch`
+        and when the process is forgotten.
+
+        Args:
+            found: Which.
+            tell: Called on a thread that serves nothing else.
+        """
+        ...
+
+    def unwatch(self, found: PersistentProcess) -> None:
+        """Tell nobody about it any more."""
+        ...
+
 
 class NoProcesses:
     """Implements `Processes` without any: the default, which refuses everything."""
@@ -249,3 +276,9 @@ class NoProcesses:
 
     def release(self, found: PersistentProcess) -> None:
         """There is nothing to forget."""
+
+    def watch(self, found: PersistentProcess, tell: Tell) -> None:
+        """There is nothing to watch."""
+
+    def unwatch(self, found: PersistentProcess) -> None:
+        """Nothing is watched."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from astrid_core.domain.request_topics import REQUEST_PREFIX
-from astrid_core.domain.topic import is_reserved, matches_acl
+from astrid_core.domain.topic import is_kernels_own, is_reserved, matches_acl
 from astrid_core.security.clients import may_speak_for
 from astrid_core.security.decider import Decider, Grant
 from astrid_core.security.grants import CapsuleGrants
@@ -18,12 +18,20 @@ class BusChecks(Decider):
         """May the capsule publish on the topic?
 
         Raises:
-            CapabilityDeniedError: The topic is reserved for uplinks, or not in the publish ACL.
+            CapabilityDeniedError: The topic is the kernel's own, or reserved for uplinks, or not in
+                the publish ACL.
             PolicyDeniedError: A policy refused.
 
         Spec: astrid:ipc@1.0.0 publish; capsules-and-bus 1.6; host-abi H-17.
         """
         request = AuthzRequest(principal, "bus.publish", topic, grants.capsule)
+        if is_kernels_own(topic):
+            raise self._refuse(
+                request,
+                rule="kernel-topic",
+                message=f"{topic!r} is what the kernel says, and nobody says it in its place",
+                hint="publish on a topic of your own",
+            )
         is_request = topic.startswith(REQUEST_PREFIX)  # what it asks for decides: check_request
         if is_reserved(topic) and not is_request and not grants.uplink:
             raise self._refuse(

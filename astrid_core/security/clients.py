@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from astrid_core.domain.topic import APPROVAL_ANSWERS, ELICIT_ANSWERS, TOOLS_TOPIC, is_reserved
+from astrid_core.domain.topic import (
+    APPROVAL_ANSWERS,
+    ELICIT_ANSWERS,
+    TOOLS_TOPIC,
+    is_kernels_own,
+    is_reserved,
+)
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 OPEN_RIGHTS: Final = frozenset({"self:tool:call", "self:bus:subscribe", "self:approval:respond"})
@@ -34,7 +40,7 @@ def may_publish(principal: Principal, topic: str) -> bool:
         return True
     if is_reserved(topic):
         return principal == DEFAULT_PRINCIPAL
-    return not topic.startswith(_KERNEL_TOPICS)
+    return not topic.startswith(_KERNEL_TOPICS) and not is_kernels_own(topic)
 
 
 def may_hear(principal: Principal, about: Principal | None, *, topic: str = "") -> bool:

@@ -26,6 +26,7 @@ from astrid_core.kernel.processes.table import ProcessTable
 from astrid_core.security.grants import CapsuleGrants
 from astrid_engine_wasm.engine import WasmEngine
 from astrid_hookspecs.audit import AuditEntry
+from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.engines import Call, CapsuleSpec, EngineEnvironment, Limits, LoadedCapsule
 from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal
@@ -171,7 +172,7 @@ def test_a_guest_runs_programs(load: Loader, world: World) -> None:
     }
 
 
-def test_a_guest_keeps_programs_by_id(load: Loader) -> None:
+def test_a_guest_keeps_programs_by_id(load: Loader, world: World) -> None:
     guest = load("cat", "sleep", persistent=True)
     name = guest("spawn_persistent", command("cat", keep=True, label="mine"))["ok"]
     info = guest("status", name)["ok"]
@@ -186,10 +187,19 @@ def test_a_guest_keeps_programs_by_id(load: Loader) -> None:
     assert guest("read_logs", name)["ok"]["stdout"] == "kept"
     assert guest("signal", name, {"signal": "STOP"}) == {"ok": None}
     assert guest("signal", name, {"signal": "CONT"}) == {"ok": None}
-    assert guest("watch", name, None) == {"err": "Unknown"}
+    events = world.services.bus.subscribe("astrid.process.v1.*")
+    assert guest("watch", name, "not.one") == {"err": "InvalidInput"}
+    assert guest("watch", name, "cat") == {"ok": None}
     assert guest("unwatch", name) == {"ok": None}
     assert guest("close_stdin", name) == {"ok": None}
     assert guest("wait", name, 5000)["ok"] == {"exit_code": 0, "signal": None}
+    assert not events.is_ready()
+    assert guest("watch", name, None) == {"ok": None}
+    assert wait_any((events,), timeout_s=5)
+    (event,) = events.take(max_bytes=10**6).messages
+    assert (event.topic, event.principal) == (f"astrid.process.v1.exited.{name}", "alice")
+    ended = {"exit_code": 0, "signal": None}
+    assert json.loads(event.payload) == {"id": name, "exit": ended}
     assert guest("handle.drop", handle) == {"ok": None}
     assert guest("release_process", name) == {"ok": None}
     other = guest("spawn_persistent", command("sleep", "60"))["ok"]
@@ -255,6 +265,17 @@ def ends(pid: int, *, within_s: float = 5.0) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def prepared(base: Path, factory: pytest.TempPathFactory, body: str) -> Iterator[Daemon]:
+    """A daemon that is not started yet and has the guest, with this manifest."""
+    sandbox_or_skip()
+    component = process_guest(factory).read_bytes()
+    source = write_capsule(base / "probe", component, manifest("probe", body=body))
+    with daemon_home() as daemon:
+        prepare(daemon.home, lambda kernel: install(kernel, source))
+        yield daemon
+
+
 MANIFEST = """
 [capabilities]
 host_process = ["sleep"]
@@ -268,11 +289,7 @@ allow_persistent = true
 def test_nothing_outlives_the_daemon(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    sandbox_or_skip()
-    component = process_guest(tmp_path_factory).read_bytes()
-    source = write_capsule(tmp_path / "probe", component, manifest("probe", body=MANIFEST))
-    with daemon_home() as daemon:
-        prepare(daemon.home, lambda kernel: install(kernel, source))
+    with prepared(tmp_path, tmp_path_factory, MANIFEST) as daemon:
         for end in (daemon.kill, daemon.signal):
             daemon.start("--workspace", str(tmp_path))
             started = running_below(daemon, f"3{secrets.randbelow(10**9)}")
@@ -280,6 +297,38 @@ def test_nothing_outlives_the_daemon(
             assert len(started) == 2
             assert all(ends(pid) for pid in started)
         assert len(daemon.records(action="process.spawn-persistent")) == 2
+
+
+WATCHING = """
+[capabilities]
+host_process = ["sh"]
+allow_persistent = true
+[subscribe]
+"probe.v1.keep" = { wit = "opaque", handler = "keep_watched" }
+"astrid.process.v1.log-ready.*" = { wit = "opaque", handler = "on_output" }
+"""
+
+
+def test_a_guest_hears_of_the_process_that_it_watches(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with prepared(tmp_path, tmp_path_factory, WATCHING) as daemon:
+        daemon.start("--workspace", str(tmp_path))
+        with daemon.connect() as client:
+            pattern = "astrid.process.v1.exited.*"
+            assert client.ask("Subscribe", params={"pattern": pattern})["status"] == "Success"
+            for suffix, script in (("ends", "exit 3"), ("prints", "echo x; sleep 60")):
+                data = [suffix, command("sh", "-c", script)]
+                client.send("probe.v1.keep", {"type": "custom", "data": data})
+            event = client.receive()
+            assert event is not None
+            assert event["topic"] == "astrid.process.v1.exited.ends"
+            assert event["payload"]["exit"] == {"exit_code": 3, "signal": None}
+        deadline = time.monotonic() + 30
+        while not (stopped := daemon.records(action="process.stop")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(stopped) == 1
 
 
 def running_below(daemon: Daemon, mark: str) -> list[int]:

@@ -223,6 +223,8 @@ def test_programs_that_are_kept(answers: dict[str, Any]) -> None:
         ["", "invalid-input", ""],
         [0, None],
         True,
+        ["", "invalid-input", ""],
+        ["astrid.process.v1.exited.mine", True, {"exit_code": 0, "signal": None}],
         ["", "no-such-process", ""],
         [None, 15],
         "no-such-process",

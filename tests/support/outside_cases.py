@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from astrid_sdk import net, poll, process, tool
+from astrid_sdk import ipc, net, poll, process, tool
 from astrid_sdk.errors import HostError
 
 MANIFEST = """
@@ -23,6 +23,9 @@ net_tcp_bind = ["127.0.0.1:*"]
 net_udp = ["bind:127.0.0.1:*", "send:127.0.0.1:*"]
 host_process = ["sh -c", "cat", "sleep", "no-such-program"]
 allow_persistent = true
+
+[subscribe]
+"astrid.process.v1.exited.*" = { wit = "opaque" }
 """
 SCRIPT = 'cat; cat "$FILE"; echo "$MORE" >&2; exit 3'
 
@@ -201,6 +204,11 @@ def programs_kept() -> list[Any]:
     with found.attach() as attached:  # its last output may come after its end
         poll.wait_any([attached.has_output()])
     end = found.read_since(chunk.cursor)
+    with ipc.subscribe("astrid.process.v1.exited.*") as events:
+        badly = refused(lambda: found.watch("not.one"))
+        found.watch("mine")
+        (told,) = events.recv(20).messages
+    found.unwatch()
     found.release()
     found.release()
     other = process.keep(["sleep", "60"])
@@ -212,6 +220,8 @@ def programs_kept() -> list[Any]:
         early,
         ended,
         end.is_end,
+        badly,
+        [told.topic, told.json()["id"] == made.id, told.json()["exit"]],
         refused(found.status),
         other.stop(20),
         refused(other.logs)[1],

@@ -156,6 +156,12 @@ class Child:
             rings = self._rings.values()
             return sum(map(len, rings)), sum(ring.lost for ring in rings)
 
+    @property
+    def output_end(self) -> int:
+        """As `RunningProcess.output_end`."""
+        with self.lock:
+            return sum(ring.end for ring in self._rings.values())
+
     def write(self, data: bytes) -> bool:
         """As `RunningProcess.write`."""
         with self.lock:

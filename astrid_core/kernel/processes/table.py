@@ -17,11 +17,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from astrid_core.host.process_service import Launch, PersistentProcess
+from astrid_core.host.process_service import Launch, PersistentProcess, Tell
 from astrid_core.kernel.processes.child import Child
 from astrid_core.kernel.processes.environment import ProcessEnvironment
 from astrid_core.kernel.processes.recorded import ProcessRecords
 from astrid_core.kernel.processes.snapshots import Snapshots, clear_snapshots
+from astrid_core.kernel.processes.watching import Pace, Watches
 from astrid_core.kernel.reactor import Reactor
 from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.errors import QuotaExceededError, SandboxError
@@ -44,6 +45,7 @@ class Kept:
         self.process = process
         self.asked_s = time.monotonic()
         self.exited_s: float | None = None
+        self.pace = Pace()
 
     @property
     def idle_s(self) -> float:
@@ -83,6 +85,7 @@ class ProcessTable:
         self._known: weakref.WeakSet[Child] = weakref.WeakSet()
         self._reserved: list[Launch] = []
         self._kept: dict[str, Kept] = {}
+        self._watches = Watches()
         self._is_sweeping = False
         self._is_closed = False
         self._records.end_leftovers()
@@ -133,8 +136,22 @@ class ProcessTable:
     def release(self, found: PersistentProcess) -> None:
         """As `Processes.release`."""
         with self._lock:
-            self._kept.pop(found.id, None)
+            self._forget(found.id)
         found.process.close()
+
+    def watch(self, found: PersistentProcess, tell: Tell) -> None:
+        """As `Processes.watch`."""
+        with self._lock:
+            kept = self._kept.get(found.id)
+            if kept is not None:  # else somebody released it meanwhile
+                self._watches.watch(kept, tell)
+
+    def unwatch(self, found: PersistentProcess) -> None:
+        """As `Processes.unwatch`."""
+        with self._lock:
+            kept = self._kept.get(found.id)
+            if kept is not None:
+                self._watches.unwatch(kept)
 
     def cancel(self, principal: Principal | None, call_ids: Collection[str]) -> None:
         """End what runs for these calls: ask first, then insist.
@@ -163,7 +180,7 @@ class ProcessTable:
         with self._lock:
             gone = [kept for kept in self._kept.values() if not is_loaded(_load(kept.process))]
             for kept in gone:
-                del self._kept[kept.id]
+                self._forget(kept.id)
             meant = [child for child in self._live if not is_loaded(_load(child))]
         for child in meant:
             child.close()
@@ -173,6 +190,7 @@ class ProcessTable:
         with self._lock:
             self._is_closed = True
             self._kept.clear()
+            self._watches.close()
             known = list(self._known)  # those that have ended, too: they may hold pipes
         for child in known:
             child.close()
@@ -180,6 +198,12 @@ class ProcessTable:
         for child in known:
             wait_any((child.exited,), timeout_s=max(0.0, deadline - time.monotonic()))
         self._reactor.stop()
+
+    def _forget(self, process_id: str) -> None:
+        """Forget one, and who watches it; under the lock."""
+        kept = self._kept.pop(process_id, None)
+        if kept is not None:
+            self._watches.unwatch(kept)
 
     def _reserve(self, launch: Launch) -> None:
         with self._lock:

@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def call(action: str, arguments: list[Any]) -> Any:
+def call(action: str, arguments: Any) -> Any:
     if action.startswith("handle."):
         handle, *rest = arguments
         name = action.removeprefix("handle.")
@@ -81,6 +81,13 @@ def call(action: str, arguments: list[Any]) -> Any:
         with found as pollable:
             pollable.block()
             return pollable.ready()
+    if action == "keep_watched":
+        suffix, wanted = arguments
+        kept = process.spawn_persistent(request(wanted))
+        process.watch(kept, suffix)
+        return kept
+    if action == "on_output":  # with an event about a process
+        return process.stop(arguments["id"], None)
     return getattr(process, action)(*map(argument, arguments))
 
 

@@ -13,6 +13,7 @@ from astrid_core.domain.topic import (
     check_publish_topic,
     check_subscribe_pattern,
     check_topic_length,
+    is_kernels_own,
     is_private,
     is_reserved,
     matches_acl,
@@ -197,6 +198,12 @@ def test_other_requests_are_reserved(method: str):
 )
 def test_ordinary_topics_are_not_reserved(topic: str):
     assert not is_reserved(topic)
+
+
+def test_events_about_processes_are_the_kernels_own():
+    assert is_kernels_own("astrid.process.v1.exited.x")
+    assert not is_kernels_own("astrid.process.v10.exited.x")
+    assert not is_kernels_own("astrid.v1.request.status")
 
 
 def test_read_only_method_opens_no_other_reserved_topic():

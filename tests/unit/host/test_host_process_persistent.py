@@ -162,8 +162,6 @@ def test_attached_handles_let_go(opened: Open, run: Run) -> None:
     assert run(instance, "signal", name, "stop")[0] == "ok"
     assert run(instance, "signal", name, "cont")[0] == "ok"
     assert run(instance, "release-process", name)[0] == "invalid-input"
-    assert run(instance, "watch", name, None)[0] == "unknown"
-    assert run(instance, "unwatch", name) == ("ok", None)
 
 
 def test_persistent_processes_share_the_limit_and_are_listed(opened: Open, run: Run) -> None:

@@ -35,6 +35,8 @@ def test_only_the_owner_speaks_for_others(
     ("principal", "topic", "allowed"),
     [
         (ALICE, "user.v1.prompt", True),
+        (ALICE, "astrid.process.v1.exited.x", False),
+        (DEFAULT_PRINCIPAL, "astrid.process.v1.exited.x", False),
         (ALICE, "astrid.v1.approval.response.r1", True),
         (DEFAULT_PRINCIPAL, "astrid.v1.approval.response.r1", True),
         (ALICE, "astrid.v1.approval", False),

@@ -64,6 +64,16 @@ def test_publish_denied_when_the_acl_is_empty() -> None:
         Recorder().gate().check_publish(CapsuleGrants(NOTES), ALICE, "a")
 
 
+def test_kernel_topic_denied_even_when_an_uplink_publishes_what_the_acl_names() -> None:
+    topic = "astrid.process.v1.exited.x"
+    for uplink in (False, True):
+        recorder = Recorder()
+        grants = CapsuleGrants(NOTES, publish=(topic,), uplink=uplink)
+        with pytest.raises(CapabilityDeniedError) as caught:
+            recorder.gate().check_publish(grants, ALICE, topic)
+        assert caught.value.rule == recorder.decisions[-1].rule == "kernel-topic"
+
+
 def test_reserved_topic_denied_even_when_the_acl_names_it() -> None:
     recorder = Recorder()
     with pytest.raises(CapabilityDeniedError) as caught:

@@ -160,6 +160,25 @@ class KeptProcess:
         """
         self._call("release_process")
 
+    def watch(self, suffix: str | None = None) -> None:
+        """Have the host publish what happens to it, instead of what it published before.
+
+        On `astrid.process.v1.exited.SUFFIX` it says `{"id": ..., "exit": {"exit_code": 3, "signal":
+        null}}` once it has ended, on `astrid.process.v1.log-ready.SUFFIX` `{"id": ...}` when it has
+        written something, at most once a second. Take them with `interceptor`, or subscribe.
+
+        Args:
+            suffix: The last segment of the topics; the id when left out.
+
+        Raises:
+            ProcessError: `InvalidInputError`: the suffix is no segment of a topic.
+        """
+        self._call("watch", suffix)
+
+    def unwatch(self) -> None:
+        """Have nothing more published about it."""
+        self._call("unwatch")
+
     def _call(self, name: str, *arguments: object) -> Any:
         return host_call("process", name, self.id, *arguments)
 

@@ -23,6 +23,7 @@ from astrid_sdk.testing.programs import (
     Running,
 )
 from astrid_sdk.testing.wire import Ready
+from astrid_sdk.topics import is_topic
 
 MAX_READ_BYTES: Final = 4 * 1024 * 1024
 _MS_NS: Final = 1_000_000
@@ -242,6 +243,20 @@ class FakeProcess:
         if process is not None:
             require(process.exit is not None, case="invalid-input")
             del self._kept[self._host.principal, process_id]
+
+    def watch(self, process_id: str, suffix: str | None) -> None:
+        """Tell of an end that has come already; tests `deliver` every other event."""
+        process = self._find(process_id)
+        name = process_id if suffix is None else suffix
+        topic = f"astrid.process.v1.exited.{name}"
+        require("." not in name and is_topic(topic), case="invalid-input")
+        if process.exit is not None:
+            ended = {"exit_code": process.exit.exit_code, "signal": process.exit.signal}
+            self._host.deliver(topic, {"id": process_id, "exit": ended})
+
+    def unwatch(self, process_id: str) -> None:
+        """Nothing more is told."""
+        self._find(process_id)
 
     def _find(self, process_id: str) -> Running:
         found = self._kept.get((self._host.principal, process_id))

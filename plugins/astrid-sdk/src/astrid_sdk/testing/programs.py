@@ -76,6 +76,10 @@ class Host(Clock, Protocol):
     capabilities: set[str]
     now_ns: int
 
+    def deliver(self, topic: str, payload: object) -> None:
+        """Put a message on the bus now."""
+        ...
+
 
 class ProcessSignal(enum.Enum):
     """As the generated enum, with the system's numbers."""
