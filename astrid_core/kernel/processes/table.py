@@ -190,8 +190,8 @@ class ProcessTable:
         with self._lock:
             self._is_closed = True
             self._kept.clear()
-            self._watches.close()
             known = list(self._known)  # those that have ended, too: they may hold pipes
+        self._watches.close()  # without the lock: it waits for an event that is on its way
         for child in known:
             child.close()
         deadline = time.monotonic() + _CLOSE_S
