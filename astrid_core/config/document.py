@@ -37,6 +37,16 @@ def read_document(path: Path) -> Document | None:
 
     Spec: kernel-and-security 14.1.
     """
+    data = read_bounded(path)
+    return None if data is None else parse_document(data, name=str(path))
+
+
+def read_bounded(path: Path) -> bytes | None:
+    """The bytes of a file, or the first `MAX_BYTES + 1` of them; None where there is no file.
+
+    Raises:
+        ConfigError: `config.unreadable`.
+    """
     try:
         descriptor = os.open(path, _NON_BLOCKING)
     except FileNotFoundError as error:
@@ -49,10 +59,11 @@ def read_document(path: Path) -> Document | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _unreadable(path, "it is not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
     finally:
         os.close(descriptor)
-    return parse_document(data, name=str(path))
 
 
 def parse_document(data: bytes, *, name: str) -> Document:

@@ -154,7 +154,7 @@ class Document:
             if len(data) > MAX_BYTES:
                 raise self.error(
                     "E-SIZE",
-                    f"the document has {len(data)} bytes, more than {MAX_BYTES}",
+                    f"the document has more than {MAX_BYTES} bytes",
                     hint="keep schemas and long texts in files of their own",
                 )
             return data.decode("utf-8-sig").replace("\r\n", "\n")

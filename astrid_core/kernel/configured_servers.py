@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from astrid_core.config.document import read_bounded
 from astrid_core.domain.capsule_meta import CapsuleMeta
 from astrid_core.domain.server_config import FILE_NAME, parse_servers
 from astrid_core.kernel.home import Home
@@ -18,7 +19,6 @@ from astrid_hookspecs.errors import (
     AstridError,
     CapsuleError,
     CapsuleNotFoundError,
-    ConfigError,
 )
 
 
@@ -70,12 +70,9 @@ def configured_servers(home: Home) -> list[InstalledCapsule]:
         ConfigError: It cannot be read.
     """
     path = home.etc / FILE_NAME
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
+    text = read_bounded(path)
+    if text is None:
         return []
-    except OSError as error:
-        raise ConfigError(f"etc/{FILE_NAME} cannot be read: {error.strerror}") from error
     out = []
     for manifest in parse_servers(text, path=f"etc/{FILE_NAME}"):
         directory = home.var / "servers" / manifest.name

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from astrid_core import Kernel
+from astrid_core.domain.toml_document import MAX_BYTES
 from tests.support.capsules import eventually
 from tests.support.mcp import SERVERS
 from tests.support.sandboxes import sandbox_or_skip
@@ -47,10 +51,19 @@ def test_a_configured_server_is_called_and_follows_the_file(run: Run, tmp_path: 
     run(work)
 
 
+@pytest.mark.parametrize("kind", ["unknown key", "no text", "too large", "pipe", "directory"])
 def test_a_file_that_is_not_understood_is_a_problem_and_stops_nothing(
-    run: Run, tmp_path: Path
+    run: Run, tmp_path: Path, kind: str
 ) -> None:
     configure(tmp_path / "home", "[servers.talk]\ntrusted = true\n")
+    path = tmp_path / "home/etc/servers.toml"
+    if kind == "no text":
+        path.write_bytes(b"\xff\xfe")
+    elif kind == "too large":
+        path.write_bytes(b"#" * (MAX_BYTES + 1))
+    elif kind != "unknown key":
+        path.unlink()
+        os.mkfifo(path) if kind == "pipe" else path.mkdir()
 
     async def work(kernel: Kernel) -> None:
         assert [problem.capsule for problem in kernel.problems] == ["servers.toml"]

@@ -256,6 +256,8 @@ def test_a_torn_tail_is_cut_off_and_that_is_recorded(places: AuditPlaces) -> Non
     assert "audit.repaired" in recorded[-2:]
 
 
-def test_a_device_is_no_export_and_is_not_read_to_its_end() -> None:
-    with pytest.raises(AuditError, match="is a device"):
-        verify_export(Path("/dev/zero"), keys=[KEY.public])
+def test_a_device_or_a_pipe_is_no_export_and_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(AuditError, match="is not a regular file"):
+            verify_export(path, keys=[KEY.public])

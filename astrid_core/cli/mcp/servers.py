@@ -19,6 +19,7 @@ from astrid_core.cli.acting import acting
 from astrid_core.cli.context import home_path
 from astrid_core.cli.management import confirm, manage
 from astrid_core.cli.output import current, describe
+from astrid_core.config.document import read_bounded
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import NotRunningError
 from astrid_core.domain.server_config import FILE_NAME, parse_servers
@@ -233,11 +234,8 @@ def _client_server(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return given
 
 
-def _text() -> str:
-    try:
-        return (home_path() / "etc" / FILE_NAME).read_text()
-    except FileNotFoundError:
-        return ""
+def _text() -> bytes:
+    return read_bounded(home_path() / "etc" / FILE_NAME) or b""
 
 
 def _document() -> tomlkit.TOMLDocument:

@@ -184,7 +184,10 @@ class _Walker:
             return os.open(parts[-1], _READ, dir_fd=directory)
         if not stat.S_ISLNK(status.st_mode):  # opening a pipe or a device could block or act
             raise refuse(name, "kind", "is neither a file nor a directory")
-        target = self.root.joinpath(*parts).resolve()
+        try:
+            target = self.root.joinpath(*parts).resolve()
+        except RuntimeError as error:
+            raise refuse(name, "link-escape", "is a symbolic link to itself") from error
         if not target.is_relative_to(self.root):
             raise refuse(
                 name,

@@ -499,12 +499,13 @@ def test_source_with_what_is_no_file_refused_unopened(workshop: Workshop, kind: 
     assert caught.value.code == "capsule.archive.kind"
 
 
-@pytest.mark.parametrize("kind", ["file", "directory", "dangling"])
+@pytest.mark.parametrize("kind", ["file", "directory", "dangling", "itself"])
 def test_source_that_reaches_outside_refused(workshop: Workshop, kind: str) -> None:
     source = workshop.source()
     secret = workshop.root / "id_ed25519"
     secret.write_text("private key")
     targets = {"file": secret, "directory": workshop.root, "dangling": source / "nothing"}
+    targets["itself"] = source / "x"
     (source / "x").symlink_to(targets[kind])
     with pytest.raises(ArchiveError, match="'x'") as caught:
         workshop.install(source)
