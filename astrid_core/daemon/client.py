@@ -257,6 +257,10 @@ class DaemonClient:
         """As `close`, from another thread than the one that waits for an answer."""
         self._stream.cut()
 
+    def is_lost(self) -> bool:
+        """Whether the other side has ended the connection, or it was cut; does not wait."""
+        return self._stream.is_lost()
+
     def __enter__(self) -> Self:
         return self
 

@@ -23,6 +23,9 @@ from astrid_core.domain.framing import (
 )
 
 _CHUNK: Final = 256 * 1024
+_ENDED: Final = getattr(select, "POLLRDHUP", 0)
+"""Asks for the end of the other side alone; where the system lacks it, the hang-up that poll always
+reports has to do."""
 
 
 class FrameStream:
@@ -92,6 +95,13 @@ class FrameStream:
         """End the connection from another thread: whoever waits on it is told that it is lost."""
         with contextlib.suppress(OSError):  # it is gone already
             self._sock.shutdown(socket.SHUT_RDWR)
+
+    def is_lost(self) -> bool:
+        """Whether nothing can be asked any more; what has arrived may still be read."""
+        if self._is_over:
+            return True
+        self._poll.register(self._sock, _ENDED)
+        return bool(self._poll.poll(0))
 
     def _read(self) -> bool:
         """Take what is there, without waiting; False when nothing was.

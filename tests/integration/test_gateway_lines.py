@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from astrid_core.cli.mcp.gateway import Gateway
 from astrid_core.cli.mcp.lines import Lines
 from astrid_core.daemon.client import DaemonClient
+from astrid_core.daemon.client_errors import NotRunningError
 from tests.support.daemon import Daemon, daemon_home
 
 
@@ -19,16 +21,45 @@ def daemon() -> Iterator[Daemon]:
         yield made
 
 
-@pytest.mark.parametrize("end", ["cut", "restart"])
-def test_tools_are_listed_when_kept_connections_are_lost(daemon: Daemon, end: str) -> None:
-    lines = Lines(lambda: DaemonClient.connect(daemon.home))
-    kept = [lines.take() for _ in range(3)]
+@pytest.fixture
+def lines(daemon: Daemon) -> Iterator[Lines]:
+    made = Lines(lambda: DaemonClient.connect(daemon.home))
+    kept = [made.take() for _ in range(3)]
     for line in kept:
-        lines.give_back(line)
-        if end == "cut":
-            line.cut()
-    if end == "restart":
-        daemon.kill()
-        daemon.start()
+        made.give_back(line)
+    yield made
+    made.close()
+
+
+def test_a_connection_is_used_again(lines: Lines) -> None:
+    line = lines.take()
+    lines.give_back(line)
+    again = lines.take()
+    lines.give_back(again)
+    assert again is line
+
+
+def test_one_that_was_cut_is_not_given_out(lines: Lines) -> None:
+    line = lines.take()
+    line.cut()
+    lines.give_back(line)
+    again = lines.take()
+    lines.give_back(again)
+    assert again is not line
     assert Gateway(lines)._rows() == []
-    lines.close()
+
+
+@pytest.mark.parametrize("has_news", [False, True])
+def test_a_daemon_that_was_restarted_loses_no_call(
+    daemon: Daemon, lines: Lines, has_news: bool
+) -> None:
+    line = lines.take()
+    if has_news:  # that nobody has read; it comes before the end of the connection
+        line.send("GetStatus")
+        assert select.select([line._stream._sock], [], [], 20.0)[0]
+    lines.give_back(line)
+    daemon.kill()
+    with pytest.raises(NotRunningError):
+        lines.take()
+    daemon.start()
+    assert Gateway(lines)._rows() == []

@@ -24,9 +24,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from astrid_core.cli.attending import Reply
 from astrid_core.cli.mcp.calls import PATIENCE_S, Call, Context, input_required, replies
-from astrid_core.cli.mcp.lines import MAX_KEPT, Lines
+from astrid_core.cli.mcp.lines import Lines
 from astrid_core.cli.mcp.names import ServedTool, served_tools, target_of
-from astrid_core.daemon.client_errors import ConnectionLostError
 from astrid_core.domain.tool_filter import EVERYTHING, ToolFilter
 from astrid_core.domain.version import VERSION
 from astrid_core.security.client_checks import NOT_OFFERED
@@ -157,22 +156,12 @@ class Gateway:
         self._tools = {tool.name: tool for tool in served_tools(rows, only=self._only)}
 
     def _rows(self) -> list[Mapping[str, Any]]:
-        lost = 0
-        while True:
-            try:
-                return self._asked_rows()
-            except AstridError as error:
-                lost += 1  # one that was kept may be: its call was given up as it was answered
-                if lost > MAX_KEPT or not isinstance(error, ConnectionLostError):
-                    raise _as_error(error) from error
-
-    def _asked_rows(self) -> list[Mapping[str, Any]]:
         client = self._lines.take()
         try:
             rows: list[Mapping[str, Any]] = client.request("ListTools").data
-        except AstridError:
+        except AstridError as error:
             client.close()
-            raise
+            raise _as_error(error) from error
         self._lines.give_back(client)
         return rows
 

@@ -32,12 +32,16 @@ class Lines:
     def take(self) -> DaemonClient:
         """A connection that hears what calls ask.
 
+        A kept one whose daemon has gone is not given out: a call on it would be lost, and cannot
+        be made again by itself, since nobody knows whether it was begun.
+
         Raises:
             DaemonError: The daemon cannot be reached.
         """
-        with self._lock:
-            if self._free:
-                return self._free.pop()
+        while (kept := self._kept()) is not None:
+            if not kept.is_lost():
+                return kept
+            kept.close()
         client = self._connect()
         try:
             for topic in TOPICS:
@@ -46,6 +50,10 @@ class Lines:
             client.close()
             raise
         return client
+
+    def _kept(self) -> DaemonClient | None:
+        with self._lock:
+            return self._free.pop() if self._free else None
 
     def give_back(self, client: DaemonClient) -> None:
         """Its call was answered: keep it."""

@@ -155,17 +155,30 @@ def test_unload_wakes_host_calls_within_the_grace_period(
     assert isinstance(outcome[0], GuestResult)
 
 
+def stick_in_sleep(host: Any) -> tuple[threading.Event, threading.Event]:
+    """Make `sleep-ns` a host call that only the test ends; what says that it is in, what ends it.
+
+    That the host was entered is too early to know: the guest has code to run before the call.
+    """
+    stuck, released = threading.Event(), threading.Event()
+
+    def sleep(_duration_ns: int) -> None:
+        stuck.set()
+        released.wait(10.0)
+
+    host.handlers["astrid:sys/host#sleep-ns"] = sleep
+    return stuck, released
+
+
 def test_an_unload_that_a_host_call_holds_up_leaves_nothing_else_open(
     bench: Any, host: Any, make_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_capsule, "FORCE_TIMEOUT_S", 0.05)
-    released = threading.Event()
-    host.handlers["astrid:sys/host#sleep-ns"] = lambda _ns: released.wait(10.0) and None
+    stuck, released = stick_in_sleep(host)
     capsule = bench.load("acts.wat", host)
     capsule.invoke("echo", b"", make_call("idle"))
-    host.entered.clear()
     busy, _ = in_thread(lambda: capsule.invoke("sleep", b"", make_call("busy")))
-    assert host.entered.wait(5.0)
+    assert stuck.wait(5.0)
     with pytest.raises(EngineError, match="does not come back"):
         capsule.unload(grace_s=0.0)
     assert host.open_count == 1  # the one that is stuck
@@ -183,11 +196,12 @@ def test_evict_drops_an_idle_instance_now_and_a_busy_one_when_its_call_ends(
     capsule.evict(Principal("nobody"))
     assert host.open_count == 0
     assert capsule.invoke("read", b"", make_call()).data == "\0" * 64
-    host.entered.clear()
-    busy, _ = in_thread(lambda: capsule.invoke("sleep", b"", make_call(timeout_s=0.2)))
-    assert host.entered.wait(5.0)
+    stuck, released = stick_in_sleep(host)
+    busy, _ = in_thread(lambda: capsule.invoke("sleep", b"", make_call()))
+    assert stuck.wait(5.0)
     capsule.evict(Principal("alice"))
     assert host.open_count == 1
+    released.set()
     busy.join()
     assert host.open_count == 0
     assert capsule.stats()["evictions"] == 2
