@@ -22,9 +22,10 @@ from astrid_core.domain.manifest import parse_manifest
 from astrid_core.kernel.build import built, find_builder, named_builder
 from astrid_core.kernel.install.content import read_inside
 from astrid_core.kernel.install.pack import pack_capsule
-from astrid_hookspecs.builders import BuildResult
+from astrid_hookspecs.builders import BuildResult, CapsuleBuilder
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.exits import EXIT_OK, EXIT_RUNTIME
+from astrid_hookspecs.values import parse_capsule_id
 
 if TYPE_CHECKING:
     from astrid_core.pluginhost.registry import Registry
@@ -48,17 +49,7 @@ def new_project(
     output = current()
     builder = named_builder(plugin_registry(), kind)
     target = (path or Path()) / name
-    if not force and target.is_dir() and any(target.iterdir()):
-        raise CapsuleError(
-            f"{target} is not empty", code="capsule.exists", hint="--force writes into it anyway"
-        )
-    existed = target.exists()
-    try:
-        files = builder.scaffold(target, name=name)
-    except CapsuleError:
-        if not existed and target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-        raise
+    files = scaffolded(builder, target, name=name, force=force)
     commands = [
         f"cd {target}",
         "astrid capsule build",
@@ -71,6 +62,33 @@ def new_project(
 
     output.success(f"created {name}")
     output.result({"name": name, "directory": target, "files": files, "next": commands}, text=text)
+
+
+def scaffolded(
+    builder: CapsuleBuilder, target: Path, *, name: str, force: bool = False
+) -> list[Path]:
+    """Have a builder write a project into `target`, which is made where it is missing.
+
+    Raises:
+        ConfigError: `capsule.invalid-id`, before anything is made.
+        CapsuleError: `capsule.exists`; `capsule.scaffold`; whatever the builder finds wrong.
+    """
+    if not force and target.is_dir() and any(target.iterdir()):
+        raise CapsuleError(
+            f"{target} is not empty", code="capsule.exists", hint="--force writes into it anyway"
+        )
+    parse_capsule_id(name)
+    existed = target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        return builder.scaffold(target, name=name)
+    except OSError as error:
+        raise CapsuleError(
+            f"{target} cannot be written: {error.strerror}", code="capsule.scaffold"
+        ) from error
+    finally:
+        if not existed and target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
 
 
 @describe(example="astrid capsule build ./weather")

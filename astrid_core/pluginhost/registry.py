@@ -31,6 +31,10 @@ _INSTALL: Final[Mapping[str, str]] = {
 }
 
 
+_NAMED_BY_COMMANDS: Final = frozenset({"capsule-builder"})
+"""Kinds whose name comes from the command line and not from `etc/config.toml`."""
+
+
 def missing_plugin_hint(kind: str) -> str:
     """How to get a plugin of a kind of which there is none.
 
@@ -130,7 +134,7 @@ class Registry:
         word = kind if isinstance(kind, str) else self._kinds[kind]
         found = self.registered(word)
         if name is not None:
-            return _named(word, name, found)
+            return _named(word, word, name, found)
         return _only(word, word, found)
 
     def choose_engine(self, entry: str, name: str | None = None) -> EngineRecord:
@@ -147,7 +151,9 @@ class Registry:
         serving = [item for item in self.registered(EngineRecord) if entry in item.record.serves]
         what = f"engine for {entry!r} entries"
         record: EngineRecord = (
-            _only("engine", what, serving) if name is None else _named(what, name, serving)
+            _only("engine", what, serving)
+            if name is None
+            else _named("engine", what, name, serving)
         )
         return record
 
@@ -157,7 +163,7 @@ class Registry:
         for item in self.registered(word):
             if item.record.name == name:
                 return item.source
-        raise _missing(word, name, [])
+        raise _missing(word, word, name, [])
 
     def _validated(self, kind: str) -> dict[str, Registered[Any]]:
         hook, info = self._hooks[kind]
@@ -177,11 +183,11 @@ class Registry:
         return records
 
 
-def _named(what: str, name: str, found: list[Registered[Any]]) -> Any:
+def _named(kind: str, what: str, name: str, found: list[Registered[Any]]) -> Any:
     for item in found:
         if item.record.name == name:
             return item.record
-    raise _missing(what, name, found)
+    raise _missing(kind, what, name, found)
 
 
 def _article(noun: str) -> str:
@@ -206,14 +212,20 @@ def _only(kind: str, what: str, found: list[Registered[Any]]) -> Any:
     )
 
 
-def _missing(what: str, name: str, found: list[Registered[Any]]) -> PluginLoadError:
+def _missing(kind: str, what: str, name: str, found: list[Registered[Any]]) -> PluginLoadError:
     there = ", ".join(repr(item.record.name) for item in found) or "none"
-    return PluginLoadError(
-        f"configured {what} {name!r} is not installed (installed: {there})",
-        code="plugin.missing",
-        hint="install the distribution that supplies it, or switch back in etc/config.toml; "
-        "nothing was changed",
-    )
+    if kind in _NAMED_BY_COMMANDS:
+        message = f"no {what} called {name!r} is installed (installed: {there})"
+        hint = "choose one of those, or install the distribution that supplies it"
+    else:
+        message = f"configured {what} {name!r} is not installed (installed: {there})"
+        hint = (
+            "install the distribution that supplies it, or switch back in etc/config.toml; "
+            "nothing was changed"
+        )
+    if not found and kind in _NAMED_BY_COMMANDS:
+        hint = missing_plugin_hint(kind)
+    return PluginLoadError(message, code="plugin.missing", hint=hint)
 
 
 def _conflict(what: str, one: PluginSource, other: PluginSource) -> PluginConflictError:

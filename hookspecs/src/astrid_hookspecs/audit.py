@@ -47,7 +47,11 @@ class AuditEntry:
 
 
 class AuditSink(Protocol):
-    """Receives entries in order, from one thread."""
+    """Receives entries in order, from one thread.
+
+    The texts of an entry can be long and hold anything that a guest wrote: line ends, control
+    characters, halves of surrogate pairs. So escape them (`errors="backslashreplace"`).
+    """
 
     def write(self, entry: AuditEntry) -> None:
         """Take one entry. An exception is logged; the kernel's own log is the one that counts."""

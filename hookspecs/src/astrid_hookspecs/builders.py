@@ -61,7 +61,11 @@ class CapsuleBuilder(Protocol):
         ...
 
     def scaffold(self, target: Path, *, name: str) -> list[Path]:
-        """Write a new project into the empty directory `target`.
+        """Write a new project into the directory `target`.
+
+        Args:
+            target: It exists, and is empty unless a person insisted on another.
+            name: A valid capsule id; not yet checked against the rules of a language.
 
         Returns:
             The files, relative to `target`, in the order to show them.

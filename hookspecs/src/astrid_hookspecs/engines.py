@@ -180,7 +180,8 @@ class CapsuleSpec:
         version: Strict semantic version.
         source_id: UUID text of this load; source of everything the capsule publishes.
         directory: Installed capsule directory, canonical.
-        component: The component file, already compared with `component_hash`; None without one.
+        component: The component file, already compared with `component_hash`; None without one. Its
+            name ends in `.wasm` in every capsule, whatever the engine makes of the content.
         component_hash: 64 hex digits, BLAKE3 of the component's bytes.
         bindings: Effective interceptors in declaration order.
         servers: `[[mcp_server]]` tables.

@@ -46,7 +46,8 @@ class SecretStoreRecord:
     Attributes:
         name: What `secrets.backend` in the configuration chooses.
         priority: Of those that can be used, the lowest is taken when nothing is configured.
-        factory: Called once with the kernel's `secrets/` directory.
+        factory: Called once with the kernel's `secrets/` directory (mode 0700, exists). Files that
+            it makes there are readable and writable by their owner only.
         unavailable_reason: Why the store cannot be used here and now; None when it can. Asked where
             nothing is configured; answers within seconds, and asks nobody for anything.
     """

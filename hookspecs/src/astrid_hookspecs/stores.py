@@ -106,7 +106,8 @@ class KvStoreRecord:
 
     Attributes:
         name: What `storage.backend` in the configuration chooses.
-        factory: Called once with the kernel's `var/` directory (mode 0700, exists).
+        factory: Called once with the kernel's `var/` directory (mode 0700, exists). Files that it
+            makes there are readable and writable by their owner only.
     """
 
     name: str

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from astrid_conformance.check import Outcome, run_check
-from astrid_conformance.checks.engine import EMPTY_COMPONENT, ENGINE, engine_subject
+from astrid_conformance.checks.engine import (
+    EMPTY_COMPONENT,
+    ENGINE,
+    EngineSamples,
+    engine_subject,
+)
 from astrid_conformance.fakes import RecordingHostApi
 from astrid_conformance.suites import EngineConformance
 from astrid_engine_wasm.plugin import _make_engine
@@ -72,6 +77,7 @@ class TableEngine:
     """A correct engine that knows two components: the empty one, with or without a section."""
 
     capsule: type[Any] = Capsule
+    known: tuple[bytes, ...] = (EMPTY_COMPONENT, EMPTY_COMPONENT + b"\0\x02\x01x")
 
     def __init__(self, environment: EngineEnvironment) -> None:
         self.cache_dir = environment.cache_dir
@@ -81,7 +87,7 @@ class TableEngine:
             data = component.read_bytes()
         except OSError as error:
             raise ComponentError(str(error)) from error
-        if data not in (EMPTY_COMPONENT, EMPTY_COMPONENT + b"\0\x02\x01x"):
+        if data not in self.known:
             raise ComponentError("not a component")
         return self.report(data)
 
@@ -229,6 +235,19 @@ def test_the_recording_host_notices_misuse() -> None:
 class TestTableEngine(EngineConformance):
     def make(self, environment: EngineEnvironment) -> Engine:
         return TableEngine(environment)
+
+
+class TextEngine(TableEngine):
+    known = (b"#!expr", b"#!expr ")
+
+
+class TestEngineOfAnotherLanguage(EngineConformance):
+    samples = EngineSamples(
+        empty=b"#!expr", same=b"#!expr ", garbage={"a component": EMPTY_COMPONENT, "nothing": b""}
+    )
+
+    def make(self, environment: EngineEnvironment) -> Engine:
+        return TextEngine(environment)
 
 
 class TestWasmEngine(EngineConformance):

@@ -133,6 +133,15 @@ class Forgetful(KvStoreConformance):
     make = staticmethod(DictKvStore)
 
 
+def test_checks_that_do_not_apply_are_told_in_one_line() -> None:
+    skipped = [
+        Result(name, "A.", required=False, outcome=Outcome.SKIPPED, detail="no file://")
+        for name in ("a", "b")
+    ]
+    report = Report("mine", "mine 1.0", "vfs-backend", "mem", tuple(skipped))
+    assert to_text([report]) == "- vfs-backend mem (mine 1.0) - no file://"
+
+
 def test_a_known_breach_is_expected_for_as_long_as_it_lasts(tmp_path: Path) -> None:
     suite = Forgetful()
     with pytest.raises(pytest.xfail.Exception, match="in memory"):

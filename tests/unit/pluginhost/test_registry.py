@@ -156,6 +156,14 @@ def test_a_configured_name_that_is_not_installed_is_refused_without_fall_back() 
     assert caught.value.code == "plugin.missing"
 
 
+def test_a_builder_is_named_on_the_command_line_not_in_the_configuration() -> None:
+    with pytest.raises(PluginLoadError) as caught:
+        registry().choose("capsule-builder", "python")
+    assert caught.value.message.startswith("no capsule-builder called 'python' is installed")
+    assert caught.value.hint == missing_plugin_hint("capsule-builder")
+    assert "astrid-sdk" in caught.value.hint
+
+
 def test_the_only_one_is_chosen() -> None:
     assert registry((ONE, kv("sqlite"))).choose(KvStoreRecord).name == "sqlite"
 

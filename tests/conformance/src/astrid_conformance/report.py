@@ -30,6 +30,9 @@ def _lines(report: Report, *, verbose: bool) -> list[str]:
         if passed + failed + skipped:
             counts.append(f"{word}: {passed} passed, {failed} failed, {skipped} skipped")
     title = f"{mark} {report.kind} {report.name} ({report.distribution}) - {'; '.join(counts)}"
+    reasons = {r.detail for r in report.results}
+    if len(reasons) == 1 and all(r.outcome is Outcome.SKIPPED for r in report.results):
+        return [f"- {report.kind} {report.name} ({report.distribution}) - {reasons.pop()}"]
     shown = [r for r in report.results if verbose or r.outcome is not Outcome.PASSED]
     return [title, *(_line(result) for result in shown)]
 

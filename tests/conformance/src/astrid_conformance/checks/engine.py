@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -49,16 +49,37 @@ _GARBAGE: Final = {
 
 
 @dataclass(frozen=True)
+class EngineSamples:
+    """What the checks feed an engine; WebAssembly unless a suite says otherwise.
+
+    Attributes:
+        empty: The smallest valid component: it imports and exports nothing.
+        same: Other bytes that mean the same.
+        garbage: What is no component, by a name for it.
+    """
+
+    empty: bytes = EMPTY_COMPONENT
+    same: bytes = EMPTY_COMPONENT + b"\0\x02\x01x"  # a custom section
+    garbage: Mapping[str, bytes] = field(default_factory=lambda: dict(_GARBAGE))
+
+
+@dataclass(frozen=True)
 class EngineSubject:
     """An engine to check.
 
     Attributes:
         engine: The engine, with a cache of its own.
         directory: Where to put components; the cache lies beside it.
+        samples: What to put there.
     """
 
     engine: Engine
     directory: Path
+    samples: EngineSamples = field(default_factory=EngineSamples)
+
+    def empty(self, *, name: str = "component.wasm") -> Path:
+        """A file with the empty component."""
+        return self.component(self.samples.empty, name=name)
 
     def component(self, data: bytes, *, name: str = "component.wasm") -> Path:
         """A file with these bytes."""
@@ -80,7 +101,9 @@ class EngineSubject:
 
 @contextlib.contextmanager
 def engine_subject(
-    factory: Callable[[EngineEnvironment], Engine], directory: Path
+    factory: Callable[[EngineEnvironment], Engine],
+    directory: Path,
+    samples: EngineSamples | None = None,
 ) -> Iterator[EngineSubject]:
     """A subject for one check."""
     cache = directory / "cache"
@@ -89,7 +112,7 @@ def engine_subject(
         path.mkdir(mode=0o700)
     engine = factory(EngineEnvironment(cache_dir=cache, seal_key=bytes(range(32)), abi={}))
     try:
-        yield EngineSubject(engine, capsule)
+        yield EngineSubject(engine, capsule, samples or EngineSamples())
     finally:
         engine.close()
 
@@ -101,7 +124,7 @@ CALL: Final = Call(principal=Principal("ada"), limits=Limits(timeout_s=10.0))
 @ENGINE.required
 def garbage_is_refused(subject: EngineSubject) -> None:
     """What is no component is a `ComponentError` for `inspect` and `prepare`."""
-    for name, data in _GARBAGE.items():
+    for name, data in subject.samples.garbage.items():
         path = subject.component(data)
         require_raises(ComponentError, partial(subject.engine.inspect, path), name)
         require_raises(ComponentError, partial(subject.engine.prepare, path), name)
@@ -113,7 +136,7 @@ def garbage_is_refused(subject: EngineSubject) -> None:
 def garbage_is_not_loaded(subject: EngineSubject) -> None:
     """What is no component cannot be loaded either, and no instance is opened for it."""
     host = RecordingHostApi()
-    for name, data in _GARBAGE.items():
+    for name, data in subject.samples.garbage.items():
         spec = subject.spec(subject.component(data), digest=None)
         require_raises(
             (ComponentError, IntegrityError),
@@ -126,17 +149,16 @@ def garbage_is_not_loaded(subject: EngineSubject) -> None:
 @ENGINE.required
 def a_report_tells_the_truth(subject: EngineSubject) -> None:
     """The report of an empty component is empty, and its digest belongs to its bytes."""
-    report = subject.engine.inspect(subject.component(EMPTY_COMPONENT))
+    report = subject.engine.inspect(subject.empty())
     require(re.fullmatch(r"[0-9a-f]{64}", report.digest), f"digest {report.digest!r}")
-    require_equal(report.size_bytes, len(EMPTY_COMPONENT), "size_bytes")
+    require_equal(report.size_bytes, len(subject.samples.empty), "size_bytes")
     require_equal((report.imports, report.exports), ((), ()), "imports and exports")
     flags = (report.has_hook, report.has_run, report.has_install, report.has_upgrade)
     require_equal(flags, (False,) * 4, "has_hook, has_run, has_install, has_upgrade")
-    again = subject.engine.inspect(subject.component(EMPTY_COMPONENT, name="copy.wasm"))
+    again = subject.engine.inspect(subject.empty(name="copy.wasm"))
     require_equal(again, report, "the report of a copy")
-    # A custom section changes the bytes and nothing else.
-    other = EMPTY_COMPONENT + b"\0\x02\x01x"
-    changed = subject.engine.inspect(subject.component(other, name="other.wasm"))
+    other = subject.component(subject.samples.same, name="other.wasm")
+    changed = subject.engine.inspect(other)
     require(changed.digest != report.digest, "other bytes have the same digest")
 
 
@@ -148,7 +170,7 @@ def preparing_reports_progress_and_can_be_repeated(subject: EngineSubject) -> No
     def progress(step: str, fraction: float | None) -> None:
         seen.append((step, fraction))
 
-    path = subject.component(EMPTY_COMPONENT)
+    path = subject.empty()
     subject.engine.prepare(path, progress=progress)
     subject.engine.prepare(path)
     for step, fraction in seen:
@@ -159,7 +181,7 @@ def preparing_reports_progress_and_can_be_repeated(subject: EngineSubject) -> No
 @ENGINE.required
 def a_changed_component_is_not_loaded(subject: EngineSubject) -> None:
     """A component that is not the installed one is an `IntegrityError`."""
-    path = subject.component(EMPTY_COMPONENT)
+    path = subject.empty()
     subject.engine.prepare(path)
     spec = subject.spec(path, digest="0" * 64)
     require_raises(
@@ -172,7 +194,7 @@ def a_changed_component_is_not_loaded(subject: EngineSubject) -> None:
 @ENGINE.required
 def a_capsule_without_hooks_answers_nothing(subject: EngineSubject) -> None:
     """A capsule that exports nothing loads, answers no call, runs no hook, and unloads."""
-    path = subject.component(EMPTY_COMPONENT)
+    path = subject.empty()
     report = subject.engine.inspect(path)
     host = RecordingHostApi()
     capsule = subject.engine.load(subject.spec(path, digest=report.digest), host)
@@ -193,7 +215,7 @@ def a_capsule_without_hooks_answers_nothing(subject: EngineSubject) -> None:
 @ENGINE.required
 def what_is_forgotten_can_be_loaded_again(subject: EngineSubject) -> None:
     """`forget` disturbs no loaded capsule, takes any text, and loses nothing for good."""
-    path = subject.component(EMPTY_COMPONENT)
+    path = subject.empty()
     report = subject.engine.inspect(path)
     spec = subject.spec(path, digest=report.digest)
     capsule = subject.engine.load(spec, RecordingHostApi())
@@ -207,7 +229,7 @@ def what_is_forgotten_can_be_loaded_again(subject: EngineSubject) -> None:
 @ENGINE.required
 def threads_may_share_it(subject: EngineSubject) -> None:
     """Inspecting and loading from several threads at once gives the same results."""
-    path = subject.component(EMPTY_COMPONENT)
+    path = subject.empty()
 
     def use() -> object:
         report = subject.engine.inspect(path)

@@ -10,7 +10,7 @@ from astrid_conformance.check import CheckList
 from astrid_conformance.checks.audit_sink import AUDIT_SINK, audit_subject
 from astrid_conformance.checks.bus import BUS, bus_subject
 from astrid_conformance.checks.capsule_builder import CAPSULE_BUILDER, builder_subject
-from astrid_conformance.checks.engine import ENGINE, engine_subject
+from astrid_conformance.checks.engine import ENGINE, EngineSamples, engine_subject
 from astrid_conformance.checks.kv_subject import KV_STORE, kv_subject
 from astrid_conformance.checks.process_sandbox import PROCESS_SANDBOX, sandbox_subject
 from astrid_conformance.checks.secret_store import SECRET_STORE, secret_subject
@@ -64,9 +64,14 @@ class BusConformance(Conformance):
 
 
 class EngineConformance(Conformance):
-    """The contract of an `Engine` that runs components."""
+    """The contract of an `Engine` that runs components.
+
+    Attributes:
+        samples: Components to check it with; an engine for anything but WebAssembly has its own.
+    """
 
     checks: ClassVar[CheckList[Any]] = ENGINE
+    samples: ClassVar[EngineSamples] = EngineSamples()
 
     def make(self, environment: EngineEnvironment) -> Engine:
         """Make an engine."""
@@ -74,7 +79,7 @@ class EngineConformance(Conformance):
 
     def subject(self, directory: Path) -> AbstractContextManager[Any]:
         """An engine that is closed after the check."""
-        return engine_subject(self.make, directory)
+        return engine_subject(self.make, directory, self.samples)
 
 
 class SecretStoreConformance(Conformance):
