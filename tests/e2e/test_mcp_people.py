@@ -9,10 +9,15 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp import Client
 from mcp_types import ElicitResult
 
 from astrid_core import Kernel
+from astrid_core.cli.attending import Reply
+from astrid_core.cli.mcp.gateway import Gateway
+from astrid_core.cli.mcp.lines import Lines
 from astrid_core.daemon.client import DaemonClient
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 from tests.support.daemon import Daemon, daemon_home, prepare
 from tests.support.mcp import serve, server, write_servers
 from tests.support.mcp_serve import CONNECT, MODES, active, install_people
@@ -20,6 +25,17 @@ from tests.support.probe import probe_home
 from tests.support.sandboxes import sandbox_or_skip
 
 pytestmark = pytest.mark.slow
+ASKS_TWO = [
+    "elicitation/create",
+    {
+        "message": "Who is it?",
+        "requestedSchema": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+            "required": ["name", "age"],
+        },
+    },
+]
 ASK = {"act": "approve", "arguments": ["git push", "origin main"]}
 
 
@@ -93,12 +109,6 @@ def test_what_an_mcp_server_asks_is_asked_through_the_client(
 ) -> None:
     """From one MCP server to the person behind a client of another."""
     sandbox_or_skip()
-    schema = {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
-        "required": ["name", "age"],
-    }
-    asks = ["elicitation/create", {"message": "Who is it?", "requestedSchema": schema}]
     says = [*({"value": "Ann"}, {"value": "41"}), None]
     asked: list[str] = []
 
@@ -115,12 +125,39 @@ def test_what_an_mcp_server_asks_is_asked_through_the_client(
                 {"action": "accept", "content": {"name": "Ann", "age": 41}},
                 {"action": "cancel"},
             ):
-                result = await client.call_tool("talk__ask", {"text": json.dumps(asks)})
+                result = await client.call_tool("talk__ask", {"text": json.dumps(ASKS_TWO)})
                 assert json.loads(result.content[0].text)["result"] == expected
         assert len(asked) == len(says)
         assert all(one.startswith("talk: raw asks: Who is it?") for one in asked)
 
     asyncio.run(main())
+
+
+def test_a_question_that_comes_before_the_answer_to_the_last_is_through_is_asked(
+    daemon: Daemon,
+) -> None:
+    class Slow(Gateway):
+        async def _deliver(self, reply: Reply) -> None:
+            await super()._deliver(reply)
+            await anyio.sleep(0.5)  # the next question comes meanwhile
+
+    asked: list[str] = []
+
+    async def person(_context: object, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"value": "41"})
+
+    async def main() -> None:
+        lines = Lines(lambda: DaemonClient.connect(daemon.home, principal=DEFAULT_PRINCIPAL))
+        server = Slow(lines).server()
+        async with Client(server, mode="auto", elicitation_callback=person) as client:
+            with anyio.fail_after(20):
+                await client.call_tool("talk__ask", {"text": json.dumps(ASKS_TWO)})
+        lines.close()
+
+    sandbox_or_skip()
+    asyncio.run(main())
+    assert len(asked) == 2
 
 
 @CONNECT

@@ -68,6 +68,7 @@ class Call:
     Attributes:
         token: Names it to a client that has to come back.
         questions: Those that the client has to come back for, by request id.
+        sent: Those of them that it knows of.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Call:
     ) -> None:
         self.token = secrets.token_urlsafe(24)
         self.questions: dict[str, Mapping[str, Any]] = {}
+        self.sent: tuple[str, ...] = ()
         self._desk = desk
         self._target = target
         self._arguments = arguments
@@ -101,6 +103,8 @@ class Call:
         if self._patience is not None:
             self._patience.cancel()
         self._asked.clear()
+        if self.questions:  # one came while the answer to the last was on its way
+            self._asked.set()
         asked = asyncio.ensure_future(self._asked.wait())
         waits: list[asyncio.Future[Any]] = [asked]
         if self._is_watched:
@@ -253,7 +257,9 @@ class Call:
 def input_required(call: Call) -> types.InputRequiredResult:
     """What makes a client ask its person and come back."""
     requests: dict[str, Any] = {}
-    for request_id, asked in call.questions.items():
+    call.sent = tuple(call.questions)
+    for request_id in call.sent:
+        asked = call.questions[request_id]
         form = value_form(asked) if "field" in asked else approval_form(asked)
         if form is not None:
             params = types.ElicitRequestFormParams(message=form[0], requested_schema=form[1])
@@ -262,9 +268,10 @@ def input_required(call: Call) -> types.InputRequiredResult:
 
 
 def replies(call: Call, answers: Mapping[str, Any]) -> list[Reply]:
-    """What a client that came back says to the questions of a call; all are settled by it."""
+    """What a client that came back says to the questions it was sent; they are settled by it."""
     found = []
-    for request_id, asked in call.questions.items():
+    for request_id in call.sent:
+        asked = call.questions.pop(request_id)
         response = answers.get(request_id)
         action = str(getattr(response, "action", "cancel"))
         content = getattr(response, "content", None)
@@ -272,5 +279,5 @@ def replies(call: Call, answers: Mapping[str, Any]) -> list[Reply]:
             found.append(value_reply(asked, action, content))
         else:
             found.append(approval_reply(request_id, action, content))
-    call.questions.clear()
+    call.sent = ()
     return found
