@@ -9,8 +9,10 @@ cache file of the user, without their distribution. None of that happens here.
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, NoReturn
@@ -78,6 +80,13 @@ def load_plugins(plugins: Sequence[FoundPlugin], *, names: Collection[str]) -> l
     return manager.map(manager.loaded)
 
 
+@contextmanager
+def prints_on_stderr() -> Iterator[None]:
+    """Keep what a plugin prints while it is loaded out of stdout, which is the command's result."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
 class StrictExtensionManager(NamedExtensionManager[Any]):
     """A stevedore manager over entry points that were found before, with every default closed.
 
@@ -123,9 +132,12 @@ class StrictExtensionManager(NamedExtensionManager[Any]):
     ) -> Extension[Any] | None:
         started = time.perf_counter()
         try:
-            extension = super()._load_one_plugin(ep, invoke_on_load, invoke_args, invoke_kwds)
-        except (AssertionError, SystemExit) as error:
-            # stevedore lets both through, and an import that calls exit() would end the kernel.
+            with prints_on_stderr():
+                extension = super()._load_one_plugin(ep, invoke_on_load, invoke_args, invoke_kwds)
+        except (KeyboardInterrupt, PluginLoadError):
+            raise
+        except BaseException as error:
+            # stevedore lets some through, and an import that calls exit() would end the kernel.
             raise _load_failure(self._sources[ep.name], error) from error
         self._load_ms[ep.name] = (time.perf_counter() - started) * 1000
         return extension

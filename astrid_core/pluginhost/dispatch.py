@@ -20,6 +20,7 @@ from typing import Final, TypeGuard
 import pluggy
 
 from astrid_core.domain.failure_text import failure_text
+from astrid_core.pluginhost.discovery import prints_on_stderr
 from astrid_core.pluginhost.manager import HookManager
 from astrid_core.pluginhost.source import CORE_DISTRIBUTION, PluginSource
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
@@ -49,17 +50,19 @@ def declared(manager: HookManager, hook: str) -> Iterator[tuple[PluginSource, ob
     for implementation in manager.implementations(hook):
         source = manager.source_of(implementation)
         try:
-            for record in _iterable(implementation.function(), hook=hook, source=source):
-                yield source, record
-        except PluginError:
+            with prints_on_stderr():
+                records = list(_iterable(implementation.function(), hook=hook, source=source))
+        except (PluginError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise PluginContractError(
                 f"{source.label} failed in {hook!r}: {type(error).__name__}: {error}",
                 code="plugin.failed",
                 hint=source.disable_hint,
                 distribution=source.distribution,
             ) from error
+        for record in records:
+            yield source, record
 
 
 def _iterable(records: object, *, hook: str, source: PluginSource) -> Iterable[object]:

@@ -5,14 +5,16 @@ Trusted with names: nothing malformed, no two things of one name, and no silent 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, overload
 
-from astrid_core.pluginhost.source import PluginSource, is_kebab
+from astrid_core.pluginhost.products import with_checked_factory
+from astrid_core.pluginhost.source import CORE_PLUGIN, PluginSource, is_kebab
 from astrid_hookspecs.commands import CommandGroupRecord
-from astrid_hookspecs.engines import EngineRecord
+from astrid_hookspecs.engines import ENTRY_KINDS, EngineRecord
 from astrid_hookspecs.errors import PluginConflictError, PluginContractError, PluginLoadError
 from astrid_hookspecs.kinds import HOOKS, HookInfo, HookKind
 
@@ -20,6 +22,8 @@ RecordT = TypeVar("RecordT")
 Collector = Callable[[str], Iterable[tuple[PluginSource, object]]]
 """Calls the implementations of a declare hook; yields what they declared, with its source."""
 
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 
 _INSTALL: Final[Mapping[str, str]] = {
     "engine": "pip install astrid-engine-wasm",
@@ -171,7 +175,12 @@ class Registry:
         schemes: dict[str, PluginSource] = {}
         for source, record in self._collect(hook):
             _check_record(hook, info, record, source)
-            item: Registered[Any] = Registered(record, source)
+            item: Registered[Any] = Registered(
+                record
+                if info.product is None
+                else with_checked_factory(record, info.product, kind=kind, source=source),
+                source,
+            )
             twin = records.get(item.record.name)
             if twin is not None:
                 raise _conflict(f"a {kind} called {item.record.name!r}", twin.source, source)
@@ -207,7 +216,8 @@ def _only(kind: str, what: str, found: list[Registered[Any]]) -> Any:
         return best[0].record
     listed = " and ".join(f"{item.record.name!r} of {item.source.label}" for item in best)
     raise PluginConflictError(
-        f"several plugins supply a {what} and nothing chooses between them: {listed}",
+        f"several plugins supply {_article(what)} {what} and nothing chooses between them: "
+        f"{listed}",
         hint="name one in etc/config.toml, or disable the others with 'astrid plugins disable'",
     )
 
@@ -229,10 +239,14 @@ def _missing(kind: str, what: str, name: str, found: list[Registered[Any]]) -> P
 
 
 def _conflict(what: str, one: PluginSource, other: PluginSource) -> PluginConflictError:
+    ways = [
+        f"'astrid plugins disable {source.name}'"
+        for source in (one, other)
+        if source.name != CORE_PLUGIN
+    ]
     return PluginConflictError(
         f"{one.label} and {other.label} both supply {what}",
-        hint=f"switch one off: 'astrid plugins disable {one.name}' "
-        f"or 'astrid plugins disable {other.name}'",
+        hint=f"switch one off: {' or '.join(ways)}",
     )
 
 
@@ -266,4 +280,17 @@ def _field_problem(record: Any) -> str | None:
         values: object = getattr(record, field, frozenset())
         if not isinstance(values, frozenset) or not all(isinstance(item, str) for item in values):
             return f"declared {name!r} with {field} that are not a frozenset of texts"
+    return _word_problem(record)
+
+
+def _word_problem(record: Any) -> str | None:
+    for entry in sorted(getattr(record, "serves", ())):
+        if entry not in ENTRY_KINDS:
+            kinds = " and ".join(ENTRY_KINDS)
+            return f"declared {record.name!r} for {entry!r} entries; there are {kinds}"
+    for scheme in sorted(getattr(record, "schemes", ())):
+        if _SCHEME.fullmatch(scheme) is None:
+            return f"declared {record.name!r} with {scheme!r}, which is no URL scheme"
+    if not callable(getattr(record, "unavailable_reason", _word_problem)):
+        return f"declared {record.name!r} with an unavailable_reason that cannot be called"
     return None

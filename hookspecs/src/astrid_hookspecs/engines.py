@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from astrid_hookspecs.buses import Attribution
 from astrid_hookspecs.cancel import CancelToken
@@ -22,6 +22,10 @@ from astrid_hookspecs.values import CapsuleId, Principal
 MIB = 1024 * 1024
 TICK_S = 0.1
 """Granularity of guest deadlines. Spec: host-abi 16.5."""
+
+
+ENTRY_KINDS: Final = ("component", "mcp_server")
+"""What an engine can serve: the tables of a manifest that something runs."""
 
 
 class WitError(Exception):

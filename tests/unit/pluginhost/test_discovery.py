@@ -63,6 +63,7 @@ def test_a_loaded_plugin_knows_its_source_and_its_load_time(install: Any) -> Non
         ("def broken(:", "SyntaxError"),
         ("assert False, 'no'", "AssertionError: no"),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import asyncio\nraise asyncio.CancelledError('no')", "CancelledError: no"),
     ],
 )
 def test_a_broken_import_names_distribution_version_cause_and_way_out(
@@ -75,6 +76,15 @@ def test_a_broken_import_names_distribution_version_cause_and_way_out(
     assert cause in caught.value.message
     assert "astrid plugins disable acme" in str(caught.value.hint)
     assert caught.value.__cause__ is not None
+
+
+def test_what_a_plugin_prints_while_it_is_imported_is_no_result(
+    install: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("acme", "print('loaded')")
+    load("acme")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "loaded\n")
 
 
 def test_a_keyboard_interrupt_during_an_import_is_not_swallowed(install: Any) -> None:

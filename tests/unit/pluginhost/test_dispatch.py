@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -206,3 +207,17 @@ def test_the_vote_caller_asks_pluggy_for_every_implementation() -> None:
     made = manager(one=voting(Verdict.ALLOW))
     assert [type(found) for found in made.implementations("astrid_authorize")] == [pluggy.HookImpl]
     assert HOOKS["astrid_authorize"].kind is HookKind.VOTE
+
+
+def test_a_declaration_that_ends_the_program_or_prints_stops_the_boot_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def astrid_register_buses() -> list[object]:
+        sys.stdout.write("bye")
+        raise SystemExit(3)
+
+    with pytest.raises(PluginContractError) as caught:
+        list(declared(manager(one=astrid_register_buses), "astrid_register_buses"))
+    assert caught.value.code == "plugin.failed"
+    assert "astrid-one 1.0 failed in 'astrid_register_buses': SystemExit: 3" in caught.value.message
+    assert capsys.readouterr().out == ""

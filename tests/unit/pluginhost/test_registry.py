@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from astrid_core.pluginhost.products import members
 from astrid_core.pluginhost.registry import Registry, missing_plugin_hint
 from astrid_core.pluginhost.source import PluginSource
 from astrid_hookspecs.buses import BusRecord
@@ -18,8 +19,9 @@ from astrid_hookspecs.errors import (
     PluginContractError,
     PluginError,
     PluginLoadError,
+    StoreError,
 )
-from astrid_hookspecs.kinds import HOOKS
+from astrid_hookspecs.kinds import HOOKS, HookInfo
 from astrid_hookspecs.secrets import SecretStoreRecord
 from astrid_hookspecs.stores import KvStoreRecord
 from astrid_hookspecs.vfs import VfsBackendRecord
@@ -237,5 +239,64 @@ def test_a_failed_collection_is_not_remembered_as_empty() -> None:
 
 def test_factories_are_not_called_while_registering(tmp_path: Path) -> None:
     record = registry((ONE, kv("sqlite"))).choose(KvStoreRecord)
-    with pytest.raises(AssertionError, match="while registering"):
+    with pytest.raises(PluginContractError, match="while registering") as caught:
         record.factory(tmp_path)
+    assert caught.value.distribution == "astrid-one"
+
+
+def test_what_a_factory_makes_has_the_whole_contract(tmp_path: Path) -> None:
+    class Half:
+        def get(self, namespace: str, key: str) -> None:
+            del namespace, key
+
+    half = KvStoreRecord(name="half", factory=lambda _: Half())  # type: ignore[arg-type,return-value]
+    with pytest.raises(PluginContractError) as caught:
+        registry((TWO, half)).choose(KvStoreRecord).factory(tmp_path)
+    message = caught.value.message
+    assert "astrid-two 2.0 made a Half for the kv-store 'half'" in message
+    assert "no apply, no clear_prefix, no close, no compare_and_swap and 5 more" in message
+    assert "astrid plugins disable two" in (caught.value.hint or "")
+
+
+def test_what_a_factory_raises_on_purpose_is_passed_on(tmp_path: Path) -> None:
+    def refuse(directory: Path) -> Any:
+        raise StoreError(f"{directory.name} is full")
+
+    record = registry((ONE, KvStoreRecord(name="full", factory=refuse))).choose(KvStoreRecord)
+    with pytest.raises(StoreError, match="is full"):
+        record.factory(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "info"), [(k, i) for k, i in HOOKS.items() if i.record])
+def test_every_kind_but_commands_says_what_its_factory_makes(kind: str, info: HookInfo) -> None:
+    assert (info.product is None) == (kind == "astrid_register_commands")
+    if info.product is not None:
+        assert members(info.product)
+        assert not {"register", "mro"} & set(members(info.product))
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (engine("typo", "componnet"), "'componnet' entries; there are component and mcp_server"),
+        (
+            VfsBackendRecord("x", frozenset({"mem://"}), frozenset(), factory=unused),
+            "'mem://', which is no URL scheme",
+        ),
+        (
+            SecretStoreRecord("x", 1, unused, unavailable_reason="no"),  # type: ignore[arg-type]
+            "an unavailable_reason that cannot be called",
+        ),
+    ],
+)
+def test_a_record_that_could_never_be_used_is_refused(record: Any, said: str) -> None:
+    with pytest.raises(PluginContractError) as caught:
+        registry((ONE, record)).records(type(record))
+    assert said in caught.value.message
+
+
+def test_a_conflict_with_the_core_does_not_advise_to_switch_it_off() -> None:
+    core = PluginSource("core", "astrid-core", "1.0")
+    with pytest.raises(PluginConflictError) as caught:
+        registry((core, kv("sqlite")), (TWO, kv("sqlite"))).records(KvStoreRecord)
+    assert caught.value.hint == "switch one off: 'astrid plugins disable two'"
