@@ -27,6 +27,9 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 
 _INSTALL: Final[Mapping[str, str]] = {
     "engine": "pip install astrid-engine-wasm",
+    "engine for mcp_server": "pip install astrid-engine-mcp",
+    "secret-store": "pip install astrid-secrets-keychain",
+    "vfs-overlay": "pip install astrid-vfs-overlay",
     "capsule-builder": "pip install astrid-sdk",
     "command": 'pip install "astrid-core[default]"',
     "kv-store": "pip install --force-reinstall astrid-core",
@@ -154,8 +157,9 @@ class Registry:
         """
         serving = [item for item in self.registered(EngineRecord) if entry in item.record.serves]
         what = f"engine for {entry!r} entries"
+        wanted = f"engine for {entry}"
         record: EngineRecord = (
-            _only("engine", what, serving)
+            _only(wanted if wanted in _INSTALL else "engine", what, serving)
             if name is None
             else _named("engine", what, name, serving)
         )
@@ -229,9 +233,10 @@ def _missing(kind: str, what: str, name: str, found: list[Registered[Any]]) -> P
         hint = "choose one of those, or install the distribution that supplies it"
     else:
         message = f"configured {what} {name!r} is not installed (installed: {there})"
+        known = "" if found or kind not in _INSTALL else f" ({_INSTALL[kind]})"
         hint = (
-            "install the distribution that supplies it, or switch back in etc/config.toml; "
-            "nothing was changed"
+            f"install the distribution that supplies it{known}, or switch back in "
+            "etc/config.toml; nothing was changed"
         )
     if not found and kind in _NAMED_BY_COMMANDS:
         hint = missing_plugin_hint(kind)

@@ -225,6 +225,24 @@ def test_a_core_without_it_says_what_to_install(
     assert caught.value.code == "plugin.missing"
 
 
+@pytest.mark.parametrize(
+    ("entry", "distribution"),
+    [("component", "astrid-engine-wasm"), ("mcp_server", "astrid-engine-mcp")],
+)
+def test_a_missing_engine_names_the_distribution_for_that_entry(
+    entry: str, distribution: str
+) -> None:
+    with pytest.raises(PluginLoadError) as caught:
+        registry().choose_engine(entry)
+    assert caught.value.hint == f"run: pip install {distribution}"
+
+
+def test_a_kind_of_which_nothing_is_left_names_its_distribution() -> None:
+    with pytest.raises(PluginLoadError) as caught:
+        registry().choose("secret-store", "encrypted-file")
+    assert "(pip install astrid-secrets-keychain)" in (caught.value.hint or "")
+
+
 def test_every_kind_has_a_hint() -> None:
     for kind in registry().kinds:
         assert missing_plugin_hint(kind)
