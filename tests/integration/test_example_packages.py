@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,21 @@ def test_an_example_is_found_and_passes_its_own_tests(
     tests = str(ROOT / "examples" / name / "tests")
     ended = run(["pytest", "-q", "-n", "0", "-p", "no:cacheprovider", tests], target, tmp_path)
     assert ended.returncode == 0, ended.stdout[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_copy_elsewhere_is_clean_by_the_settings_that_it_brings(
+    name: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / name
+    shutil.copytree(
+        ROOT / "examples" / name, copy, ignore=shutil.ignore_patterns("__pycache__", ".*")
+    )
+    for tool in (["ruff", "check", "--no-cache"], ["ruff", "format", "--check", "--no-cache"]):
+        done = run([*tool, str(copy)], copy / "src", copy)
+        assert done.returncode == 0, done.stdout
+    typed = run(
+        ["mypy", "--cache-dir", str(tmp_path / "cache"), "src", "tests"], copy / "src", copy
+    )
+    assert typed.returncode == 0, typed.stdout

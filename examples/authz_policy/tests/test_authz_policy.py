@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from astrid_hookspecs.authz import AuthzRequest, Verdict
+from astrid_hookspecs.values import CapsuleId, Principal
+
 from astrid_authz_policy.plugin import policy_path
 from astrid_authz_policy.policy import PolicyError, parse_policy
 from astrid_authz_policy.voter import Voter
-
-from astrid_hookspecs.authz import AuthzRequest, Verdict
-from astrid_hookspecs.values import CapsuleId, Principal
 
 WEDNESDAY_NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 

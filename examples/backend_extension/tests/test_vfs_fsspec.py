@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from astrid_vfs_fsspec.plugin import astrid_register_vfs_backends, opener
-
 from astrid_conformance.checks.vfs_backend import VfsSubject, vfs_subject
 from astrid_conformance.suites import VfsBackendConformance
 from astrid_hookspecs.errors import ConfigError, ReadOnlyError, VfsError
+
+from astrid_vfs_fsspec.plugin import astrid_register_vfs_backends, opener
 
 
 class TestMemory(VfsBackendConformance):

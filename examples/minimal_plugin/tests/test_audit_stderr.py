@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from astrid_audit_stderr.plugin import make_sink
-
 from astrid_conformance.suites import AuditSinkConformance
 from astrid_hookspecs.audit import AuditEntry, AuditSink
 from astrid_hookspecs.values import Principal
+
+from astrid_audit_stderr.plugin import make_sink
 
 
 class TestStderrSink(AuditSinkConformance):

@@ -7,9 +7,10 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from astrid_authz_policy.voter import Voter
 from astrid_hookspecs import hookimpl
 from astrid_hookspecs.authz import AuthzRequest, Vote
+
+from astrid_authz_policy.voter import Voter
 
 ASTRID_API = (1, 0)
 """The hook contract this plugin was written for."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from astrid_authz_policy.policy import MAX_BYTES, PolicyError, Rule, parse_policy
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
+
+from astrid_authz_policy.policy import MAX_BYTES, PolicyError, Rule, parse_policy
 
 _Stamp = tuple[int, int, int]
 _NOTHING_AGAINST = Vote(Verdict.ABSTAIN, "no rule names it")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from astrid_hookspecs.errors import ReadOnlyError, VfsError, VfsNotFoundError
 from astrid_hookspecs.vfs import ContentCheck, NodeKind, NodeStat, OpenMode
 from astrid_hookspecs.vfs_paths import is_temporary_name, path_parts
+
 from astrid_vfs_fsspec.file import FsspecFile
 from astrid_vfs_fsspec.translate import translated
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from astrid_hookspecs.errors import VfsError
 from astrid_hookspecs.vfs import NodeStat, OpenMode
+
 from astrid_vfs_fsspec.translate import translated
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import zipfile
 
 import fsspec
-from fsspec.core import url_to_fs
-
 from astrid_hookspecs.errors import ConfigError, VfsError
 from astrid_hookspecs.vfs import VfsDirectory
+from fsspec.core import url_to_fs
+
 from astrid_vfs_fsspec.directory import FsspecDirectory
 
 
