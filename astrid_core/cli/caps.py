@@ -15,8 +15,9 @@ from astrid_hookspecs.exits import EXIT_RUNTIME
 from astrid_hookspecs.values import CapsuleId, Principal, parse_principal
 
 if TYPE_CHECKING:
+    from astrid_core.domain.allowance import Allowance
+    from astrid_core.domain.manifest import Manifest
     from astrid_core.kernel.principals.explain import Explainer, Explanation
-    from astrid_core.security.grants import CapsuleGrants
 
 app = typer.Typer(
     help="Show, give, take and explain what a principal may do.", add_completion=False
@@ -42,15 +43,16 @@ def explain(
         str,
         typer.Argument(
             help="A capability (system:status), a request (GetStatus, QuotaSet), or what "
-            "capsules do: capsule.invoke, bus.publish, bus.subscribe, fs.read, fs.write, "
-            "identity.link, uplink.send, bus.publish-as, ..."
+            "capsules do: capsule.invoke, bus.publish, fs.read, identity.link, uplink.send, "
+            "process.spawn, http.request, net.connect, server.call, approval.request, ... "
+            "(docs/principals.md has all)."
         ),
     ],
     resource: Annotated[
         str,
         typer.Argument(
-            help="A topic, a path such as workspace://notes.txt, a tool, a platform, or whom it "
-            "is about."
+            help="A topic, a path such as workspace://notes.txt, a tool, a platform, a command, "
+            "a URL, HOST:PORT, a server, or whom it is about."
         ),
     ] = "",
     *,
@@ -83,28 +85,44 @@ def _as_text(found: Explanation) -> str:
 
 def _explainer() -> Explainer:
     # Imported here because they load the kernel and every plugin.
-    from astrid_core.kernel.capsule_spec import capsule_grants  # noqa: PLC0415
+    from astrid_core.host.http_network import Network  # noqa: PLC0415
+    from astrid_core.kernel.capsule_spec import capsule_grants, server_specs  # noqa: PLC0415
     from astrid_core.kernel.install.installed import load_installed  # noqa: PLC0415
     from astrid_core.kernel.principals.authority import Authority  # noqa: PLC0415
     from astrid_core.kernel.principals.explain import Explainer  # noqa: PLC0415
+    from astrid_core.kernel.principals.explain_outside import Outside  # noqa: PLC0415
     from astrid_core.kernel.principals.group_store import GroupStore  # noqa: PLC0415
     from astrid_core.kernel.profiles import ProfileStore  # noqa: PLC0415
     from astrid_core.pluginhost import PluginHost  # noqa: PLC0415
     from astrid_core.security.policy_votes import with_policy  # noqa: PLC0415
 
-    home = open_home()
+    home, chosen = open_home(), settings()
 
-    def grants_of(capsule: CapsuleId) -> CapsuleGrants:
-        found = load_installed(home, capsule, workspace=workspace(), check_content=False)
-        return capsule_grants(found.manifest)
+    def manifest_of(capsule: CapsuleId) -> Manifest:
+        return load_installed(home, capsule, workspace=workspace(), check_content=False).manifest
 
     return Explainer(
         Authority(ProfileStore(home.etc / "profiles"), GroupStore(home.etc)),
-        votes=with_policy(PluginHost.open(allow_list(), boot=False).votes, settings().policy),
-        grants_of=grants_of,
-        schemes=settings().mounts,
+        votes=with_policy(PluginHost.open(allow_list(), boot=False).votes, chosen.policy),
+        grants_of=lambda capsule: capsule_grants(manifest_of(capsule)),
+        schemes=chosen.mounts,
         token_for=_token_for,
+        outside=Outside(
+            network=Network(consent=chosen.local_egress),
+            processes_network=chosen.processes.network,
+            servers_of=lambda capsule: server_specs(manifest_of(capsule)),
+            allowances_of=_allowances_of,
+            root=str(workspace()),
+        ),
     )
+
+
+def _allowances_of(principal: Principal) -> list[Allowance]:
+    """What people agreed to for the principal, as the kernel has it."""
+    from astrid_core.kernel.admin.approvals import allowance_of  # noqa: PLC0415 - loads the kernel
+
+    root = str(workspace())
+    return [allowance_of(row, root=root) for row in manage("AllowanceList", principal=principal)]
 
 
 def _token_for(principal: Principal, right: str) -> str | None:

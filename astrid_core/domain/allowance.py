@@ -8,6 +8,7 @@ Spec: kernel-and-security 7.3, vectors 111 to 115.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -87,6 +88,16 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def rule(self) -> str:
         """How decisions and the audit log name it."""
         return f"allowance:{self.id}"
+
+
+def covering(
+    allowances: Iterable[Allowance], action: Action, *, principal: str, root: str | None, now: float
+) -> Allowance | None:
+    """The first allowance that allows an action, None when none does; as `Allowance.covers`."""
+    return next(
+        (one for one in allowances if one.covers(action, principal=principal, root=root, now=now)),
+        None,
+    )
 
 
 def check_allowance(allowance: Allowance) -> Allowance:

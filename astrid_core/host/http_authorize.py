@@ -16,7 +16,7 @@ from astrid_core.host.http_bounds import HttpError
 from astrid_core.host.instance import Instance
 from astrid_core.security.checked import CheckedAddress
 from astrid_hookspecs.audit import AuditEntry, AuditValue
-from astrid_hookspecs.errors import AuditError, CapabilityDeniedError, QuotaExceededError
+from astrid_hookspecs.errors import AuditError, QuotaExceededError
 
 _NS_PER_S: Final = 1_000_000_000
 MAX_ADDRESSES: Final = 32
@@ -52,25 +52,15 @@ class Hops:
             host=target.host,
             port=target.port,
         )
-        checked: list[CheckedAddress] = []
-        refusal: CapabilityDeniedError | None = None
-        for address in self._addresses(target.host, target.port):
-            try:
-                checked.append(
-                    gate.check_address(
-                        self._grants,
-                        self._principal,
-                        address,
-                        target.port,
-                        grant=grant,
-                        host=target.host,
-                        consent=self._services.network.consent,
-                    )
-                )
-            except CapabilityDeniedError as error:
-                refusal = error
-        if not checked:
-            raise refusal or HttpError("dns-error")
+        checked = gate.check_some_address(
+            self._grants,
+            self._principal,
+            self._addresses(target.host, target.port),
+            target.port,
+            grant=grant,
+            host=target.host,
+            consent=self._services.network.consent,
+        )
         self._record(request, "allowed", checked[0].rule, {})
         return checked
 

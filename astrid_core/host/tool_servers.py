@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, encode
 from astrid_core.domain.payload_variants import (
@@ -26,9 +25,9 @@ from astrid_core.domain.server_environment import usable
 from astrid_core.domain.topic import MAX_CAUSAL_DEPTH, TOOL_PREFIX
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.log_line import log_line
+from astrid_core.host.server_access import check_server, check_server_host
 from astrid_core.host.server_questions import ServerQuestions, depth_of
 from astrid_core.host.services import HostServices
-from astrid_core.security.decider import Grant
 from astrid_hookspecs.engines import Call, McpServerSpec
 from astrid_hookspecs.errors import SecretNotFoundError, ServerError, ToolError
 from astrid_hookspecs.sandboxes import SandboxLimits
@@ -77,15 +76,7 @@ class ToolServers(ServerQuestions):
         """As `ToolHost.open_server`."""
         services, context = self._services, self._context
         enabled = services.profiles.is_enabled(principal)
-        if server.type == "http":
-            services.gate.check_server_url(
-                context.grants, principal, server.url or "", enabled=enabled
-            )
-            self._check_host(server, principal)
-        else:
-            services.gate.check_server_command(
-                context.grants, principal, server.command or "", enabled=enabled
-            )
+        check_server(services.gate, context.grants, server, principal, enabled=enabled)
         environment, refused = usable(self._settings(server, principal))
         if refused:
             self.log(principal, "WARN", f"{server.id}: not passed on: {', '.join(refused)}")
@@ -108,7 +99,9 @@ class ToolServers(ServerQuestions):
     def server_address(self, server: McpServerSpec, principal: Principal) -> str:
         """As `ToolHost.server_address`."""
         services = self._services
-        grant, host, port = self._check_host(server, principal)
+        grant, host, port = check_server_host(
+            services.gate, self._context.grants, server, principal
+        )
         try:
             found = services.network.look_up(principal, host, port)
         except OSError as error:
@@ -184,15 +177,6 @@ class ToolServers(ServerQuestions):
     def blocked(self) -> AbstractContextManager[object]:
         """As `ToolHost.blocked`."""
         return self._services.blocked()
-
-    def _check_host(self, server: McpServerSpec, principal: Principal) -> tuple[Grant, str, int]:
-        parts = urlsplit(server.url or "")
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        grant = self._services.gate.check_http(
-            self._context.grants, principal, scheme=parts.scheme, host=host, port=port
-        )
-        return grant, host, port
 
     def _settings(self, server: McpServerSpec, principal: Principal) -> dict[str, str]:
         """Settings and secrets that the server names; without a list, every setting."""

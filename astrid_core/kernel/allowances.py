@@ -21,6 +21,7 @@ from astrid_core.domain.allowance import (
     Allowance,
     AllowanceError,
     check_allowance,
+    covering,
     format_allowance,
     parse_allowance,
 )
@@ -151,15 +152,8 @@ class AllowanceStore:
     def _covering(
         self, action: Action, *, principal: Principal, root: str | None
     ) -> Allowance | None:
-        now = self._now()
-        return next(
-            (
-                one
-                for one in self._live(principal)
-                if one.covers(action, principal=principal, root=root, now=now)
-            ),
-            None,
-        )
+        live = self._live(principal)
+        return covering(live, action, principal=principal, root=root, now=self._now())
 
     def _live(self, principal: Principal) -> list[Allowance]:
         """What can be used; what no longer can goes."""

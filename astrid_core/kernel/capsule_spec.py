@@ -42,23 +42,28 @@ def capsule_spec(
         component=component,
         component_hash=component_hash,
         bindings=manifest.interceptors,
-        servers=tuple(
-            McpServerSpec(
-                server.id,
-                server.type or "",
-                server.command,
-                server.args,
-                url=server.url,
-                env=server.env,
-                bearer=server.bearer,
-                shared=server.shared,
-            )
-            for server in manifest.mcp_servers
-        ),
+        servers=server_specs(manifest),
         is_daemon=manifest.is_daemon,
         state=manifest.state,
         run_class=manifest.run_class,
         environment=resolve_environment(manifest.env, stored=stored).values,
+    )
+
+
+def server_specs(manifest: Manifest) -> tuple[McpServerSpec, ...]:
+    """The tool servers of the capsule, in the order of the manifest."""
+    return tuple(
+        McpServerSpec(
+            server.id,
+            server.type or "",
+            server.command,
+            server.args,
+            url=server.url,
+            env=server.env,
+            bearer=server.bearer,
+            shared=server.shared,
+        )
+        for server in manifest.mcp_servers
     )
 
 

@@ -7,7 +7,7 @@ that it may reach. The second one is asked about the very address that is connec
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from astrid_core.domain.egress import EgressRule, datagram_matches, endpoint_matches, host_matches
 from astrid_core.domain.ip_ranges import IpAddress, blocked_range
@@ -170,6 +170,50 @@ class NetworkChecks(Decider):
             if rule.covers(address, port):
                 return CheckedAddress(address, port, host, f"{LOCAL_EGRESS}:{rule}", GATE_KEY)
         raise self._refuse_address(grants, principal, address, port, inside=inside)
+
+    def check_some_address(
+        self,
+        grants: CapsuleGrants,
+        principal: Principal,
+        addresses: Sequence[IpAddress],
+        port: int,
+        *,
+        grant: Grant,
+        host: str,
+        consent: Iterable[EgressRule],
+    ) -> list[CheckedAddress]:
+        """Which of the addresses of a name may be connected to? As `check_address`, each of them.
+
+        Args:
+            grants: Of the capsule.
+            principal: Effective principal.
+            addresses: The resolver's answers, at least one.
+            port: Of the connection.
+            grant: That the capsule may talk to the host.
+            host: The name.
+            consent: Local targets that the operator opened to capsules.
+
+        Returns:
+            At least one, in the same order.
+
+        Raises:
+            CapabilityDeniedError: None of them.
+        """
+        checked: list[CheckedAddress] = []
+        refusal: CapabilityDeniedError | None = None
+        allowed = tuple(consent)
+        for address in addresses:
+            try:
+                one = self.check_address(
+                    grants, principal, address, port, grant=grant, host=host, consent=allowed
+                )
+            except CapabilityDeniedError as error:
+                refusal = error
+            else:
+                checked.append(one)
+        if refusal is not None and not checked:
+            raise refusal
+        return checked
 
     def _refuse_address(
         self,

@@ -13,23 +13,28 @@ from astrid_core.domain.admin_request import ADMIN_METHODS
 from astrid_core.domain.capability import Decision, Outcome, parse_capability
 from astrid_core.domain.guest_path import HOME, TMP, WORKSPACE
 from astrid_core.domain.kernel_request import METHODS
-from astrid_core.domain.profile import DEFAULT_PROFILE, Profile
 from astrid_core.kernel.principals.authority import Authority
 from astrid_core.kernel.principals.explain_capsule import (
     ABOUT_NOTHING,
     ACTIONS,
+    Known,
+    capsule_decision,
+    manifest_steps,
+)
+from astrid_core.kernel.principals.explain_outside import Outside
+from astrid_core.kernel.principals.explain_steps import (
     CapsuleQuestion,
     Step,
-    capsule_decision,
-    manifest_step,
+    profile_step,
+    right_steps,
 )
-from astrid_core.kernel.profiles import OWNER_PROFILE
 from astrid_core.security.clients import OPEN_RIGHTS
 from astrid_core.security.gate import Gate, Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import Ballot, VoteCollector
 from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.errors import ConfigError, DeniedError
+from astrid_hookspecs.events import DecisionEvent
 from astrid_hookspecs.values import CapsuleId, Principal, parse_principal
 
 
@@ -71,6 +76,11 @@ class _Trace:
             rule = f" ({vote.rule})" if vote.rule else ""
             self.steps.append(Step(distribution, _EFFECTS[vote.verdict.value], vote.reason + rule))
         return ballots
+
+    def decided(self, event: DecisionEvent) -> None:
+        """Of many addresses of a name some may be refused: each is a step of its own."""
+        if event.action == "net.address":
+            self.steps.append(Step(f"address {event.resource}", "refuses", f"rule {event.rule}"))
 
 
 class _Question(NamedTuple):
@@ -117,6 +127,7 @@ class Explainer:
         grants_of: What the manifest of an installed capsule grants it.
         schemes: Of the mounts that are configured, besides the three there always are.
         token_for: The id of a token with which a principal has a right, or None.
+        outside: What decides about processes, the network, servers and approvals besides.
     """
 
     def __init__(
@@ -127,12 +138,15 @@ class Explainer:
         grants_of: Callable[[CapsuleId], CapsuleGrants],
         schemes: Collection[str] = (),
         token_for: Callable[[Principal, str], str | None] = lambda _principal, _right: None,
+        outside: Outside | None = None,
     ) -> None:
         self._authority = authority
         self._votes = votes
         self._grants_of = grants_of
         self._token_for = token_for
-        self._schemes = frozenset({HOME, TMP, WORKSPACE, *schemes})
+        self._known = Known(
+            frozenset({HOME, TMP, WORKSPACE, *schemes}), authority, outside or Outside()
+        )
 
     def explain(
         self, principal: Principal, action: str, resource: str = "", *, capsule: str | None = None
@@ -142,9 +156,10 @@ class Explainer:
         Args:
             principal: Who would do it.
             action: One of `ACTIONS`, a method such as `GetStatus` or `QuotaSet`, or a capability.
-            resource: A topic, a path with a scheme, a tool, a platform, a front end; for management
-                methods and for speaking as somebody the principal that it is about; nothing for
-                other methods and for capabilities.
+            resource: A topic, a path with a scheme, a tool, a platform, a front end, a command, a
+                URL, an endpoint, a server, a question; for management methods and for
+                speaking as somebody the principal that it is about; nothing for other methods and
+                for capabilities.
             capsule: The capsule that would act; None for a client.
 
         Raises:
@@ -152,7 +167,7 @@ class Explainer:
             CapsuleError: The capsule is not installed.
         """
         trace = _Trace(self._votes)
-        gate = Gate(votes=trace.collect if self._votes else None, decided=lambda _event: None)
+        gate = Gate(votes=trace.collect if self._votes else None, decided=trace.decided)
         question = _Question(gate, trace, principal)
         acting = None if capsule is None else self._grants_of(CapsuleId(capsule))
         if action not in ACTIONS:
@@ -178,8 +193,8 @@ class Explainer:
         right = asked.right
         decision = self._authority.decide(principal, right)
         profile = self._authority.profiles.profile(principal)
-        trace.steps += [_profile_step(principal, profile)]
-        trace.steps += _right_steps(principal, profile, decision, right=right)
+        trace.steps += [profile_step(principal, profile)]
+        trace.steps += right_steps(principal, profile, decision, right=right)
         if decision.outcome is Outcome.MISSING and right not in OPEN_RIGHTS:
             decision = self._with_token(principal, right, trace, decision)
         return lambda: gate.check_client_request(
@@ -205,10 +220,10 @@ class Explainer:
                 f"{action} needs a resource",
                 code="explain.resource",
                 hint="name the topic, the path such as workspace://notes.txt, the tool, "
-                "the platform, or the principal",
+                "the platform, the principal, the command, the URL, the endpoint, or the server",
             )
         profile = self._authority.profiles.profile(principal)
-        trace.steps.append(_profile_step(principal, profile))
+        trace.steps.append(profile_step(principal, profile))
         enabled = profile.enabled
         if acting is None:
             if action == "bus.publish":
@@ -222,13 +237,9 @@ class Explainer:
             )
         if action == "capsule.invoke" or not enabled:  # it never enters the capsule
             return lambda: gate.check_invoke(principal, acting.capsule, resource, enabled=enabled)
-        trace.steps.append(manifest_step(acting, action))
-        return capsule_decision(
-            CapsuleQuestion(gate, acting, principal, resource),
-            action,
-            schemes=self._schemes,
-            is_enabled=self._authority.profiles.is_enabled,
-        )
+        asked = CapsuleQuestion(gate, acting, principal, resource, trace.steps)
+        trace.steps += manifest_steps(acting, action)
+        return capsule_decision(asked, action, known=self._known)
 
 
 def _decision(decide: Callable[[], Grant]) -> tuple[bool, str, str, str | None]:
@@ -236,36 +247,3 @@ def _decision(decide: Callable[[], Grant]) -> tuple[bool, str, str, str | None]:
         return True, decide().rule, "", None
     except DeniedError as error:
         return False, error.rule, error.message, error.hint
-
-
-def _profile_step(principal: Principal, profile: Profile) -> Step:
-    source = f"etc/profiles/{principal}.toml"
-    if profile is DEFAULT_PROFILE or profile is OWNER_PROFILE:
-        return Step(source, "silent", "not there, the defaults apply")
-    if profile.enabled:
-        return Step(source, "silent", "enabled")
-    return Step(source, "refuses", "enabled = false")
-
-
-def _right_steps(
-    principal: Principal, profile: Profile, decision: Decision, *, right: str
-) -> list[Step]:
-    """Revokes, grants and groups, as far as they were looked at."""
-    if decision.outcome is Outcome.DISABLED:
-        return []
-    source = f"etc/profiles/{principal}.toml"
-    if decision.outcome is Outcome.REVOKED:
-        return [Step(source, "refuses", f"revokes {decision.pattern!r} covers {right!r}")]
-    steps = [Step(source, "silent", f"revokes: none of {len(profile.revokes)} covers it")]
-    if decision.outcome is Outcome.GRANTED:
-        return [*steps, Step(source, "allows", f"grants {decision.pattern!r} covers {right!r}")]
-    steps.append(Step(source, "silent", f"grants: none of {len(profile.grants)} covers it"))
-    for name in profile.groups:
-        if name in decision.unknown_groups:
-            steps.append(Step(f"group {name}", "silent", "there is no such group"))
-        elif name == decision.group:
-            covers = f"{decision.pattern!r} covers {right!r}"
-            return [*steps, Step(f"group {name}", "allows", covers)]
-        else:
-            steps.append(Step(f"group {name}", "silent", "no capability of it covers it"))
-    return steps

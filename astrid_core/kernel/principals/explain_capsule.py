@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.guest_path import PARENT, parse_guest_path
+from astrid_core.kernel.principals.authority import Authority
+from astrid_core.kernel.principals.explain_outside import (
+    OUTSIDE_ACTIONS,
+    Outside,
+    outside_decision,
+    outside_entries,
+)
+from astrid_core.kernel.principals.explain_steps import CapsuleQuestion, Step
 from astrid_core.security.checked import FileAccess
-from astrid_core.security.gate import Gate, Grant
+from astrid_core.security.gate import Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.people_checks import IDENTITY_ACTIONS
 from astrid_hookspecs.authz import AuthzRequest
@@ -26,54 +34,47 @@ ACTIONS: Final = (
     *IDENTITY_ACTIONS,
     *_FRONT_ENDS,
     *_FOR_OTHERS,
+    *OUTSIDE_ACTIONS,
 )
 """What capsules do that can be explained; anything else is a method or a capability."""
-ABOUT_NOTHING: Final = frozenset({"identity.create-user", "identity.list-links"})
+ABOUT_NOTHING: Final = frozenset({"identity.create-user", "identity.list-links", "process.persist"})
 """Actions that name no resource."""
 
 
-class Step(NamedTuple):
-    """One thing that was looked at.
+class Known(NamedTuple):
+    """What decides besides the manifest.
 
     Attributes:
-        source: Where it is written: a file, a manifest, a distribution.
-        effect: `allows`, `refuses`, or `silent`.
-        text: What it says.
+        schemes: Of the mounts.
+        authority: Profiles and groups.
+        outside: What is known about processes, the network, servers and approvals.
     """
 
-    source: str
-    effect: str
-    text: str
-
-
-class CapsuleQuestion(NamedTuple):
-    """What a capsule would do, and the gate that this only question is put to."""
-
-    gate: Gate
-    acting: CapsuleGrants
-    principal: Principal
-    resource: str
+    schemes: Container[str]
+    authority: Authority
+    outside: Outside
 
 
 def capsule_decision(
-    question: CapsuleQuestion,
-    action: str,
-    *,
-    schemes: Container[str],
-    is_enabled: Callable[[Principal], bool],
+    question: CapsuleQuestion, action: str, *, known: Known
 ) -> Callable[[], Grant]:
     """What asks the gate, as the host function behind the action does.
 
     Args:
         question: Who would do it, to what.
         action: One of `ACTIONS`, but not `capsule.invoke`.
-        schemes: Of the mounts.
-        is_enabled: The profile switch of a principal.
+        known: What decides besides the manifest.
 
     Raises:
         ConfigError: The resource makes no sense.
     """
-    gate, acting, principal, resource = question
+    if action in OUTSIDE_ACTIONS:
+        return outside_decision(question, action, known.outside, authority=known.authority)
+    return _inside_decision(question, action, known)
+
+
+def _inside_decision(question: CapsuleQuestion, action: str, known: Known) -> Callable[[], Grant]:
+    gate, acting, principal, resource, _steps = question
     if action == "bus.publish":
         return lambda: gate.check_publish(acting, principal, resource)
     if action == "bus.subscribe":
@@ -83,33 +84,41 @@ def capsule_decision(
     if action in _FRONT_ENDS:
         return lambda: gate.check_uplink(acting, principal, action, resource=resource)
     if action in _FOR_OTHERS:
-        return _speaking(question, action, is_enabled=is_enabled)
-    return _file_access(question, action, schemes=schemes)
+        return _speaking(question, action, is_enabled=known.authority.profiles.is_enabled)
+    return _file_access(question, action, schemes=known.schemes)
 
 
-def manifest_step(grants: CapsuleGrants, action: str) -> Step:
-    """What the manifest says about the action."""
-    entries: Sequence[str]
+def manifest_steps(grants: CapsuleGrants, action: str) -> list[Step]:
+    """What the manifest says about the action; empty when it is not asked."""
+    tables: Mapping[str, Sequence[str]]
     if action in IDENTITY_ACTIONS:
-        table, entries = "identity", grants.identity
+        tables = {"identity": grants.identity}
     elif action in _FRONT_ENDS or action in _FOR_OTHERS:
-        table, entries = "uplink", ["uplink = true"] if grants.uplink else []
+        tables = {"uplink": ["uplink = true"] if grants.uplink else []}
+    elif action in OUTSIDE_ACTIONS:
+        tables = outside_entries(grants, action)
     else:
-        table = action
         entries = {
             "bus.publish": grants.publish,
             "bus.subscribe": grants.subscribe,
             "fs.read": [pattern.text for pattern in grants.fs_read],
             "fs.write": [pattern.text for pattern in grants.fs_write],
         }[action]
-    listed = ", ".join(entries) or "nothing"
-    return Step(f"manifest of {grants.capsule}", "silent", f"lists for {table}: {listed}")
+        tables = {action: entries}
+    return [
+        Step(
+            f"manifest of {grants.capsule}",
+            "silent",
+            f"lists for {table}: {', '.join(listed) or 'nothing'}",
+        )
+        for table, listed in tables.items()
+    ]
 
 
 def _speaking(
     question: CapsuleQuestion, action: str, *, is_enabled: Callable[[Principal], bool]
 ) -> Callable[[], Grant]:
-    gate, acting, principal, resource = question
+    gate, acting, principal, resource, _steps = question
     claimed = parse_principal(resource)
 
     def speak() -> Grant:
@@ -124,7 +133,7 @@ def _speaking(
 def _file_access(
     question: CapsuleQuestion, action: str, *, schemes: Container[str]
 ) -> Callable[[], Grant]:
-    gate, acting, principal, resource = question
+    gate, acting, principal, resource, _steps = question
     place = _place(resource, schemes=schemes)
     verb: FileAccess = "read" if action == "fs.read" else "write"
 
