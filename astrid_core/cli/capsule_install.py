@@ -211,12 +211,13 @@ def _needs_values(name: str, unanswered: Mapping[str, str]) -> NeedsAnswerError:
 def _built(source: Source, cleanup: ExitStack, output: Output) -> Source:
     """The source itself, or what its builder makes of it."""
     from astrid_core.cli.capsule_project import build_into  # noqa: PLC0415 - loads the builders
-    from astrid_core.kernel.build import find_builder  # noqa: PLC0415
+    from astrid_core.kernel.build import find_builder, refuse_unbuilt  # noqa: PLC0415
 
     if source.kind == "archive":
         return source
     registry = plugin_registry()
     if find_builder(registry, source.path) is None:
+        refuse_unbuilt(registry, source.path)
         return source
     built = cleanup.enter_context(build_into(registry, source.path, output=output))
     return Source(built.directory, "directory")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from astrid_core.pluginhost.registry import Registry
+from astrid_core.pluginhost.registry import Registry, missing_plugin_hint
 from astrid_hookspecs.builders import BuildResult, CapsuleBuilder, CapsuleBuilderRecord
 from astrid_hookspecs.engines import Progress
 from astrid_hookspecs.errors import CapsuleError
@@ -29,6 +29,23 @@ def find_builder(registry: Registry, project: Path) -> CapsuleBuilder | None:
         if builder.detects(project):
             return builder
     return None
+
+
+def refuse_unbuilt(registry: Registry, project: Path) -> None:
+    """Refuse a source tree of Python where there is nothing that could build it.
+
+    Its manifest names no component, so it would be installed as a capsule in which nothing runs.
+
+    Raises:
+        CapsuleError: `capsule.no-builder`.
+    """
+    if registry.records(CapsuleBuilderRecord) or not (project / "pyproject.toml").is_file():
+        return
+    raise CapsuleError(
+        f"{project} has to be built first, and no builder is installed",
+        code="capsule.no-builder",
+        hint=missing_plugin_hint("capsule-builder"),
+    )
 
 
 def named_builder(registry: Registry, kind: str) -> CapsuleBuilder:

@@ -71,3 +71,19 @@ def test_the_command_line_lists_only_the_core(tmp_path: Path) -> None:
     )  # fmt: skip
     rows = json.loads(done.stdout)
     assert {row["distribution"] for row in rows} == {"astrid-core"}
+
+
+def test_a_source_tree_is_not_installed_as_a_capsule_in_which_nothing_runs(tmp_path: Path) -> None:
+    project = tmp_path / "notes"
+    project.mkdir()
+    (project / "Capsule.toml").write_text('[package]\nname = "notes"\nversion = "0.1.0"\n')
+    (project / "pyproject.toml").write_text('[tool.astrid]\nmodule = "notes"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "astrid_core", "capsule", "install", "notes", "--yes", "--json"],
+        cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "capsule.no-builder"
+    assert error["hint"] == "run: pip install astrid-sdk"
