@@ -30,11 +30,15 @@ def test_the_tutorial_works(graduate: Reader) -> None:
         ("writing-capsules.md", 6),
         ("capsule-manifest.md", 1),
         ("troubleshooting.md", 7),
-        ("plugins.md", 2),
     ],
 )
 def test_the_examples_of_a_page_work(graduate: Reader, page: str, at_least: int) -> None:
     assert graduate.follow(DOCS / page) >= at_least
+
+
+@pytest.mark.slow
+def test_the_examples_about_plugins_need_no_capsule(tmp_path: Path) -> None:
+    assert Reader(tmp_path / "home").follow(DOCS / "plugins.md") == 4
 
 
 def test_the_examples_about_principals_need_no_capsule(tmp_path: Path) -> None:
