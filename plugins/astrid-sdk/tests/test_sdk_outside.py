@@ -73,8 +73,6 @@ def test_names_and_addresses(wired: FakeHost) -> None:
     assert net.lookup("inside.test") == ["8.8.8.8"]
     with pytest.raises(NetAddressError):
         net.listen("")
-    with pytest.raises(NetUnavailableError):
-        net.listen_local()
     assert wired.wire.connections[0].where == "[2606:4700::1]:9"
 
 
@@ -111,6 +109,47 @@ def test_78_a_listener_at_its_limit_takes_nobody(wired: FakeHost) -> None:
         listener.accept()
     held.pop().close()
     assert listener.accept(timeout=1) is not None
+
+
+def test_clients_of_the_local_socket_are_served_without_a_kernel(wired: FakeHost) -> None:
+    wired.sockets["net_bind"] = []
+    with pytest.raises(PermissionError):
+        net.listen_local()
+    wired.sockets["net_bind"] = ["*"]
+    client = Peer("", lambda said: b"\0\0\0\x02ok" if said.endswith(b"status") else None)
+    client.says += b"\0\0\0\x05hello"
+    with net.listen_local() as service:
+        assert service.accept(timeout=90) is None
+        wired.wire.clients["unix"] = [client]
+        assert poll.wait_any([service.ready()]) == [0]
+        stream = service.accept()
+        assert stream is not None
+        with stream:
+            assert stream.read_frame() == b"hello"
+            stream.write_frame(b"status")
+            assert stream.read_frame() == b"ok"
+            stream.write_frame(b"bye")
+            assert stream.read_frame() is None
+        assert not hasattr(service, "local")
+    assert client.got.endswith(b"bye")
+
+
+@pytest.mark.usefixtures("wired")
+def test_the_local_socket_takes_the_slot_of_a_listener() -> None:
+    held = [net.listen("127.0.0.1", 80) for _ in range(3)]
+    local = net.listen_local()
+    with pytest.raises(NetQuotaError):
+        net.listen_local()
+    local.close()
+    net.listen_local().close()
+    assert held
+
+
+def test_nobody_is_waited_for_longer_than_a_minute(wired: FakeHost) -> None:
+    with net.listen_local() as service:
+        before = wired.now_ns
+        assert service.accept(timeout=3600) is None
+        assert wired.now_ns == before + 60_000_000_000
 
 
 def test_frames_of_a_peer(wired: FakeHost) -> None:

@@ -9,10 +9,10 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from astrid_sdk.bindings import WitCaseError
 from astrid_sdk.net_calls import endpoint
 from astrid_sdk.testing.cases import require
 from astrid_sdk.testing.wire import (
+    LOCAL,
     Host,
     NetReadStatus_Closed,
     NetReadStatus_Data,
@@ -28,6 +28,7 @@ MAX_DATAGRAM_BYTES: Final = 65_507
 _LIMITS: Final = {"stream": 8, "listener": 4, "udp": 4}
 _HEADER_BYTES: Final = 4
 _FIRST_PORT: Final = 40_000
+_MAX_POLL_MS: Final = 60_000
 
 
 class _Handle:
@@ -132,10 +133,10 @@ class Stream(_Handle):
             self._net.host.wait(limit * 1_000_000, until=until)
 
 
-class Listener(_Handle):
-    """As the generated resource `tcp-listener`."""
+class LocalListener(_Handle):
+    """As the generated resource `unix-listener`: who waits has proved that it may talk to it."""
 
-    def __init__(self, net: FakeNet, asked: str, local: str) -> None:
+    def __init__(self, net: FakeNet, asked: str = LOCAL, local: str = "") -> None:
         super().__init__(net, "listener")
         self._asked = asked
         self._local = local
@@ -150,12 +151,9 @@ class Listener(_Handle):
         """As the kernel's."""
         if self._net.live["stream"] >= _LIMITS["stream"]:
             return None
-        self._net.host.wait(timeout_ms * 1_000_000, until=self._waits)
+        timeout_ns = min(timeout_ms, _MAX_POLL_MS) * 1_000_000
+        self._net.host.wait(timeout_ns, until=self._waits)
         return self._taken() if self._waits() else None
-
-    def local_addr(self) -> str:
-        """Where it listens."""
-        return self._local
 
     def subscribe_readiness(self) -> Ready:
         """Ready when somebody waits."""
@@ -166,6 +164,14 @@ class Listener(_Handle):
 
     def _taken(self) -> Stream:
         return Stream(self._net, self._net.host.wire.clients[self._asked].pop(0), self._local)
+
+
+class Listener(LocalListener):
+    """As the generated resource `tcp-listener`, which says where it is as well."""
+
+    def local_addr(self) -> str:
+        """Where it listens."""
+        return self._local
 
 
 class Udp(_Handle):
@@ -272,10 +278,10 @@ class FakeNet:
         self._require("net_udp", host, port, verb="bind:")
         return Udp(self, self._local(host, port))
 
-    def bind_unix(self) -> None:
-        """The local socket is the kernel's."""
+    def bind_unix(self) -> LocalListener:
+        """The capsule's local socket, where clients of the test connect to."""
         require(bool(self.host.sockets.get("net_bind")), case="capability-denied")
-        raise WitCaseError("unknown", "the fake host has no local socket")
+        return LocalListener(self)
 
     def lookup_host(self, text: str) -> list[str]:
         """What the test says about the name, without what is inside."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 Answer: TypeAlias = bytes | Callable[[bytes], bytes | None]
 """What a peer says at first, or to each thing that it gets; None ends the connection."""
+LOCAL: Final = "unix"
+"""Where clients of the capsule's local socket are listed in `Wire.clients`."""
 
 
 class Peer:
@@ -52,7 +54,8 @@ class Wire:
         names: Addresses by name; a name without is public, if something answers there.
         opened: `address:port` inside that the operator agreed to.
         connections: Peers that the capsule connected to, in order.
-        clients: Peers that connect to the capsule, by the `host:port` it asked to listen on.
+        clients: Peers that connect to the capsule, by the `host:port` it asked to listen on; by
+            `unix` those of its local socket, past the handshake.
         datagrams: What was sent, and to whom.
     """
 
