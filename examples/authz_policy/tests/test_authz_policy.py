@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from astrid_conformance.checks.authz_policy import Policy
+from astrid_conformance.suites import AuthzPolicyConformance
 from astrid_hookspecs.authz import AuthzRequest, Verdict
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -150,3 +152,14 @@ def test_where_the_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert policy_path() == tmp_path / "etc" / "authz-policy.toml"
     monkeypatch.setenv("ASTRID_AUTHZ_POLICY", "/elsewhere/p.toml")
     assert policy_path() == Path("/elsewhere/p.toml")
+
+
+class TestVoter(AuthzPolicyConformance):
+    """The kit's checks, with a file in which every kind of rule is used."""
+
+    @pytest.fixture(autouse=True)
+    def policy_file(self, file: Path) -> None:
+        self._file = file
+
+    def make(self) -> Policy:
+        return Voter(self._file, now=lambda: WEDNESDAY_NOON).vote

@@ -12,6 +12,7 @@ from typing import Any, Final
 from astrid_conformance import checks as _all  # importing it fills the lists
 from astrid_conformance.check import CheckList
 from astrid_conformance.checks.audit_sink import AUDIT_SINK, audit_subject
+from astrid_conformance.checks.authz_policy import AUTHZ_POLICY, policy_subject
 from astrid_conformance.checks.bus import BUS, bus_subject
 from astrid_conformance.checks.capsule_builder import CAPSULE_BUILDER, builder_subject
 from astrid_conformance.checks.engine import ENGINE, engine_subject
@@ -96,5 +97,6 @@ KINDS: Final[Mapping[str, KindChecks]] = MappingProxyType(
         "capsule-builder": KindChecks(
             CAPSULE_BUILDER, lambda record, path: builder_subject(record.factory, path)
         ),
+        "authz-policy": KindChecks(AUTHZ_POLICY, lambda record, _: policy_subject(record.vote)),
     }
 )

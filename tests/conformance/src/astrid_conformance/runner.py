@@ -9,14 +9,16 @@ import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import pluggy
 
 from astrid_conformance.check import Check, Outcome, Report, Result, run_check
 from astrid_conformance.kinds import KINDS, KindChecks
 from astrid_hookspecs import ENTRY_POINT_GROUP, PROJECT
+from astrid_hookspecs.authz import AuthzRequest, Vote
 from astrid_hookspecs.errors import PluginContractError, PluginLoadError
 from astrid_hookspecs.kinds import HOOKS, HookKind
 
@@ -25,12 +27,19 @@ Progress = Callable[[str, float | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One record of the plugin under test."""
+    """One record of the plugin under test, or its policy."""
 
     plugin: str
     distribution: str
     kind: str
     record: Any
+
+
+class PolicyHook(NamedTuple):
+    """The implementation of a vote hook, in the place of a record."""
+
+    name: str
+    vote: Callable[[AuthzRequest], Vote]
 
 
 def installed_plugins() -> list[str]:
@@ -39,7 +48,7 @@ def installed_plugins() -> list[str]:
 
 
 def declared_by(name: str) -> list[Declared]:
-    """Load one plugin and ask its declare hooks.
+    """Load one plugin, ask its declare hooks, and find its policy.
 
     Raises:
         PluginLoadError: It is not installed, or its import failed.
@@ -97,12 +106,22 @@ def check_plugin(
 
 def _records(manager: pluggy.PluginManager, name: str, label: str) -> Iterator[Declared]:
     for hook, info in HOOKS.items():
+        if info.kind is HookKind.VOTE:
+            for implementation in getattr(manager.hook, hook).get_hookimpls():
+                policy = PolicyHook(hook, partial(_ask, implementation))
+                yield Declared(name, label, "authz-policy", policy)
         if info.kind is not HookKind.DECLARE or info.plugin_kind is None:
             continue
         caller: pluggy.HookCaller = getattr(manager.hook, hook)
         for records in caller():
             for record in records:
                 yield Declared(name, label, info.plugin_kind, record)
+
+
+def _ask(implementation: pluggy.HookImpl, request: AuthzRequest) -> Vote:
+    given = {"request": request}  # an implementation may leave the argument out
+    function = cast("Callable[..., Vote]", implementation.function)
+    return function(*[given[name] for name in implementation.argnames])
 
 
 def _check_record(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from astrid_conformance.suites.kinds import (
     AuditSinkConformance,
+    AuthzPolicyConformance,
     BusConformance,
     CapsuleBuilderConformance,
     EngineConformance,
@@ -23,6 +24,7 @@ from astrid_conformance.suites.kinds import (
 
 __all__ = [
     "AuditSinkConformance",
+    "AuthzPolicyConformance",
     "BusConformance",
     "CapsuleBuilderConformance",
     "EngineConformance",

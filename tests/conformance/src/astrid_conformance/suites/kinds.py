@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from astrid_conformance.check import CheckList
 from astrid_conformance.checks.audit_sink import AUDIT_SINK, audit_subject
+from astrid_conformance.checks.authz_policy import AUTHZ_POLICY, Policy, policy_subject
 from astrid_conformance.checks.bus import BUS, bus_subject
 from astrid_conformance.checks.capsule_builder import CAPSULE_BUILDER, builder_subject
 from astrid_conformance.checks.engine import ENGINE, EngineSamples, engine_subject
@@ -159,6 +160,20 @@ class AuditSinkConformance(Conformance):
     def subject(self, directory: Path) -> AbstractContextManager[Any]:  # noqa: ARG002 - no files
         """A function that makes sinks, which are closed after the check."""
         return audit_subject(self.make)
+
+
+class AuthzPolicyConformance(Conformance):
+    """The contract of `astrid_authorize`."""
+
+    checks: ClassVar[CheckList[Any]] = AUTHZ_POLICY
+
+    def make(self) -> Policy:
+        """The hook implementation, or whatever it asks."""
+        raise NotImplementedError
+
+    def subject(self, directory: Path) -> AbstractContextManager[Any]:  # noqa: ARG002 - no files
+        """The policy."""
+        return policy_subject(self.make())
 
 
 class CapsuleBuilderConformance(Conformance):
