@@ -102,7 +102,11 @@ class PluginHost:
         self._manager = manager
         self._loaded = list(loaded)
         self._refused = list(refused)
-        self.registry = Registry(partial(declared, manager), hooks=manager.hooks)
+        self.registry = Registry(
+            partial(declared, manager),
+            hooks=manager.hooks,
+            refused=[source.name for source in self._refused],
+        )
         self._votes = VoteCaller(manager)
         self._observers = ObserverCaller(manager)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, overload
 
@@ -68,10 +69,18 @@ class Registry:
     Args:
         collect: Calls the implementations of one declare hook.
         hooks: The hooks, by name; tests hand in their own.
+        refused: Names of installed plugins that the allow-list keeps out.
     """
 
-    def __init__(self, collect: Collector, *, hooks: Mapping[str, HookInfo] | None = None) -> None:
+    def __init__(
+        self,
+        collect: Collector,
+        *,
+        hooks: Mapping[str, HookInfo] | None = None,
+        refused: Iterable[str] = (),
+    ) -> None:
         self._collect = collect
+        self._refused = sorted(refused)
         declared = (hooks or HOOKS).items()
         self._hooks = {
             info.plugin_kind: (hook, info)
@@ -140,9 +149,10 @@ class Registry:
         """
         word = kind if isinstance(kind, str) else self._kinds[kind]
         found = self.registered(word)
-        if name is not None:
-            return _named(word, word, name, found)
-        return _only(word, word, found)
+        with self._naming_the_refused():
+            if name is not None:
+                return _named(word, word, name, found)
+            return _only(word, word, found)
 
     def choose_engine(self, entry: str, name: str | None = None) -> EngineRecord:
         """The engine for an entry kind.
@@ -158,11 +168,12 @@ class Registry:
         serving = [item for item in self.registered(EngineRecord) if entry in item.record.serves]
         what = f"engine for {entry!r} entries"
         wanted = f"engine for {entry}"
-        record: EngineRecord = (
-            _only(wanted if wanted in _INSTALL else "engine", what, serving)
-            if name is None
-            else _named("engine", what, name, serving)
-        )
+        with self._naming_the_refused():
+            record: EngineRecord = (
+                _only(wanted if wanted in _INSTALL else "engine", what, serving)
+                if name is None
+                else _named("engine", what, name, serving)
+            )
         return record
 
     def source(self, kind: type[Any] | str, name: str) -> PluginSource:
@@ -172,6 +183,17 @@ class Registry:
             if item.record.name == name:
                 return item.source
         raise _missing(word, word, name, [])
+
+    @contextmanager
+    def _naming_the_refused(self) -> Iterator[None]:
+        """Where something is missing, it may be installed and switched off."""
+        try:
+            yield
+        except PluginLoadError as error:
+            if self._refused:
+                names = ", ".join(self._refused)
+                error.hint = f"{error.hint}; installed, but switched off here: {names}"
+            raise
 
     def _validated(self, kind: str) -> dict[str, Registered[Any]]:
         hook, info = self._hooks[kind]

@@ -243,6 +243,18 @@ def test_a_kind_of_which_nothing_is_left_names_its_distribution() -> None:
     assert "(pip install astrid-secrets-keychain)" in (caught.value.hint or "")
 
 
+def test_what_is_missing_may_be_installed_and_switched_off() -> None:
+    made = Registry(lambda _hook: (), refused=["sdk", "engine-mcp"])
+    for choose in (
+        lambda: made.choose("capsule-builder", "python"),
+        lambda: made.choose_engine("component"),
+    ):
+        with pytest.raises(PluginLoadError) as caught:
+            choose()
+        hint = caught.value.hint or ""
+        assert hint.endswith("; installed, but switched off here: engine-mcp, sdk")
+
+
 def test_every_kind_has_a_hint() -> None:
     for kind in registry().kinds:
         assert missing_plugin_hint(kind)
