@@ -230,6 +230,10 @@ class Processes(Protocol):
         """All of theirs, oldest first."""
         ...
 
+    def memory_bytes(self, principal: Principal) -> int:
+        """What the running processes of a principal use now, with all that they started."""
+        ...
+
     def release(self, found: PersistentProcess) -> None:
         """Forget one; it is ended if it runs."""
         ...
@@ -273,6 +277,11 @@ class NoProcesses:
         """Nobody has any."""
         del capsule, principal
         return ()
+
+    def memory_bytes(self, principal: Principal) -> int:
+        """Nothing runs."""
+        del principal
+        return 0
 
     def release(self, found: PersistentProcess) -> None:
         """There is nothing to forget."""

@@ -130,7 +130,12 @@ def admin_of(parts: Parts) -> AdminApi:
         parts.principals,
         parts.gate,
         parts.audit,
-        usage=partial(usage_of, state=parts.state, capsules=parts.capsules),
+        usage=partial(
+            usage_of,
+            state=parts.state,
+            capsules=parts.capsules,
+            processes_bytes=parts.services.processes.memory_bytes,
+        ),
         secrets=parts.secrets,
     )
 

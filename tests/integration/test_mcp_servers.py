@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from astrid_core import Kernel
+from astrid_core.kernel.assembly import admin_of
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
 from astrid_hookspecs.errors import (
@@ -29,7 +30,7 @@ from astrid_hookspecs.errors import (
     ToolError,
     ToolNotFoundError,
 )
-from astrid_hookspecs.values import DEFAULT_PRINCIPAL
+from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 from tests.support.capsules import eventually, install
 from tests.support.mcp import profile, serve, server, write_servers
 from tests.support.sandboxes import sandbox_or_skip
@@ -71,6 +72,26 @@ def test_a_tool_of_a_server_is_listed_and_called(run: Run, tmp_path: Path) -> No
         picture = await kernel.call_tool("image")
         assert [block["type"] for block in picture.blocks] == ["text", "image", "resource"]
         assert picture.content.splitlines()[0] == "a picture"
+
+    run(work)
+
+
+def test_the_memory_of_a_server_is_its_principals(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        for name in ("alice", "bob"):
+            profile(tmp_path / "home", name, grants=ALL)
+            (tmp_path / "home" / "home" / name).mkdir(mode=0o700)
+        await serve(kernel, talk(tmp_path), tool="echo")
+        await kernel.call_tool("echo", {"text": "x"}, principal="alice")
+        (capsule,) = kernel._parts.capsules.all()
+        used = dict(capsule.memory())
+        assert used[Principal("alice")].current_bytes > 1024 * 1024
+        assert used[Principal("alice")].peak_bytes == 0
+        assert Principal("bob") not in used
+        usage = admin_of(kernel._parts)._usage
+        assert usage is not None
+        assert usage(Principal("alice"))["memory_bytes"] > 1024 * 1024
+        assert usage(Principal("bob"))["memory_bytes"] == 0
 
     run(work)
 

@@ -26,6 +26,7 @@ from astrid_core.kernel.processes.watching import Pace, Watches
 from astrid_core.kernel.reactor import Reactor
 from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.errors import QuotaExceededError, SandboxError
+from astrid_hookspecs.process_memory import tree_memory
 from astrid_hookspecs.sandboxes import ProcessSandbox, SandboxedCommand, SandboxRequest
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -152,6 +153,12 @@ class ProcessTable:
             kept = self._kept.get(found.id)
             if kept is not None:
                 self._watches.unwatch(kept)
+
+    def memory_bytes(self, principal: Principal) -> int:
+        """What the running processes of a principal use now, with all that they started."""
+        with self._lock:
+            mine = [pid for child, pid in self._live.items() if child.launch.principal == principal]
+        return sum(map(tree_memory, mine))
 
     def cancel(self, principal: Principal | None, call_ids: Collection[str]) -> None:
         """End what runs for these calls: ask first, then insist.

@@ -58,6 +58,19 @@ def cancel(table: ProcessTable, principal: Principal | None, *call_ids: str) -> 
     bus.close()
 
 
+def test_the_memory_of_programs_is_their_principals(table: ProcessTable, tmp_path: Path) -> None:
+    grow = (
+        "import time; data = bytearray(b'x') * (24 << 20); print('x', flush=True); time.sleep(60)"
+    )
+    child = table.start(launch(tmp_path, "sh", "-c", f'python3 -c "{grow}"; true'))
+    assert wait_any((child.has_output,), timeout_s=30)
+    assert table.memory_bytes(ADA) >= 24 << 20
+    assert table.memory_bytes(BOB) == 0
+    child.kill()
+    assert ended(child) == KILLED
+    assert table.memory_bytes(ADA) == 0
+
+
 def test_a_cancel_request_asks_and_then_insists(
     table: ProcessTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,8 +135,11 @@ class McpCapsule:
         }
 
     def memory(self) -> Mapping[Principal, MemoryUse]:
-        """As `LoadedCapsule.memory`: servers are processes, whose memory is not the kernel's."""
-        return {}
+        """As `LoadedCapsule.memory`: of the processes; no limit bounds one, so none has a peak."""
+        return {
+            principal: MemoryUse(current_bytes=size, peak_bytes=0)
+            for principal, size in self._servers.memory().items()
+        }
 
     def unload(self, *, grace_s: float) -> None:
         """As `LoadedCapsule.unload`."""

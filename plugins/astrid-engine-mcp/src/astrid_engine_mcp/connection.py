@@ -25,6 +25,7 @@ from astrid_engine_mcp.content import dumped
 from astrid_engine_mcp.session import Session
 from astrid_engine_mcp.stdio import Ended, Log, Streams
 from astrid_hookspecs.errors import AstridError, ServerError
+from astrid_hookspecs.process_memory import tree_memory
 
 PLANNED: Final = frozenset({"idle", "unloaded", "evicted"})
 """Reasons of ends that say nothing against a server."""
@@ -102,6 +103,13 @@ class Connection:
     def is_over(self) -> bool:
         """Whether no call can be made any more."""
         return self._ended.event.is_set() or self.task.done()
+
+    def memory_bytes(self) -> int:
+        """What its process and the descendants of it use now; 0 without a process. Any thread."""
+        process = self._ended.process
+        if process is None or process.returncode is not None:
+            return 0
+        return tree_memory(process.pid)
 
     async def ready(self) -> None:
         """Wait until it can be called.

@@ -99,6 +99,16 @@ class Servers:
         """How many are there now."""
         return sum(not connection.is_over for connection in self._open.values())
 
+    def memory(self) -> Mapping[Principal, int]:
+        """Bytes that the servers of each principal use now; shared ones are the owner's.
+
+        From any thread.
+        """
+        found: dict[Principal, int] = {}
+        for (_, principal), connection in [*self._open.items()]:
+            found[principal] = found.get(principal, 0) + connection.memory_bytes()
+        return found
+
     async def get(self, server: str, principal: Principal) -> Connection:
         """The connection of a principal, ready for calls; started if need be.
 

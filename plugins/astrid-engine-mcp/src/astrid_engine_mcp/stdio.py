@@ -34,10 +34,15 @@ _POLL_S: Final = 0.01
 
 
 class Ended:
-    """Why a connection is over; the first reason stays."""
+    """Why a connection is over; the first reason stays.
+
+    Attributes:
+        process: Behind the connection, once it was started; None where there is none.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
+        self.process: asyncio.subprocess.Process | None = None
         self.event = asyncio.Event()
 
     def set(self, reason: str) -> None:
@@ -76,6 +81,7 @@ async def stdio_streams(
             f"the server's process cannot be started: {type(error).__name__}",
             code="engine.server.start",
         ) from error
+    ended.process = process
     to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_server, from_session = anyio.create_memory_object_stream[SessionMessage](0)
     flow = bounds.Flow()
