@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -35,6 +36,8 @@ from astrid_conformance.runner import check_plugin, declared_by
 from astrid_conformance.suites import KvStoreConformance
 from astrid_hookspecs.errors import PluginContractError, PluginLoadError
 from astrid_hookspecs.kinds import HOOKS
+
+HOOK = "from astrid_hookspecs import hookimpl\n@hookimpl\n"
 
 
 def run(function: Any, *, needs: str | None = None, **options: Any) -> Result:
@@ -174,10 +177,12 @@ def test_a_plugin_is_loaded_by_its_name() -> None:
     ("source", "error"),
     [
         ("1 / 0", PluginLoadError),
-        (
-            "from astrid_hookspecs import hookimpl\n@hookimpl\ndef astrid_nonsense(): ...\n",
-            PluginContractError,
-        ),
+        ("raise SystemExit(0)", PluginLoadError),
+        (HOOK + "def astrid_nonsense(): ...\n", PluginContractError),
+        (HOOK + "def astrid_register_buses(): 1 / 0\n", PluginContractError),
+        (HOOK + "def astrid_register_buses(): raise SystemExit(0)\n", PluginContractError),
+        (HOOK + "def astrid_register_buses(): return 5\n", PluginContractError),
+        (HOOK + "def astrid_register_buses(): return [5]\n", PluginContractError),
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_an_error(
@@ -186,7 +191,7 @@ def test_a_plugin_that_cannot_be_used_is_an_error(
     source: str,
     error: type[Exception],
 ) -> None:
-    module = f"kit_plugin_{error.__name__.lower()}"
+    module = f"kit_plugin_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     (tmp_path / f"{module}.py").write_text(source)
     info = tmp_path / "acme-1.dist-info"
     info.mkdir()
@@ -195,6 +200,21 @@ def test_a_plugin_that_cannot_be_used_is_an_error(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(error, match="acme 1"):
         declared_by("acme")
+
+
+def test_what_a_plugin_prints_while_it_is_loaded_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kit_plugin_loud.py").write_text(
+        f"print('one')\n{HOOK}def astrid_register_buses():\n    print('two')\n    return []\n"
+    )
+    info = tmp_path / "acme-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[astrid.plugins]\nacme = kit_plugin_loud\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert check_plugin("acme") == []
+    assert capsys.readouterr() == ("", "one\ntwo\n")
 
 
 def test_a_plugin_without_checked_kinds_has_no_reports() -> None:

@@ -6,8 +6,10 @@ It loads one plugin and nothing else, and needs no kernel.
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,8 +72,11 @@ def declared_by(name: str) -> list[Declared]:
     for module in {id(info.module): info.module for info in HOOKS.values()}.values():
         manager.add_hookspecs(module)
     try:
-        plugin = entry_point.load()
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            plugin = entry_point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an import that calls exit() would be a pass
         raise PluginLoadError(f"{name} of {label} cannot be loaded: {error!r}") from error
     try:
         manager.register(plugin, name=name)
@@ -113,9 +118,19 @@ def _records(manager: pluggy.PluginManager, name: str, label: str) -> Iterator[D
         if info.kind is not HookKind.DECLARE or info.plugin_kind is None:
             continue
         caller: pluggy.HookCaller = getattr(manager.hook, hook)
-        for records in caller():
-            for record in records:
-                yield Declared(name, label, info.plugin_kind, record)
+        try:
+            with redirect_stdout(sys.stderr):
+                records = [record for records in caller() for record in records]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise PluginContractError(f"{name} of {label} failed in {hook!r}: {error!r}") from error
+        for record in records:
+            if not isinstance(record, info.record or ()):
+                raise PluginContractError(
+                    f"{name} of {label} declared a {type(record).__name__} in {hook!r}"
+                )
+            yield Declared(name, label, info.plugin_kind, record)
 
 
 def _ask(implementation: pluggy.HookImpl, request: AuthzRequest) -> Vote:
