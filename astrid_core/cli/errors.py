@@ -15,7 +15,7 @@ import typer
 
 from astrid_core.cli.output import Output
 from astrid_core.cli.report import report, unforeseen
-from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.errors import AstridError, PluginError
 from astrid_hookspecs.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNTIME, EXIT_USAGE
 
 _REFUSALS: Final = {
@@ -68,6 +68,8 @@ def guarded(command: Callable[[], object], *, output: Output, arguments: Sequenc
 def failed(error: Exception, *, output: Output, arguments: Sequence[str]) -> int:
     """Report what a command raised; returns the exit status."""
     if isinstance(error, AstridError):
+        if isinstance(error, PluginError) and _asks_for_json(arguments):
+            output.format = "json"  # raised while looking a command up, before its flags are read
         return report(error, output=output)
     if isinstance(error, typer.TyperException):
         return _report_usage(error, output=output, arguments=arguments)

@@ -59,6 +59,17 @@ def test_a_broken_plugin_is_listed_with_its_error(astrid: Astrid, install: Any) 
     assert "broken" in astrid("plugins", "list").stdout
 
 
+def test_a_plugin_that_breaks_the_look_up_of_a_command_is_reported_as_json(
+    astrid: Astrid, install: Any
+) -> None:
+    install("broken", "raise RuntimeError('no')")
+    ended = astrid("no-such-command", "--json")
+    assert ended.status == 1
+    assert ended.json["error"]["code"] == "plugin.load"
+    assert "astrid-broken" in ended.json["error"]["message"]
+    assert ended.stderr == ""
+
+
 def test_a_conflict_between_plugins_is_reported(astrid: Astrid, install: Any) -> None:
     install("rival", MEMORY_STORE.replace("memory", "sqlite"))
     ended = astrid("plugins", "list")
