@@ -16,6 +16,7 @@ from astrid_core.domain.audit_entry import GENESIS, ChainId
 from astrid_core.domain.audit_segment import (
     Condition,
     Expectation,
+    Sealed,
     Segment,
     SegmentReport,
     Tip,
@@ -56,6 +57,7 @@ class ChainVerdict:
         good_bytes: Length of the last segment up to the last entry that counts, and its commit.
         torn_bytes: Length of its torn tail.
         unsigned: How many of the entries are sealed and not signed yet.
+        missing: The last entry that the seal names, where entries up to there were taken away.
     """
 
     chain: ChainId
@@ -67,6 +69,7 @@ class ChainVerdict:
     good_bytes: int
     torn_bytes: int
     unsigned: int = 0
+    missing: Tip | None = None
 
 
 class ChainCheck:
@@ -91,7 +94,7 @@ class ChainCheck:
         head: Head | None,
         from_start: bool = True,
         every_signature: bool = True,
-        sealed: Tip | None = None,
+        sealed: Sealed | None = None,
     ) -> None:
         self._sealed = sealed
         self._chain = chain
@@ -129,7 +132,7 @@ class ChainCheck:
             is_last=is_last,
             every_signature=self._every,
             watch=0 if self._head is None else self._head.seq,
-            sealed=self._sealed,
+            sealed=None if self._sealed is None else self._sealed.tip,
         )
         report = read_segment(segment, expected)
         self._take(report)
@@ -166,6 +169,10 @@ class ChainCheck:
         elif not self._findings:
             self._check_start()
             self._check_head()
+        missing = None if self._findings else self._missing()
+        if missing is not None:
+            last = self._names[-1] if self._names else 0
+            self._find(Condition.TRUNCATED, "seal-head", self._end() + 1, last)
         good, torn, unsigned = self._tail
         calm = Condition.TORN if torn else Condition.INTACT
         return ChainVerdict(
@@ -178,7 +185,18 @@ class ChainCheck:
             good_bytes=good,
             torn_bytes=torn,
             unsigned=unsigned,
+            missing=missing,
         )
+
+    def _end(self) -> int:
+        return 0 if self._tip is None else self._tip.seq
+
+    def _missing(self) -> Tip | None:
+        """The entry that a seal names which cannot be ahead of its chain by itself."""
+        sealed = self._sealed
+        if sealed is None or not sealed.is_certain or sealed.tip.seq <= self._end():
+            return None
+        return sealed.tip
 
     def _take(self, report: SegmentReport) -> None:
         self._entries += report.entries
@@ -200,7 +218,7 @@ class ChainCheck:
         head = self._head
         if head is None:
             return
-        seq = 0 if self._tip is None else self._tip.seq
+        seq = self._end()
         last = self._names[-1] if self._names else 0
         if seq < head.seq:
             self._find(Condition.TRUNCATED, "checkpoint-head", seq + 1, last)

@@ -24,9 +24,11 @@ from astrid_core.domain.audit_entry import ChainId, EntryError
 
 COMMIT_PREFIX: Final = b'{"commit":'
 _COMMIT_LABEL: Final = b"astrid audit commit v2\0"
-_SEAL_LABEL: Final = b"astrid audit seal v1\0"
+_SEAL_LABEL: Final = b"astrid audit seal v2\0"
 _SEAL_CONTEXT: Final = "astrid 2026-11-26 audit seal key"
-_SEAL: Final = struct.Struct("<Q32s32s")
+_SEAL: Final = struct.Struct("<Q32s16s32s")
+NO_BOOT: Final = bytes(16)
+"""In a seal, where nobody knows which boot of the machine this is."""
 _SIZES: Final = (32, 64)
 """Bytes of a public key and of a signature. Spec: RFC 8032 5.1.5, 5.1.6."""
 _encode: Final = msgspec.json.Encoder().encode
@@ -52,30 +54,31 @@ class LogKey:
         """The signature of a message, 64 bytes."""
         return self._key.sign(message).signature
 
-    def seal(self, chain: bytes, *, seq: int, digest: bytes) -> bytes:
+    def seal(self, chain: bytes, *, seq: int, digest: bytes, boot: bytes = NO_BOOT) -> bytes:
         """Say that a chain goes as far as this entry, in a form that only this key can check.
 
         Args:
             chain: `ChainId.to_bytes`.
             seq: Number of the entry.
             digest: Its hash, 32 bytes; through the links it stands for every entry before it.
+            boot: Which boot of the machine this is, 16 bytes.
 
         Returns:
-            72 bytes: the number, the hash, and a keyed BLAKE3 of both and the chain.
+            88 bytes: the number, the hash, the boot, and a keyed BLAKE3 of these and the chain.
         """
-        return _SEAL.pack(seq, digest, self._mac(chain, seq, digest))
+        return _SEAL.pack(seq, digest, boot, self._mac(chain, seq, digest, boot))
 
-    def opened(self, seal: bytes, *, chain: bytes) -> tuple[int, bytes] | None:
-        """Number and hash of the entry that a seal names; None when this key did not make it."""
+    def opened(self, seal: bytes, *, chain: bytes) -> tuple[int, bytes, bytes] | None:
+        """Number, hash and boot of the entry that a seal names; None without this key's seal."""
         if len(seal) != _SEAL.size:
             return None
-        seq, digest, mac = _SEAL.unpack(seal)
-        if not hmac.compare_digest(mac, self._mac(chain, seq, digest)):
+        seq, digest, boot, mac = _SEAL.unpack(seal)
+        if not hmac.compare_digest(mac, self._mac(chain, seq, digest, boot)):
             return None
-        return seq, digest
+        return seq, digest, boot
 
-    def _mac(self, chain: bytes, seq: int, digest: bytes) -> bytes:
-        message = b"".join((_SEAL_LABEL, struct.pack("<Q", seq), digest, chain))
+    def _mac(self, chain: bytes, seq: int, digest: bytes, boot: bytes) -> bytes:
+        message = b"".join((_SEAL_LABEL, struct.pack("<Q", seq), digest, boot, chain))
         return blake3(message, key=self._seal_key).digest()
 
 

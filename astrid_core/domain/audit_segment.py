@@ -46,6 +46,19 @@ class Tip(NamedTuple):
     digest: bytes
 
 
+class Sealed(NamedTuple):
+    """How far a seal, which was checked, says that a chain goes.
+
+    Attributes:
+        tip: The entry that it names.
+        is_certain: Whether nothing but somebody's hand can have taken that entry away: the machine
+            has not been started anew since, so what was written before the seal is still there.
+    """
+
+    tip: Tip
+    is_certain: bool
+
+
 class Damage(NamedTuple):
     """The first thing in a segment that is not as it was written.
 

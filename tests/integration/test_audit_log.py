@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import pytest
 
 from astrid_core.domain.audit_entry import ChainId
 from astrid_core.domain.audit_segment import Condition
+from astrid_core.kernel.audit import tail_seal
 from astrid_core.kernel.audit.chain_writer import ChainWriter
 from astrid_core.kernel.audit.checkpoint import write_checkpoint
 from astrid_core.kernel.audit.denials import MAX_SINGLE, WINDOW_S, DenialRecorder
@@ -190,7 +192,7 @@ def test_one_entry_that_may_not_be_recorded_fails_alone(places: AuditPlaces) -> 
 
 @pytest.mark.slow
 def test_every_torn_tail_is_repaired_and_costs_nothing_that_was_committed(
-    places: AuditPlaces,
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(places) as log:
         for number in range(2):
@@ -201,6 +203,8 @@ def test_every_torn_tail_is_repaired_and_costs_nothing_that_was_committed(
     write_checkpoint(places, {}, key=KEY, taken="2026-03-01T10:00:00.000Z")  # as after a kill
     for end in range(1, len(whole)):
         segment.write_bytes(whole[:end])
+        boot = uuid.uuid4().bytes  # a power failure: within one boot no seal is ahead of its log
+        monkeypatch.setattr(tail_seal, "boot_mark", lambda boot=boot: boot)
         writer = chain_writer(places)
         writer.append(entry(9))
         writer.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from astrid_core.domain.audit_commit import NO_BOOT
 from astrid_core.domain.audit_entry import ChainId, Link, entry_line, seal_entry
 from astrid_core.domain.audit_segment import Condition
+from astrid_core.kernel.audit import tail_seal
 from astrid_core.kernel.audit.chain_writer import ChainWriter
 from astrid_core.kernel.audit.inspect import verify_chain
 from astrid_core.kernel.audit.places import AuditPlaces
@@ -109,6 +112,65 @@ def test_a_seal_of_another_key_or_chain_is_none(places: AuditPlaces) -> None:
     places.seal(ADA).unlink()
     places.seal(ADA).symlink_to("/dev/zero")
     assert verdict(places) == (Condition.TORN, 1, 0)
+
+
+def cut_last_line(places: AuditPlaces) -> None:
+    """Take the last entry away, as somebody does who can write to the file."""
+    (segment,) = places.root.rglob("*.jsonl")
+    segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(("signed", "sealed"), [(0, 1), (0, 3), (2, 1), (2, 3)])
+def test_an_entry_taken_away_before_it_was_signed_is_missed_and_stays_so(
+    places: AuditPlaces, signed: int, sealed: int
+) -> None:
+    killed_after(places, signed=signed, sealed=sealed)
+    cut_last_line(places)
+    assert verdict(places)[0] is Condition.TRUNCATED
+
+    writer = chain_writer(places)
+    assert writer.append(entry(9)) > signed + sealed  # no number is given twice
+    writer.close()
+    assert verdict(places)[0] in {Condition.TRUNCATED, Condition.TAMPERED}
+    assert "audit.resumed" in actions(places)
+    assert verdict(places)[0] is not Condition.INTACT
+
+
+def test_a_seal_that_a_power_failure_left_ahead_of_its_entry_tells_nothing(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_after(places, signed=2, sealed=2)
+    cut_last_line(places)
+    for boot in (b"\7" * 16, NO_BOOT):
+        monkeypatch.setattr(tail_seal, "boot_mark", lambda mark=boot: mark)
+        assert verdict(places) == (Condition.TORN, 2, 0)
+
+
+def test_a_seal_without_a_known_boot_tells_nothing(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_seal, "boot_mark", lambda: NO_BOOT)
+    killed_after(places, signed=2, sealed=2)
+    assert verdict(places) == (Condition.INTACT, 4, 2)
+    cut_last_line(places)
+    assert verdict(places) == (Condition.TORN, 2, 0)
+
+
+def test_a_write_that_was_taken_back_does_not_look_like_somebodys_hand(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = killed_after(places, signed=2, sealed=0)
+    whole = os.pwrite
+
+    def written_and_refused(*arguments: Any) -> int:
+        whole(*arguments)
+        raise OSError("the disk says no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", written_and_refused)
+        with pytest.raises(AuditError):
+            writer.append(entry(5))
+    assert verdict(places) == (Condition.INTACT, 2, 0)
 
 
 def test_a_changed_entry_is_tampering_sealed_or_not(places: AuditPlaces) -> None:

@@ -14,7 +14,7 @@ from astrid_core.domain.audit_entry import (
     entry_line,
     seal_entry,
 )
-from astrid_core.domain.audit_segment import Segment, Tip
+from astrid_core.domain.audit_segment import Sealed, Segment
 from astrid_hookspecs.audit import AuditEntry, AuditValue
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -112,7 +112,7 @@ def verify(
     chain: ChainId = ADA,
     from_start: bool = True,
     every_signature: bool = True,
-    sealed: Tip | None = None,
+    sealed: Sealed | None = None,
 ) -> ChainVerdict:
     """The verdict about segments."""
     check = ChainCheck(

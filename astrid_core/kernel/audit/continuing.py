@@ -57,7 +57,10 @@ def continue_chain(
     """
     firsts = places.segments(chain)
     if not verdict.condition.is_sound:
-        tip = _beyond(places, chain, max(tip_of(verdict.head), tip_of(known)), firsts)
+        ends = [tip_of(verdict.head), tip_of(known)]
+        if verdict.missing is not None:  # its number is never given to another entry
+            ends.append(verdict.missing)
+        tip = _beyond(places, chain, max(ends), firsts)
         owed = Owed(RESUMED, {"reason": str(verdict.condition)}, "high")
         return Position(None, tip), owed
     file = None

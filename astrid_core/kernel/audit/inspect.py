@@ -8,7 +8,7 @@ from typing import Final
 from astrid_core.domain.audit_chain import ChainCheck, ChainVerdict
 from astrid_core.domain.audit_commit import Head, LogKey
 from astrid_core.domain.audit_entry import ChainId
-from astrid_core.domain.audit_segment import Segment, Tip
+from astrid_core.domain.audit_segment import Sealed, Segment
 from astrid_core.kernel.audit.places import AuditPlaces, NotSegmentError
 from astrid_core.kernel.audit.tail_seal import read_seal
 from astrid_hookspecs.errors import AuditError
@@ -65,7 +65,8 @@ def verify_end(
     loaded: list[tuple[int, Segment | None]] = []
     for first in reversed(firsts):
         loaded.insert(0, (first, _read(places, chain, first)))
-        verdict = _verdict(chain, loaded, key, sealed, head=None, from_start=first == firsts[0])
+        so_far = None if sealed is None else sealed._replace(is_certain=False)
+        verdict = _verdict(chain, loaded, key, so_far, head=None, from_start=first == firsts[0])
         if verdict.head is not None or verdict.findings:
             break
     is_all = len(loaded) == len(firsts)
@@ -76,7 +77,7 @@ def _verdict(
     chain: ChainId,
     segments: Sequence[tuple[int, Segment | None]],
     key: LogKey,
-    sealed: Tip | None,
+    sealed: Sealed | None,
     *,
     head: Head | None,
     from_start: bool,

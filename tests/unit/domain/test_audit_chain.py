@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from astrid_core.domain.audit_chain import ChainCheck
 from astrid_core.domain.audit_commit import Head
 from astrid_core.domain.audit_entry import Link, content_hash, entry_line, seal_entry
-from astrid_core.domain.audit_segment import PRUNED, RESUMED, Condition, Segment, Tip, first_seq
+from astrid_core.domain.audit_segment import (
+    PRUNED,
+    RESUMED,
+    Condition,
+    Sealed,
+    Segment,
+    Tip,
+    first_seq,
+)
 from tests.support.audit_chains import (
     ADA,
     KEY,
@@ -127,14 +135,35 @@ def test_what_a_seal_names_counts_without_a_signature() -> None:
     sealed = [chain.add(entry(number)) for number in (8, 9)]
     beyond = chain.add(entry(10))
     data, tip = chain.data(), Tip(sealed[-1].seq, bytes.fromhex(sealed[-1].hash))
-    verdict = verify(chain.firsts, data, head=WHOLE.head, sealed=tip)
+    verdict = verify(chain.firsts, data, head=WHOLE.head, sealed=Sealed(tip, is_certain=True))
     assert verdict.condition is Condition.TORN
     assert (verdict.entries, verdict.unsigned) == (9, 2)
     assert verdict.torn_bytes == len(entry_line(beyond))
     without = verify(chain.firsts, data, head=WHOLE.head)
     assert (without.entries, without.unsigned) == (7, 0)
-    elsewhere = verify(chain.firsts, data, head=WHOLE.head, sealed=Tip(tip.seq, bytes(32)))
-    assert (elsewhere.condition, elsewhere.unsigned) == (Condition.TORN, 0)
+    elsewhere = Sealed(Tip(tip.seq, bytes(32)), is_certain=False)
+    guess = verify(chain.firsts, data, head=WHOLE.head, sealed=elsewhere)
+    assert (guess.condition, guess.unsigned, guess.missing) == (Condition.TORN, 0, None)
+    sure = verify(chain.firsts, data, head=WHOLE.head, sealed=elsewhere._replace(is_certain=True))
+    assert (sure.condition, sure.missing) == (Condition.TRUNCATED, elsewhere.tip)
+
+
+def test_a_seal_that_is_ahead_of_all_there_is_tells_truncation() -> None:
+    tip = Tip(9, b"\1" * 32)
+    for data, entries in ((DATA, 7), ([], 0)):
+        firsts = FIRSTS[: len(data)]
+        found = verify(firsts, data, sealed=Sealed(tip, is_certain=True))
+        (finding,) = found.findings
+        assert (found.condition, found.entries) == (Condition.TRUNCATED, entries)
+        assert (finding.rule, finding.seq, found.missing) == ("seal-head", entries + 1, tip)
+        after_power_failure = verify(firsts, data, sealed=Sealed(tip, is_certain=False))
+        assert after_power_failure.condition is Condition.INTACT
+
+
+def test_damage_elsewhere_is_what_is_told_first() -> None:
+    sealed = Sealed(Tip(99, bytes(32)), is_certain=True)
+    found = verify(FIRSTS, [*DATA[:-1], DATA[-1] + b"x"], sealed=sealed)
+    assert (found.condition, found.missing) == (Condition.TAMPERED, None)
 
 
 def test_what_is_changed_and_moved_is_tampered() -> None:

@@ -281,7 +281,10 @@ def test_other_heads_are_not_believed(data: bytes, rule: str) -> None:
 def test_a_seal_opens_with_its_key_its_chain_and_whole() -> None:
     chain, digest = ADA.to_bytes(), bytes(range(32))
     seal = KEY.seal(chain, seq=7, digest=digest)
-    assert (len(seal), KEY.opened(seal, chain=chain)) == (72, (7, digest))
+    assert (len(seal), KEY.opened(seal, chain=chain)) == (88, (7, digest, bytes(16)))
+    marked = KEY.seal(chain, seq=7, digest=digest, boot=b"\1" * 16)
+    assert KEY.opened(marked, chain=chain) == (7, digest, b"\1" * 16)
+    assert KEY.opened(marked[:40] + bytes(16) + marked[56:], chain=chain) is None
     for spoiled in (seal[:-1], seal + b"x", b"", bytes([seal[0] ^ 1]) + seal[1:]):
         assert KEY.opened(spoiled, chain=chain) is None
     assert KEY.opened(seal, chain=ChainId("bob").to_bytes()) is None
