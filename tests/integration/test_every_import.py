@@ -217,6 +217,7 @@ def test_streams(world: World, server: socket.socket) -> None:
             assert peer.recv(64, socket.MSG_WAITALL) == b"ab\0\x000123456789\0."
         failing = pool.submit(world.ask, "failing", port=port)
         peer = server.accept()[0]
+        assert peer.recv(1) == b"."
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
         assert "reset" in failing.result(30)["to_debug_string"]

@@ -136,8 +136,13 @@ def writing(given: Any) -> Answers:
 
 
 def failing(given: Any) -> Answers:
-    """The other side has reset the connection when it is written to."""
-    with net.connect_tcp("127.0.0.1", given["port"]) as stream, stream.read_stream() as source:
+    """The other side resets the connection when it has got a byte: from here on it is one."""
+    with (
+        net.connect_tcp("127.0.0.1", given["port"]) as stream,
+        stream.read_stream() as source,
+        stream.write_stream() as sink,
+    ):
+        sink.blocking_write_and_flush(b".")
         try:
             while source.blocking_read(16):
                 pass

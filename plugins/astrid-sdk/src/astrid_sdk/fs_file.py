@@ -14,8 +14,9 @@ from astrid_sdk.fs_errors import FsError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-MAX_TRANSFER_BYTES: Final = 1024 * 1024
-"""Most bytes that one call of a handle moves."""
+MAX_TRANSFER_BYTES: Final = 512 * 1024
+"""Most bytes that one call of a handle moves. The host would take twice as many, and need three
+times as long for each: so many values at once outgrow the memory that it keeps for them."""
 
 
 class RawFile(io.RawIOBase):
@@ -49,7 +50,7 @@ class RawFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read into a buffer, at most 1 MiB; 0 at the end.
+        """Read into a buffer, at most 512 KiB; 0 at the end.
 
         Raises:
             FsError: `FsAccessError` when it was not opened to read, `FsClosedError`.
@@ -62,7 +63,7 @@ class RawFile(io.RawIOBase):
         return len(data)
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write at most 1 MiB; the number of bytes written.
+        """Write at most 512 KiB; the number of bytes written.
 
         Raises:
             FsError: `FsAccessError` when it was not opened to write, `FsQuotaError`,
