@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from astrid_core.kernel.kernel import Kernel
-    from astrid_core.kernel.tools import ToolInfo, ToolResult
+    from astrid_core.kernel.tool_catalogue import ToolInfo
+    from astrid_core.kernel.tools import ToolResult
 
 __all__ = ["Kernel", "ToolInfo", "ToolResult"]
 
 _HOMES = {
     "Kernel": "astrid_core.kernel.kernel",
-    "ToolInfo": "astrid_core.kernel.tools",
+    "ToolInfo": "astrid_core.kernel.tool_catalogue",
     "ToolResult": "astrid_core.kernel.tools",
 }
 

@@ -90,7 +90,7 @@ def _explainer() -> Explainer:
     from astrid_core.kernel.install.installed import load_installed  # noqa: PLC0415
     from astrid_core.kernel.principals.authority import Authority  # noqa: PLC0415
     from astrid_core.kernel.principals.explain import Explainer  # noqa: PLC0415
-    from astrid_core.kernel.principals.explain_outside import Outside  # noqa: PLC0415
+    from astrid_core.kernel.principals.explain_case import Outside  # noqa: PLC0415
     from astrid_core.kernel.principals.group_store import GroupStore  # noqa: PLC0415
     from astrid_core.kernel.profiles import ProfileStore  # noqa: PLC0415
     from astrid_core.pluginhost import PluginHost  # noqa: PLC0415

@@ -38,8 +38,9 @@ from astrid_core.kernel.loop_inbox import LoopInbox
 from astrid_core.kernel.mounts.changes import WorkspaceChanges
 from astrid_core.kernel.principals.configured_links import link_configured
 from astrid_core.kernel.supervision import Supervisor
+from astrid_core.kernel.tool_catalogue import ToolInfo
 from astrid_core.kernel.tool_pins import ToolPins
-from astrid_core.kernel.tools import Outcome, ToolInfo, ToolResult
+from astrid_core.kernel.tools import Outcome, ToolResult
 from astrid_core.ports.audit import AuditTrail
 from astrid_core.ports.clock import Clock
 from astrid_hookspecs.builders import BuildResult

@@ -11,8 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, decode, encode
@@ -24,6 +23,7 @@ from astrid_core.kernel.capsules import CapsuleTable
 from astrid_core.kernel.chain import ChainEnd, ChainReport
 from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.loaded import Loaded
+from astrid_core.kernel.tool_catalogue import ToolInfo, described, not_found, spellings
 from astrid_hookspecs.buses import Attribution, Bus, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Limits
@@ -71,29 +71,6 @@ class ToolResult:
             raise ToolError(
                 "the tool answered with plain text, not JSON", code="tool.not-json"
             ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class ToolInfo:
-    """A tool somebody can call now.
-
-    Attributes:
-        name: Name on the bus.
-        capsule: Who offers it.
-        description: For the model that chooses it.
-        input_schema: JSON Schema of the arguments; empty when the capsule gave none.
-        output_schema: JSON Schema of the structured answer; None without one.
-        annotations: Hints of a server (`readOnlyHint`), which nobody checks.
-        server: Id of the tool server that answers; empty where the capsule itself does.
-    """
-
-    name: str
-    capsule: str
-    description: str = ""
-    input_schema: Mapping[str, object] = field(default_factory=dict)
-    output_schema: Mapping[str, object] | None = None
-    annotations: Mapping[str, object] = field(default_factory=dict)
-    server: str = ""
 
 
 Outcome = ToolResult | Exception
@@ -198,7 +175,7 @@ class ToolCalls:
             on_done=lambda report: self._on_chain(call_id, tool, report, is_hook=is_hook),
         )
         if is_hook and not matched:
-            self._finish(call_id, _not_found(tool, []))
+            self._finish(call_id, not_found(tool, []))
         return StartedCall(call_id, timeout_s)
 
     def forget(self, call_id: str) -> None:
@@ -216,7 +193,7 @@ class ToolCalls:
             ConfigError: The principal's profile or the groups cannot be read.
         """
         return [
-            _described(name, capsule)
+            described(name, capsule)
             for name, capsules in self._capsules.tools().items()
             for capsule in capsules
             if principal is None or capsule.may_see(principal, name)
@@ -236,7 +213,7 @@ class ToolCalls:
         offering = self._capsules.offering(tool)
         named = [capsule for capsule in offering if not capsule_id or capsule.id == capsule_id]
         if not named:
-            raise _not_found(name, _spellings(self._capsules.tools()))
+            raise not_found(name, spellings(self._capsules.tools()))
         others = [capsule for capsule in offering if capsule is not named[0]]
         deaf = next((capsule for capsule in others if not capsule.answers_hooks()), None)
         if len(named) > 1 or deaf is not None:
@@ -335,34 +312,6 @@ def _problem(tool: str, report: ChainReport) -> Exception | None:
             hint="wait for earlier calls to finish",
         )
     return report.first_error
-
-
-def _described(name: str, capsule: Loaded) -> ToolInfo:
-    offered = capsule.host.offered.get(name)
-    if offered is not None:
-        return ToolInfo(
-            name,
-            capsule.id,
-            offered.description,
-            offered.input_schema,
-            offered.output_schema,
-            offered.annotations,
-            offered.server,
-        )
-    known = {tool.name: tool for tool in capsule.tools}.get(name)
-    if known is None:
-        return ToolInfo(name, capsule.id)
-    return ToolInfo(name, capsule.id, known.description, known.input_schema or {})
-
-
-def _spellings(offers: Mapping[str, Iterable[Loaded]]) -> list[str]:
-    return [*offers, *(f"{capsule.id}.{tool}" for tool, them in offers.items() for capsule in them)]
-
-
-def _not_found(name: str, known: list[str]) -> ToolNotFoundError:
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "see what there is: astrid capsule list"
-    return ToolNotFoundError(f"no loaded capsule offers a tool called {name!r}", hint=hint)
 
 
 def _handlers(capsules: Iterable[Loaded], topic: str) -> frozenset[tuple[CapsuleId, str]]:

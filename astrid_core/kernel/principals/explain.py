@@ -21,7 +21,7 @@ from astrid_core.kernel.principals.explain_capsule import (
     capsule_decision,
     manifest_steps,
 )
-from astrid_core.kernel.principals.explain_outside import Outside
+from astrid_core.kernel.principals.explain_case import Outside
 from astrid_core.kernel.principals.explain_steps import (
     CapsuleQuestion,
     Step,

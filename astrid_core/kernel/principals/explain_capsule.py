@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from astrid_core.domain.file_pattern import FilePlace
 from astrid_core.domain.guest_path import PARENT, parse_guest_path
 from astrid_core.kernel.principals.authority import Authority
+from astrid_core.kernel.principals.explain_case import Outside
 from astrid_core.kernel.principals.explain_outside import (
     OUTSIDE_ACTIONS,
-    Outside,
     outside_decision,
     outside_entries,
 )

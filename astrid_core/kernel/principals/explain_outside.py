@@ -1,125 +1,30 @@
 """Explains what capsules do beyond the kernel: processes, the network, tool servers, people.
 
-Names are looked up, as the action itself would, because what a name leads to decides as well.
 Nothing is connected to, started or asked.
 """
 
 from __future__ import annotations
 
 import shlex
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from astrid_core.domain.allowance import Allowance, covering
+from astrid_core.domain.allowance import covering
 from astrid_core.domain.approval import MAX_ACTION, ask
 from astrid_core.domain.http_message import HttpRequestError, parse_target
-from astrid_core.domain.ip_ranges import IpAddress, parse_address
 from astrid_core.host.approval import legible, shortened
-from astrid_core.host.http_network import Network
 from astrid_core.host.net_errors import parse_target as parse_endpoint
 from astrid_core.host.server_access import check_server
 from astrid_core.kernel.principals.authority import Authority
+from astrid_core.kernel.principals.explain_case import Case, Outside, senseless
 from astrid_core.kernel.principals.explain_steps import CapsuleQuestion, Step, right_steps
-from astrid_core.security.checked import CheckedAddress
 from astrid_core.security.gate import Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.local_checks import WHERE
 from astrid_core.security.server_checks import tool_right
-from astrid_hookspecs.authz import AuthzRequest
 from astrid_hookspecs.engines import McpServerSpec, WitError
-from astrid_hookspecs.errors import ApprovalDeniedError, ConfigError
-from astrid_hookspecs.values import CapsuleId, Principal
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What decides besides manifest, profile and policies.
-
-    Attributes:
-        network: Looks names up, and knows to which local targets the operator consented.
-        processes_network: Whether processes may use the network at all.
-        servers_of: The tool servers of an installed capsule.
-        allowances_of: What people agreed to, for a principal, oldest first.
-        root: The workspace that an agreement may be for.
-        now: Unix seconds.
-    """
-
-    network: Network = field(default_factory=Network)
-    processes_network: bool = False
-    servers_of: Callable[[CapsuleId], Sequence[McpServerSpec]] = lambda _capsule: ()
-    allowances_of: Callable[[Principal], Sequence[Allowance]] = lambda _principal: ()
-    root: str | None = None
-    now: Callable[[], float] = time.time
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One question with all that decides."""
-
-    asked: CapsuleQuestion
-    outside: Outside
-    authority: Authority
-
-    def granted(self, action: str, rule: str) -> Grant:
-        acting, principal, resource = self.asked.acting, self.asked.principal, self.asked.resource
-        return Grant(AuthzRequest(principal, action, resource, acting.capsule), rule)
-
-    def addresses(self, host: str, port: int) -> list[IpAddress]:
-        """Where the name leads now; empty when nobody knows, which is said."""
-        literal = parse_address(host)
-        if literal is not None:
-            return [literal]
-        try:
-            found = self.outside.network.look_up(self.asked.principal, host, port)
-        except OSError:
-            found = []
-        if not found:
-            text = "cannot be looked up now: where it leads was not judged"
-            self.asked.steps.append(Step(f"name {host}", "silent", text))
-        return found
-
-    def judged(self, found: Sequence[CheckedAddress]) -> None:
-        steps = self.asked.steps
-        steps += [Step(f"address {one.address}", "allows", f"rule {one.rule}") for one in found]
-
-    def reach_all(self, host: str, port: int, grant: Grant) -> Grant:
-        """All addresses have to be good, as for connections and datagrams."""
-        gate, acting, principal, _resource, _steps = self.asked
-        rule = grant.rule
-        for address in self.addresses(host, port):
-            checked = gate.check_address(
-                acting,
-                principal,
-                address,
-                port,
-                grant=grant,
-                host=host,
-                consent=self.outside.network.consent,
-            )
-            self.judged([checked])
-            rule = checked.rule
-        return grant._replace(rule=rule)
-
-    def reach_some(self, host: str, port: int, grant: Grant) -> Grant:
-        """One good address is enough, as for requests."""
-        gate, acting, principal, _resource, _steps = self.asked
-        found = self.addresses(host, port)
-        if not found:
-            return grant
-        checked = gate.check_some_address(
-            acting,
-            principal,
-            found,
-            port,
-            grant=grant,
-            host=host,
-            consent=self.outside.network.consent,
-        )
-        self.judged(checked)
-        return grant._replace(rule=checked[0].rule)
+from astrid_hookspecs.errors import ApprovalDeniedError
 
 
 def outside_decision(
@@ -136,7 +41,7 @@ def outside_decision(
     Raises:
         ConfigError: The resource makes no sense, or the capsule has no such server.
     """
-    return _DECISIONS[action](_Case(question, outside, authority))
+    return _DECISIONS[action](Case(question, outside, authority))
 
 
 def outside_entries(grants: CapsuleGrants, action: str) -> Mapping[str, Sequence[str]]:
@@ -160,14 +65,14 @@ def outside_entries(grants: CapsuleGrants, action: str) -> Mapping[str, Sequence
     return tables.get(action, {})
 
 
-def _spawn(case: _Case) -> Callable[[], Grant]:
+def _spawn(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, steps = case.asked
     try:
         argv = shlex.split(resource)
     except ValueError as error:
-        raise _senseless(resource, "write the command as for a shell: 'git status'") from error
+        raise senseless(resource, "write the command as for a shell: 'git status'") from error
     if not argv:
-        raise _senseless(resource, "name the program: git, or 'git status'")
+        raise senseless(resource, "name the program: git, or 'git status'")
     allowed = case.authority.profiles.process_allow(principal)
     listed = ", ".join(allowed) or "nothing, which takes nothing away"
     text = f"lists for process allow: {listed}"
@@ -183,22 +88,22 @@ def _spawn(case: _Case) -> Callable[[], Grant]:
     return check
 
 
-def _persist(case: _Case) -> Callable[[], Grant]:
+def _persist(case: Case) -> Callable[[], Grant]:
     return lambda: case.asked.gate.check_persistent(case.asked.acting, case.asked.principal)
 
 
-def _http(case: _Case) -> Callable[[], Grant]:
+def _http(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     try:
         scheme, host, port = parse_target(resource).origin
     except HttpRequestError as error:
-        raise _senseless(resource, f"{error}; write https://HOST/PATH") from error
+        raise senseless(resource, f"{error}; write https://HOST/PATH") from error
     return lambda: case.reach_some(
         host, port, gate.check_http(acting, principal, scheme=scheme, host=host, port=port)
     )
 
 
-def _connect(case: _Case) -> Callable[[], Grant]:
+def _connect(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     host, port = _endpoint(resource)
     return lambda: case.reach_all(
@@ -206,13 +111,13 @@ def _connect(case: _Case) -> Callable[[], Grant]:
     )
 
 
-def _lookup(case: _Case) -> Callable[[], Grant]:
+def _lookup(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     host, _port = _host(resource)
     return lambda: gate.check_connect(acting, principal, host=host, port=None)
 
 
-def _bind(case: _Case) -> Callable[[], Grant]:
+def _bind(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     if resource == WHERE:
         return lambda: gate.check_local_socket(acting, principal)
@@ -222,10 +127,10 @@ def _bind(case: _Case) -> Callable[[], Grant]:
         return lambda: gate.check_datagrams(acting, principal, verb="bind", host=host, port=port)
     if kind == "tcp":
         return lambda: gate.check_listen(acting, principal, host=host, port=port)
-    raise _senseless(resource, "write unix, tcp://127.0.0.1:8080 or udp://127.0.0.1:5353")
+    raise senseless(resource, "write unix, tcp://127.0.0.1:8080 or udp://127.0.0.1:5353")
 
 
-def _send(case: _Case) -> Callable[[], Grant]:
+def _send(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     host, port = _endpoint(resource.removeprefix("udp://"))
     return lambda: case.reach_all(
@@ -233,7 +138,7 @@ def _send(case: _Case) -> Callable[[], Grant]:
     )
 
 
-def _server_start(case: _Case) -> Callable[[], Grant]:
+def _server_start(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     server = _server(case, resource)
 
@@ -259,11 +164,11 @@ def _server_start(case: _Case) -> Callable[[], Grant]:
     return check
 
 
-def _server_call(case: _Case) -> Callable[[], Grant]:
+def _server_call(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, steps = case.asked
     name, colon, tool = resource.partition(":")
     if not colon or not tool:
-        raise _senseless(resource, "write SERVER:TOOL")
+        raise senseless(resource, "write SERVER:TOOL")
     server = _server(case, name)
     right = tool_right(acting.capsule, server.id, tool)
     decision = case.authority.decide(principal, right)
@@ -275,23 +180,23 @@ def _server_call(case: _Case) -> Callable[[], Grant]:
     )
 
 
-def _server_elicit(case: _Case) -> Callable[[], Grant]:
+def _server_elicit(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     name = _server(case, resource).id
     return lambda: gate.check_server_question(acting, principal, name, of="people", enabled=True)
 
 
-def _server_sample(case: _Case) -> Callable[[], Grant]:
+def _server_sample(case: Case) -> Callable[[], Grant]:
     gate, acting, principal, resource, _steps = case.asked
     name = _server(case, resource).id
     return lambda: gate.check_server_question(acting, principal, name, of="models", enabled=True)
 
 
-def _approval(case: _Case) -> Callable[[], Grant]:
+def _approval(case: Case) -> Callable[[], Grant]:
     _gate, acting, principal, resource, steps = case.asked
     action, _, about = resource.partition(": ")
     if len(action) > MAX_ACTION:
-        raise _senseless(resource[:80], f"an action has at most {MAX_ACTION} characters")
+        raise senseless(resource[:80], f"an action has at most {MAX_ACTION} characters")
     now = case.outside.now()
     question = ask(
         uuid.uuid4(),
@@ -320,19 +225,19 @@ def _approval(case: _Case) -> Callable[[], Grant]:
     return check
 
 
-def _server(case: _Case, name: str) -> McpServerSpec:
+def _server(case: Case, name: str) -> McpServerSpec:
     servers = case.outside.servers_of(case.asked.acting.capsule)
     for server in servers:
         if server.id == name:
             return server
     known = ", ".join(one.id for one in servers) or "none"
-    raise _senseless(name, f"servers of {case.asked.acting.capsule}: {known}")
+    raise senseless(name, f"servers of {case.asked.acting.capsule}: {known}")
 
 
 def _endpoint(text: str) -> tuple[str, int]:
     host, port = _host(text)
     if port is None:
-        raise _senseless(text, "write HOST:PORT, an IPv6 address in brackets")
+        raise senseless(text, "write HOST:PORT, an IPv6 address in brackets")
     return host, port
 
 
@@ -340,15 +245,10 @@ def _host(text: str) -> tuple[str, int | None]:
     try:
         return parse_endpoint(text)
     except WitError as error:
-        raise _senseless(text, "name a host: example.org, 192.0.2.1 or [2001:db8::1]") from error
+        raise senseless(text, "name a host: example.org, 192.0.2.1 or [2001:db8::1]") from error
 
 
-def _senseless(resource: str, hint: str) -> ConfigError:
-    message = f"{resource!r} is no resource of this action"
-    return ConfigError(message, code="explain.resource", hint=hint)
-
-
-_DECISIONS: Final[Mapping[str, Callable[[_Case], Callable[[], Grant]]]] = {
+_DECISIONS: Final[Mapping[str, Callable[[Case], Callable[[], Grant]]]] = {
     "process.spawn": _spawn,
     "process.persist": _persist,
     "http.request": _http,

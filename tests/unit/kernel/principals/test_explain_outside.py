@@ -22,7 +22,8 @@ from astrid_core.kernel.home import Home
 from astrid_core.kernel.principals.assembly import Principals
 from astrid_core.kernel.principals.explain import Explainer, Explanation
 from astrid_core.kernel.principals.explain_capsule import ABOUT_NOTHING, ACTIONS
-from astrid_core.kernel.principals.explain_outside import OUTSIDE_ACTIONS, Outside
+from astrid_core.kernel.principals.explain_case import Outside
+from astrid_core.kernel.principals.explain_outside import OUTSIDE_ACTIONS
 from astrid_core.security.grants import CapsuleGrants
 from astrid_core.security.votes import Ballot, VoteCollector
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
