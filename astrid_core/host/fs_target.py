@@ -81,7 +81,11 @@ class Target:
         self.mount.root.replace(self.checked.path, content, mode=mode)
 
     def mkdir(self) -> None:
-        """Create the directory."""
+        """Create the directory.
+
+        Raises:
+            VfsError: It, or something else, is there; or its parent is not.
+        """
         self._need("write")
         if not self.checked.place.parts:
             raise VfsError("the root is there", code="vfs.already-exists")
@@ -99,7 +103,11 @@ class Target:
                     raise
 
     def unlink(self) -> None:
-        """Remove a file or link."""
+        """Remove a file or link.
+
+        Raises:
+            VfsError: It is not there, or is a directory.
+        """
         self._need("write")
         if not self.checked.place.parts:
             raise VfsError("the root is a directory", code="vfs.is-directory")

@@ -246,6 +246,10 @@ def claim_directory(path: Path) -> None:
 
     Tightening is enough only where others could merely read; where they could write, what lies
     inside may be theirs already.
+
+    Raises:
+        ConfigError: It is no directory, somebody else's, or others could write to it.
+        OSError: It cannot be made or opened.
     """
     with contextlib.suppress(FileExistsError):
         path.mkdir(_PRIVATE)

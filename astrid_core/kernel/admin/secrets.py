@@ -16,7 +16,12 @@ _SCOPES: Final = {False: "agent", True: "shared"}
 
 
 def put(store: HomeSecrets | None, params: api.SecretSet, principal: Principal) -> Reply:
-    """Create or replace a secret."""
+    """Create or replace a secret.
+
+    Raises:
+        PrincipalError: The key or the value is none that can be kept.
+        SecretError: There is no store, or it is locked.
+    """
     if ":" in params.key:  # Spec: kernel-and-security 9.3
         raise PrincipalError("a key has no ':'", code="secret.name")
     if not params.value:
@@ -28,7 +33,12 @@ def put(store: HomeSecrets | None, params: api.SecretSet, principal: Principal) 
 
 
 def delete(store: HomeSecrets | None, params: api.SecretDelete, principal: Principal) -> Reply:
-    """Remove a secret."""
+    """Remove a secret.
+
+    Raises:
+        SecretNotFoundError: There is none.
+        SecretError: There is no store, or it is locked.
+    """
     scope = _scope(principal, params.capsule, shared=params.shared)
     if not _needed(store).delete(scope, params.key):
         raise SecretNotFoundError(

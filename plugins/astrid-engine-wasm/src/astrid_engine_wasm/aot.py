@@ -154,7 +154,12 @@ class ArtefactCache:
                 Path(name).unlink()
 
     def seal(self, writer: ArtefactWriter, facts: ComponentFacts) -> None:
-        """Append metadata and seal to a written artefact and give it its name, atomically."""
+        """Append metadata and seal to a written artefact and give it its name, atomically.
+
+        Raises:
+            ComponentError: `engine.component.compiler-crashed`: nothing was written.
+            OSError: It could not be kept.
+        """
         metadata = json.dumps({"fingerprint": self._fingerprint, "facts": facts.to_json()})
         descriptor = writer.descriptor
         size = os.fstat(descriptor).st_size
