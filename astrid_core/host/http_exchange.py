@@ -32,6 +32,7 @@ from astrid_core.host.http_dialer import CheckedDialer
 from astrid_core.host.http_failures import denied, foreseen
 from astrid_core.host.http_network import Line, Network
 from astrid_core.host.signal_flag import SignalFlag
+from astrid_core.host.threads import started_thread
 from astrid_hookspecs.errors import AuditError, DeniedError, QuotaExceededError
 
 PIPE_BYTES: Final = 256 * 1024
@@ -100,10 +101,10 @@ class Exchange:
         """
         name = f"astrid-http-{next(_numbers)}"
         try:
-            threading.Thread(target=self._run, name=name, daemon=True).start()
-        except RuntimeError as error:
+            started_thread(self._run, name=name, rule="http.threads")
+        except QuotaExceededError:
             self._ended()
-            raise QuotaExceededError("there are too many threads", rule="http.threads") from error
+            raise
 
     def abort(self, case: str = _GIVEN_UP) -> None:
         """Give up: who waits for the exchange hears why, the thread ends soon."""

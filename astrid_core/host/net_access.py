@@ -7,7 +7,6 @@ all of them have to be good. Spec: host-abi 12.1, 12.4.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
@@ -17,6 +16,7 @@ from astrid_core.host.instance import Instance, Waited
 from astrid_core.host.net_errors import net_answer
 from astrid_core.host.record import record
 from astrid_core.host.signal_flag import SignalFlag
+from astrid_core.host.threads import started_thread
 from astrid_core.security.checked import CheckedAddress
 from astrid_core.security.decider import Grant
 from astrid_core.security.network_checks import endpoint
@@ -139,10 +139,10 @@ class NetAccess:
 
         # The resolver of the system cannot be interrupted: whoever has stopped waiting leaves it.
         try:
-            threading.Thread(target=look_up, name="astrid-lookup", daemon=True).start()
-        except RuntimeError as error:
+            started_thread(look_up, name="astrid-lookup", rule="net.threads")
+        except QuotaExceededError:
             over()
-            raise QuotaExceededError("there are too many threads", rule="net.threads") from error
+            raise
         if self.until(lambda: done.is_ready() or None, done, timeout_s=timeout_s) is None:
             raise WitError("timeout")
         if not found:

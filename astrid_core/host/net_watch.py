@@ -6,7 +6,6 @@ One thread for all sockets of the process; it runs only once somebody waits.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import select
 import selectors
@@ -15,6 +14,9 @@ import threading
 import time
 from typing import Final
 
+from astrid_core.host.threads import started_thread
+from astrid_hookspecs.errors import QuotaExceededError
+
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 _PAUSE_S: Final = 0.001
@@ -22,7 +24,11 @@ _POLLED: Final = {READ: select.POLLIN, WRITE: select.POLLOUT}
 
 
 class SocketWatcher:
-    """Sets events when sockets become ready. Safe from any thread."""
+    """Sets events when sockets become ready. Safe from any thread.
+
+    Raises:
+        QuotaExceededError: The system has no thread left for it; nothing stays open.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +38,13 @@ class SocketWatcher:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, READ)
-        threading.Thread(target=self._run, name="astrid-sockets", daemon=True).start()
+        try:
+            started_thread(self._run, name="astrid-sockets", rule="net.threads")
+        except QuotaExceededError:
+            self._selector.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            raise
 
     def add(self, descriptor: int, mask: int, event: threading.Event) -> None:
         """Set the event whenever the socket is ready, until it is removed."""
@@ -83,10 +95,20 @@ class SocketWatcher:
             time.sleep(_PAUSE_S)
 
 
-@functools.cache
+_making: Final = threading.Lock()
+_made: Final[list[SocketWatcher]] = []
+
+
 def watcher() -> SocketWatcher:
-    """The watcher of this process, made at the first use."""
-    return SocketWatcher()
+    """The watcher of this process, made at the first use.
+
+    Raises:
+        QuotaExceededError: The system has no thread left for it.
+    """
+    with _making:
+        if not _made:
+            _made.append(SocketWatcher())
+        return _made[0]
 
 
 class SocketReady:
@@ -121,7 +143,7 @@ class SocketReady:
     def remove_waiter(self, event: threading.Event) -> None:
         """As `WaitSource.remove_waiter`."""
         descriptor = self._sock.fileno()
-        if descriptor >= 0:
+        if descriptor >= 0 and _made:
             watcher().remove(descriptor, event)
 
 
@@ -129,5 +151,6 @@ def close_socket(sock: socket.socket) -> None:
     """Close a socket that may be waited for. Closing twice is not an error."""
     descriptor = sock.fileno()
     if descriptor >= 0:
-        watcher().forget(descriptor)
+        if _made:  # else nobody waits for any
+            watcher().forget(descriptor)
         sock.close()

@@ -28,7 +28,7 @@ from astrid_core.kernel.session_token import SessionToken
 from astrid_core.kernel.socket_file import listen_at
 from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
-from astrid_hookspecs.errors import CapabilityDeniedError, ConfigError
+from astrid_hookspecs.errors import CapabilityDeniedError, ConfigError, QuotaExceededError
 from astrid_hookspecs.values import CapsuleId, Principal
 
 SUFFIX: Final = ".sock"
@@ -97,7 +97,12 @@ class LocalSockets:
         door = _Door(grants, path, token=token, gate=self._gate)
         door.reception = Reception(listener, door, reactor=reactor, uid_of=self._uid_of)
         door.queues[principal] = ClientQueue()  # the first client can come at once
-        reactor.submit(door.reception.open)
+        try:
+            reactor.submit(door.reception.open)
+        except QuotaExceededError as error:
+            listener.close()
+            path.unlink(missing_ok=True)
+            raise OSError(errno.EAGAIN, "the system has no thread left") from error
         return door
 
     def _give_back(self, door: _Door, principal: Principal) -> None:

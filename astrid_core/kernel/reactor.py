@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from loguru import logger
 
 from astrid_core.domain.failure_text import failure_text
+from astrid_core.host.threads import started_thread
 from astrid_hookspecs.errors import SandboxError
 
 _T = TypeVar("_T")
@@ -51,14 +52,16 @@ class Reactor:
 
         Returns:
             False when the thread has ended or is about to, and the job is forgotten.
+
+        Raises:
+            QuotaExceededError: It would be the first job, and the system has no thread left.
         """
         with self._lock:
             if self._stopping:
                 return False
-            self._jobs.append(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._serves, daemon=True)
-                self._thread.start()
+                self._thread = started_thread(self._run, name=self._serves)
+            self._jobs.append(job)
         self._wake()
         return True
 

@@ -246,7 +246,11 @@ def _greet(capsule: Loaded) -> None:
         return
     cancel = CancelToken()
     patience = threading.Timer(GREETING_S, cancel.fire)
-    patience.start()
+    try:
+        patience.start()
+    except RuntimeError as error:  # without an end to its patience there is no greeting
+        logger.debug("capsule {} is not greeted: {}", capsule.id, error)
+        return
     try:
         capsule.invoke(RESTART_ACTION, b"", Envelope(RESTARTED_TOPIC, b""), cancel=cancel)
     except AstridError as error:

@@ -111,15 +111,14 @@ class WorkerPool:
         """Run a job soon. Must not be called again for it until `run_one` returned False.
 
         Returns:
-            False when the pool is closed; the job will not run.
+            False when the job will not run: the pool is closed, or has no thread and gets none.
         """
         with self._lock:
             if self._is_closed:
                 return False
             self._waiting.append(job)
             assignment = self._assign_locked()
-        self._hand_over(assignment)
-        return True
+        return self._hand_over(assignment) or not self._is_taken_back(job)
 
     def blocked(self) -> _BlockedSection:
         """A context for the time that a worker waits: another thread may run in its place.
@@ -181,12 +180,21 @@ class WorkerPool:
         self._running += 1
         return _Assignment(job, thread)
 
-    def _hand_over(self, assignment: _Assignment | None) -> None:
+    def _is_taken_back(self, job: Job) -> bool:
+        """Forget a job that no thread is there to take, now or later."""
+        with self._lock:
+            if self._threads or job not in self._waiting:
+                return False
+            self._waiting.remove(job)
+            return True
+
+    def _hand_over(self, assignment: _Assignment | None) -> bool:
+        """Whether it went as planned; otherwise the job waits, for a thread that exists."""
         if assignment is None:
-            return
+            return True
         if assignment.thread is None:
             self._handed.put(assignment.job)
-            return
+            return True
         try:
             assignment.thread.start()
         except RuntimeError as error:  # the system has no thread left; a running one takes it later
@@ -195,6 +203,8 @@ class WorkerPool:
                 self._running -= 1
                 self._waiting.appendleft(assignment.job)
             logger.error("cannot start a worker thread: {}", error)
+            return False
+        return True
 
     def _work(self, first: Job) -> None:
         self._local.depth = 0

@@ -7,6 +7,7 @@ Spec: host-abi 13.2, 13.5; capsules-and-bus 5.7; kernel-and-security 5.3.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from astrid_core.host.process_service import Launch, PersistentProcess, Tell
+from astrid_core.host.threads import started_thread
 from astrid_core.kernel.processes.child import Child
 from astrid_core.kernel.processes.environment import ProcessEnvironment
 from astrid_core.kernel.processes.recorded import ProcessRecords
@@ -175,8 +177,9 @@ class ProcessTable:
                 if principal in (None, child.launch.principal) and _is_meant(child, call_ids)
             ]
         for child in meant:
-            threading.Thread(target=child.signal, args=(signal.SIGINT,), daemon=True).start()
             self._reactor.after(CANCEL_GRACE_S, child.kill)
+            with contextlib.suppress(QuotaExceededError):  # no thread to ask with: it is ended then
+                started_thread(child.signal, signal.SIGINT, name="process-cancel")
 
     def end_unloaded(self, is_loaded: Callable[[str], bool]) -> None:
         """End everything that loads of capsules started which are gone, for whomever.

@@ -16,6 +16,7 @@ from loguru import logger
 from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.process_events import EventKind
 from astrid_core.host.process_service import RunningProcess, Tell
+from astrid_core.host.threads import started_thread
 
 EVENT_S: Final = 1.0
 """Between two events of one kind about one process."""
@@ -84,15 +85,18 @@ class Watches:
         self._thread: threading.Thread | None = None
 
     def watch(self, target: Watchable, tell: Tell) -> None:
-        """Tell somebody about a process from now on, instead of whoever was told before."""
+        """Tell somebody about a process from now on, instead of whoever was told before.
+
+        Raises:
+            QuotaExceededError: It would be the first one, and the system has no thread left.
+        """
         fresh = _Watch(target, tell)
         with self._lock:
             if self._closing.is_set():
                 return
-            self._watches[target] = fresh
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="process-watch", daemon=True)
-                self._thread.start()
+                self._thread = started_thread(self._run, name="process-watch")
+            self._watches[target] = fresh
             target.process.exited.add_waiter(self._wake)  # which wakes it for the present state
 
     def unwatch(self, target: Watchable) -> None:

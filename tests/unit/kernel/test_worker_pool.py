@@ -274,22 +274,26 @@ def test_failing_job_costs_no_worker(pool: WorkerPool):
     assert pool.stats()["threads"] <= 2
 
 
-def test_failure_to_start_a_thread_keeps_the_work(
+def test_failure_to_start_a_thread_keeps_work_only_for_a_thread_that_exists(
     pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ):
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     ran: list[str] = []
-    done = threading.Event()
+    entered, gate, done = threading.Event(), threading.Event(), threading.Event()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        assert Tasks(pool).add(lambda: ran.append("first"))
-    assert pool.stats() == {"threads": 0, "running": 0, "blocked": 0, "idle": 0, "waiting": 1}
-    assert Tasks(pool).add(lambda: (ran.append("second"), done.set()))
+        assert not Tasks(pool).add(lambda: ran.append("nobody"))
+    assert pool.stats() == {"threads": 0, "running": 0, "blocked": 0, "idle": 0, "waiting": 0}
+    assert Tasks(pool).add(lambda: (entered.set(), gate.wait(WAIT_S)))
+    assert entered.wait(WAIT_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert Tasks(pool).add(lambda: (ran.append("kept"), done.set()))
+    gate.set()
     assert done.wait(WAIT_S)
-    wait_until(lambda: len(ran) == 2)
-    assert ran == ["first", "second"]
+    assert ran == ["kept"]
 
 
 def test_closing_ends_idle_threads_and_drops_what_waits():

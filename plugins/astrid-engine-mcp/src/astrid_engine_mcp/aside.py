@@ -40,7 +40,7 @@ class Aside:
             timeout_s: When to give up; the thread ends when its work does.
 
         Raises:
-            GuestLimitError: All threads are busy.
+            GuestLimitError: All threads are busy, or the system has none left.
             ServerError: `engine.server.timeout`.
             Whatever the work raises.
         """
@@ -68,8 +68,11 @@ class Aside:
                 loop.call_soon_threadsafe(settle, result, error)
 
         thread = threading.Thread(target=main, name=f"astrid-mcp {self._what}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise GuestLimitError(f"no thread is left: {self._what}") from error
         self._threads.add(thread)
-        thread.start()
         try:
             async with asyncio.timeout(timeout_s):
                 return await done

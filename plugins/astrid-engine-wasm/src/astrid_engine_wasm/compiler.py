@@ -6,6 +6,7 @@ compiler is an ordinary `ComponentError`, and no process outlives this object.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -135,10 +136,13 @@ class Compiler:
     def _end(self) -> None:
         with self._lock:
             self._active -= 1
-            if self._active == 0 and not self._closed:
-                self._idle_timer = threading.Timer(IDLE_S, self._stop_idle)
-                self._idle_timer.daemon = True
-                self._idle_timer.start()
+            if self._active or self._closed:
+                return
+            timer = threading.Timer(IDLE_S, self._stop_idle)
+            timer.daemon = True
+            with contextlib.suppress(RuntimeError):  # no thread is left: the helper stays longer
+                timer.start()
+                self._idle_timer = timer
 
     def _stop_timer(self) -> None:
         if self._idle_timer is not None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from astrid_hookspecs.engines import TICK_S
+from astrid_hookspecs.errors import GuestLimitError
 
 
 class Ticker:
@@ -32,17 +33,18 @@ class Ticker:
         self._thread: threading.Thread | None = None
 
     def enter(self) -> None:
-        """A guest starts to run; starts or wakes the thread when it has to."""
+        """A guest starts to run; starts or wakes the thread when it has to.
+
+        Raises:
+            GuestLimitError: Nothing would stop it: the system has no thread left for the clock.
+        """
         with self._lock:
-            self._running += 1
             if self._is_asleep:
                 self._is_asleep = False
                 self._wake.set()
             elif self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(
-                    target=self._run, name="astrid-wasm-ticker", daemon=True
-                )
-                self._thread.start()
+                self._thread = self._started()
+            self._running += 1
 
     def leave(self) -> None:
         """A guest came back; after the last one the thread goes to sleep at the next tick."""
@@ -67,6 +69,17 @@ class Ticker:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="astrid-wasm-ticker", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise GuestLimitError(
+                "no guest can be run: the system has no thread left for the clock that stops it",
+                hint="raise the limit on threads of this user or container",
+            ) from error
+        return thread
 
     def _run(self) -> None:
         while not self._closed.is_set():

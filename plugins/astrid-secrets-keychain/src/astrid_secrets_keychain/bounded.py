@@ -43,6 +43,7 @@ class BoundedCaller:
 
         Raises:
             SecretLockedError: `secret.timeout`: it has not come back, or one before it has not.
+                `secret.locked`: the system has no thread left for it.
         """
         call = _Call(work)
         with self._lock:
@@ -50,8 +51,7 @@ class BoundedCaller:
                 raise _timeout()
             self._stuck = None
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
+                self._thread = self._started()
             self._calls.put(call)
         if not call.done.wait(timeout_s):
             with self._lock:
@@ -62,6 +62,17 @@ class BoundedCaller:
             raise call.error
         result: T = call.result
         return result
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise SecretLockedError(
+                "the keychain cannot be asked: the system has no thread left",
+                hint="try again later",
+            ) from error
+        return thread
 
     def _work(self) -> None:
         while True:
