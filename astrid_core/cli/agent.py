@@ -186,16 +186,28 @@ def agent_row(ask: Manage, name: str) -> dict[str, Any]:
     """What the management API says about an agent.
 
     Raises:
-        ConfigError: `principal.not-found`; or the acting agent does not see it.
+        ConfigError: `principal.not-found`; or the acting agent does not see it; or the code of what
+            is wrong with its profile.
     """
     for row in ask("AgentList"):
         if row["principal"] == name:
+            _check_profile(row)
             return dict(row)
     raise ConfigError(
         f"there is no agent {name[:80]!r}, or you may not see it",
         code="principal.not-found",
         hint="'astrid agent list' shows those that you see; all of them need the right agent:list",
     )
+
+
+def _check_profile(row: Mapping[str, Any]) -> None:
+    problem = row.get("problem")
+    if problem is not None:
+        raise ConfigError(
+            f"agent {row['principal']} can do nothing: {problem['message']}",
+            code=problem["code"],
+            hint=problem["hint"],
+        )
 
 
 def split_list(text: str | None) -> list[str]:
@@ -217,7 +229,7 @@ def _switch(method: str, name: str, state: str) -> None:
 
 
 def _cells(row: Mapping[str, Any]) -> Sequence[object]:
-    state = "enabled" if row["enabled"] else "disabled"
+    state = "enabled" if row["enabled"] else "damaged" if "problem" in row else "disabled"
     return row["principal"], state, ", ".join(row["groups"]) or "—"
 
 

@@ -18,7 +18,7 @@ from astrid_core.domain.archive_rules import MANIFEST, MIB
 from astrid_core.domain.manifest import Manifest, parse_manifest
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import Answers, read_settings, sort_answers
-from astrid_core.kernel.install.archive import unpack_archive
+from astrid_core.kernel.install.archive import unpack_named
 from astrid_core.kernel.install.consent import Consent, compare
 from astrid_core.kernel.install.content import read_inside
 from astrid_core.kernel.install.installed import InstalledCapsule, discover, read_capsule
@@ -135,7 +135,7 @@ def _manifest(source: Source) -> Manifest:
     if source.kind == "directory":
         return _read(source.path, shown=source.path / MANIFEST)
     with tempfile.TemporaryDirectory(prefix="astrid-look-") as scratch:
-        unpack_archive(source.path, Path(scratch))
+        unpack_named(source.path, Path(scratch))
         return _read(Path(scratch), shown=Path(f"{source.path}:{MANIFEST}"))
 
 

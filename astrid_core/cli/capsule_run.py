@@ -28,13 +28,14 @@ from astrid_core.cli.tool_call import (
     ToolCall,
     acting_as,
     ask_daemon,
+    explain_absence,
     parse_arguments,
     running_daemon,
     show_answer,
     warn_of_other_workspace,
 )
 from astrid_core.kernel.install.sources import Source
-from astrid_hookspecs.errors import AstridError, CapsuleError
+from astrid_hookspecs.errors import AstridError, CapsuleError, ToolNotFoundError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 
 if TYPE_CHECKING:
@@ -108,9 +109,13 @@ async def _call(call: ToolCall, *, timeout_s: float | None, consent: Consent) ->
                 raise problem.error
         await ask_first_here(kernel, call.name.partition(".")[0])
         async with attending(kernel, call.principal, consent):
-            return await kernel.call_tool(
-                call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
-            )
+            try:
+                return await kernel.call_tool(
+                    call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
+                )
+            except ToolNotFoundError:
+                explain_absence(call, ((one.capsule, one.error) for one in kernel.problems))
+                raise
 
 
 @describe(example="astrid capsule dev ./weather", structured=False)

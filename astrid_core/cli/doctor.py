@@ -57,10 +57,12 @@ def _look(*, no_daemon: bool) -> list[Finding]:
     first = run_checks([Check("home", check_home_path)])
     if first[0].status == "fail":
         return first
+    from astrid_core.cli.doctor_files import file_checks  # noqa: PLC0415 - few commands need it
     from astrid_core.cli.doctor_parts import part_checks  # noqa: PLC0415 - loads the plugin host
 
     home = resolve_home(os.environ)
-    return first + run_checks([*home_checks(home), *part_checks(home, daemon=not no_daemon)])
+    rest = [*home_checks(home), *file_checks(home), *part_checks(home, daemon=not no_daemon)]
+    return first + run_checks(rest)
 
 
 def _show(finding: Finding) -> None:

@@ -23,6 +23,7 @@ from astrid_core.domain.version import VERSION
 from astrid_hookspecs.engines import EngineRecord
 from astrid_hookspecs.errors import PluginLoadError
 from astrid_hookspecs.sandboxes import ProcessSandboxRecord
+from astrid_hookspecs.values import is_capsule_id
 
 _FILES_WANTED: Final = 1024
 _OLDEST_CLOCK: Final = 1_767_225_600
@@ -98,7 +99,8 @@ def _daemon(home: Path) -> Finding:
     if troubled:
         capsule, detail = troubled[0]
         more = f"; {len(troubled) - 1} more in 'astrid ps'" if len(troubled) > 1 else ""
-        return Finding("daemon", "warn", detail + more, f"astrid capsule show {capsule}")
+        fix = f"astrid capsule show {capsule}" if is_capsule_id(capsule) else "astrid status"
+        return Finding("daemon", "warn", detail + more, fix)
     return Finding("daemon", "ok", f"process {facts['pid']} answered within {took_ms:.0f} ms")
 
 

@@ -6,7 +6,7 @@ Loads neither the parser nor the kernel.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,10 +16,12 @@ from astrid_core.cli.context import home_path
 from astrid_core.cli.output import current
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import DaemonError, NotRunningError, RemoteError, remote_error
-from astrid_hookspecs.errors import ToolError
+from astrid_hookspecs.errors import AstridError, ToolError, ToolNotFoundError
 from astrid_hookspecs.values import Principal, parse_principal
 
 MAX_TIMEOUT_S: Final = 86_400.0
+SERVERS_FILE: Final = "servers.toml"
+"""What was left out when `etc/servers.toml` is not understood; not imported, to stay quick."""
 
 
 class ToolCall(NamedTuple):
@@ -93,19 +95,40 @@ def ask_daemon(
         )
     except RemoteError as error:
         if error.code == "tool.not-found":
-            _explain_absence(client, call)
+            explain_absence(call, _problems(client))
         raise
 
 
-def _explain_absence(client: DaemonClient, call: ToolCall) -> None:
-    """Raise the reason for which the tool's capsule was left out, if that is why it is absent."""
+def explain_absence(call: ToolCall, problems: Iterable[tuple[str, AstridError]]) -> None:
+    """Raise the reason for which a tool is absent, if what was left out is that reason.
+
+    Args:
+        call: Of a tool that nothing offers.
+        problems: What was left out by name, and why.
+
+    Raises:
+        AstridError: Why the tool's capsule was left out.
+        ToolNotFoundError: No server of `etc/servers.toml` runs, and it may be one of them.
+    """
+    for capsule, error in problems:
+        if call.name.startswith(f"{capsule}."):
+            raise error
+        if capsule == SERVERS_FILE:
+            raise ToolNotFoundError(
+                f"nothing offers a tool called {call.name[:120]!r}, and no configured server runs: "
+                f"{error}",
+                hint=error.hint,
+            ) from error
+
+
+def _problems(client: DaemonClient) -> Iterator[tuple[str, AstridError]]:
+    """What the daemon has left out; nothing for one who may not see it."""
     try:
         problems = client.request("GetStatus").data["problems"]
     except RemoteError:
         return
     for problem in problems:
-        if call.name.startswith(f"{problem['capsule']}."):
-            raise remote_error(problem["answer"])
+        yield problem["capsule"], remote_error(problem["answer"])
 
 
 def parse_arguments(text: str) -> dict[str, Any]:

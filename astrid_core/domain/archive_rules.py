@@ -185,7 +185,9 @@ class EntryLedger:
             raise refuse(
                 None,
                 "manifest-missing",
-                f"there is no {MANIFEST} at the top level",
+                f"{MANIFEST} is a directory, not a file"
+                if (fold_name(MANIFEST),) in self._nodes
+                else f"there is no {MANIFEST} at the top level",
                 hint="pack the capsule with `astrid capsule build`",
             )
 

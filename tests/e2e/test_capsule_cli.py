@@ -463,3 +463,26 @@ def test_every_command_has_an_example(astrid: Shell) -> None:
         "remove",
     }
     assert all(leaf["example"].startswith("astrid") for leaf in leaves)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_installed_is_named(astrid: Shell) -> None:
+    (astrid.workspace / "odd.capsule").write_text("no archive")
+    ended = astrid("capsule", "install", "odd.capsule", "--yes", "--json")
+    assert ended.json["error"]["code"] == "capsule.archive.not-gzip"
+    assert ended.json["error"]["message"].startswith("odd.capsule: ")
+    (astrid.workspace / "d" / "Capsule.toml").mkdir(parents=True)
+    assert "is a directory" in astrid("capsule", "install", "d", "--yes").stderr
+    (astrid.workspace / "l").mkdir()
+    (astrid.workspace / "l" / "Capsule.toml").symlink_to("Capsule.toml")
+    assert "symbolic link to itself" in astrid("capsule", "install", "l", "--yes").stderr
+
+
+@pytest.mark.slow
+def test_a_tool_of_a_server_that_is_not_understood(astrid: Shell) -> None:
+    assert astrid("config", "set", "logging.level", "info").status == 0
+    (astrid.home / "etc" / "servers.toml").write_text("[[[")
+    ended = astrid("capsule", "run", "clock", "now", "--json")
+    error = ended.json["error"]
+    assert error["code"] == "tool.not-found"
+    assert "etc/servers.toml:1" in error["message"]

@@ -16,8 +16,10 @@ from astrid_core.domain.kernel_request import Reply
 from astrid_core.domain.profile import Profile, Quotas
 from astrid_core.kernel.admin import approvals, secrets, tokens
 from astrid_core.kernel.principals.assembly import Principals
+from astrid_core.kernel.principals.directory import Row
 from astrid_core.kernel.principals.errors import PrincipalError
 from astrid_core.kernel.secret_stores import HomeSecrets
+from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.values import Principal, is_principal
 
 Usage: TypeAlias = Callable[[Principal], Mapping[str, int]]
@@ -119,9 +121,9 @@ def _agent_modify(principals: Principals, params: api.AgentModify, _who: Powers)
 def _agent_list(principals: Principals, _params: api.NoParams, who: Powers) -> Reply:
     sees_all = who.holds(api.ALL_AGENTS_RIGHT)
     rows = [
-        _agent_row(row.principal, row.profile)
+        _damaged_row(row) if row.profile is None else _agent_row(row.principal, row.profile)
         for row in principals.directory.rows()
-        if (sees_all or row.principal == who.caller) and row.profile is not None
+        if sees_all or row.principal == who.caller
     ]
     return Reply("AgentList", rows)
 
@@ -267,6 +269,13 @@ def _agent_row(principal: Principal, profile: Profile) -> dict[str, object]:
         "grants": list(profile.grants),
         "revokes": list(profile.revokes),
     }
+
+
+def _damaged_row(row: Row) -> dict[str, object]:
+    """An agent that can do nothing because its profile is not understood, and why."""
+    error = row.problem or ConfigError("the profile cannot be used", code="profile.value")
+    problem = {"code": error.code, "message": str(error), "hint": error.hint}
+    return {**_agent_row(row.principal, Profile(enabled=False)), "problem": problem}
 
 
 _OK: Final = Reply("Success", {"status": "ok"})

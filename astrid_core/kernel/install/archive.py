@@ -25,6 +25,7 @@ from astrid_core.domain.archive_rules import (
     refuse,
 )
 from astrid_core.kernel.install.tree import CHUNK, TreeWriter
+from astrid_hookspecs.errors import ArchiveError
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 _GZIP: Final = 31  # zlib window bits that mean "exactly one gzip member"
@@ -284,6 +285,19 @@ def unpack_archive(path: Path, target: Path, *, limits: ArchiveLimits = DEFAULT_
         stream.seek(0)
         with TreeWriter(target) as writer:
             _read_entries(stream, limits, writer)
+
+
+def unpack_named(path: Path, target: Path) -> None:
+    """As `unpack_archive`, for one that somebody named: the message says which it was.
+
+    Raises:
+        ArchiveError: As `unpack_archive`.
+    """
+    try:
+        unpack_archive(path, target)
+    except ArchiveError as error:
+        message = f"{path.name}: {error.message}"
+        raise ArchiveError(message, code=error.code, hint=error.hint) from error
 
 
 def _open_regular(path: Path) -> BinaryIO:

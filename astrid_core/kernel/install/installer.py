@@ -7,6 +7,7 @@ the next start. Spec: capsules-and-bus 2.4; cli-and-ux 12.3.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from astrid_core.kernel.install.answers import (
     read_settings,
     sort_answers,
 )
-from astrid_core.kernel.install.archive import unpack_archive
+from astrid_core.kernel.install.archive import unpack_named
 from astrid_core.kernel.install.consent import Consent, compare
 from astrid_core.kernel.install.content import (
     StoredComponent,
@@ -248,13 +249,13 @@ class Staged:
     def _read(self) -> Manifest:
         self._step("unpack")
         if self._source.kind == "archive":
-            unpack_archive(self._source.path, self._staging)
+            unpack_named(self._source.path, self._staging)
         elif self._home.path.is_relative_to(self._source.path):
             raise CapsuleError(
                 f"the runtime home lies inside {self._source.path}, so that is no capsule",
                 code="capsule.source",
             )
-        elif not (self._source.path / MANIFEST).exists():
+        elif not os.path.lexists(self._source.path / MANIFEST):
             raise CapsuleError(
                 f"there is no {MANIFEST} in {self._source.path}, so that is no capsule",
                 code="capsule.source",

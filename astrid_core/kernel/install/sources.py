@@ -71,6 +71,10 @@ def find_source(text: str, *, cwd: Path) -> Source:
         is_file = path.is_file()
     except (OSError, ValueError) as error:
         raise CapsuleError(f"{text[:120]!a} cannot be read", code="capsule.source") from error
+    if not is_file and path.is_symlink():
+        raise CapsuleError(
+            f"{text[:120]!a} is a symbolic link that leads nowhere", code="capsule.source"
+        )
     if not is_file:
         raise CapsuleError(
             f"there is nothing at {text[:120]!a}",

@@ -48,8 +48,12 @@ def test_what_is_not_there_is_an_error(capsule: Path, command: str) -> None:
 
 def test_files_of_the_capsule_are_found_in_arguments(capsule: Path, tmp_path: Path) -> None:
     server = McpServerSpec(
-        "s", "stdio", "sh", ("./bin/serve", "./bin/none", "./../outside", "${SERVER_DIR}/x")
+        "s",
+        "stdio",
+        "sh",
+        ("./bin/serve", "./bin/none", "./../outside", "./bin/loop", "${SERVER_DIR}/x"),
     )
+    (capsule / "bin" / "loop").symlink_to("loop")
     ground = ServerGround(
         tmp_path, {"A": "1", "B": "${SERVER_DIR}", "PATH": "/evil", "HOME": "/evil"}
     )
@@ -58,6 +62,7 @@ def test_files_of_the_capsule_are_found_in_arguments(capsule: Path, tmp_path: Pa
         f"{capsule}/bin/serve",
         "./bin/none",
         "./../outside",
+        "./bin/loop",
         f"{tmp_path}/x",
     )
     assert request.environment["A"] == "1"

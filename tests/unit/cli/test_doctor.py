@@ -219,3 +219,21 @@ def test_whether_processes_can_be_confined(
     monkeypatch.setattr(Sandboxes, "states", lambda _self: states)
     found = look(astrid, "processes")
     assert (found["status"], said in found["detail"]) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "check"),
+    [
+        ("etc/profiles/bob.toml", "agents"),
+        ("etc/groups.toml", "agents"),
+        ("etc/servers.toml", "servers"),
+    ],
+)
+def test_a_file_of_the_operator_that_is_not_understood(
+    home: Path, astrid: Astrid, path: str, check: str
+) -> None:
+    assert look(astrid, check)["status"] == "ok"
+    (home / path).write_text("[[[\n")
+    found = look(astrid, check)
+    assert found["status"] == "fail"
+    assert f"{path}:1" in found["detail"]

@@ -182,7 +182,7 @@ def test_a_manifest_must_be_at_the_top() -> None:
 def test_a_directory_is_no_manifest() -> None:
     ledger = EntryLedger()
     ledger.admit("Capsule.toml", kind="directory")
-    with pytest.raises(ArchiveError):
+    with pytest.raises(ArchiveError, match="is a directory"):
         ledger.finish()
 
 

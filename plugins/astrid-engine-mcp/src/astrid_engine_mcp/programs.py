@@ -36,7 +36,7 @@ def find_program(command: str, *, directory: Path, search: str | None = None) ->
     """
     path = Path(command)
     if not path.is_absolute() and (directory / path).exists():
-        inside = (directory / path).resolve()
+        inside = _canonical(directory / path)
         if not inside.is_relative_to(directory):
             raise _refused(command, "it leads out of the capsule")
         return inside
@@ -90,13 +90,13 @@ def program_trees(program: Path) -> tuple[Path, ...]:
         that it leads to; else the program alone where it is below a place that is emptied.
     """
     found: dict[Path, None] = {}
-    for start in (program, program.resolve()):
+    for start in (program, _canonical(program)):
         environment = start.parent.parent
         if (environment / "pyvenv.cfg").is_file():
-            found[environment.resolve()] = None
+            found[_canonical(environment)] = None
         for parent in reversed(start.parents):
             if parent.name == "node_modules":
-                found[parent.resolve()] = None
+                found[_canonical(parent)] = None
                 break
     return tuple(found)
 
@@ -105,8 +105,16 @@ def _argument(text: str, directory: Path) -> str:
     """An argument; `./x` that is a file of the capsule becomes its place."""
     if not text.startswith("./"):
         return text
-    path = (directory / text).resolve()
+    path = _canonical(directory / text)
     return str(path) if path.exists() and path.is_relative_to(directory) else text
+
+
+def _canonical(path: Path) -> Path:
+    """The place that a path leads to; one with a loop of links leads nowhere and stays as it is.
+
+    `Path.resolve` raises for a loop in Python 3.11 and 3.12.
+    """
+    return Path(os.path.realpath(path))
 
 
 def _own(environment: Mapping[str, str], *, own: str) -> dict[str, str]:

@@ -152,4 +152,8 @@ def test_changes_are_counted_per_caller_after_the_right_was_checked(peopled: Man
 def test_a_damaged_profile_denies_its_owner_only(peopled: Managed) -> None:
     (peopled.home.etc / "profiles/bob.toml").write_text("[[[")
     assert peopled.refused("AgentList", caller="bob").startswith("profile.")
-    assert [row["principal"] for row in peopled.done("AgentList")] == ["default", "nobody"]
+    rows = {row["principal"]: row for row in peopled.done("AgentList")}
+    assert rows.keys() == {"bob", "default", "nobody"}
+    assert [name for name, row in rows.items() if "problem" in row] == ["bob"]
+    assert (rows["bob"]["enabled"], rows["bob"]["groups"]) == (False, [])
+    assert "etc/profiles/bob.toml:1" in rows["bob"]["problem"]["message"]

@@ -311,3 +311,13 @@ def test_what_cannot_be_recorded_is_neither_installed_nor_removed(workshop: Work
     remove_capsule(workshop.home, "notes", audit=workshop.audit)
     said = [(entry.action, entry.resource, entry.outcome) for entry in workshop.audit.entries]
     assert said == [("capsule.install", "notes", "allowed"), ("capsule.remove", "notes", "allowed")]
+
+
+@pytest.mark.parametrize("text", ["loop", "loop.capsule", "gone/Capsule.toml"])
+def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path, text: str) -> None:
+    path = tmp_path / text
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(path.name)
+    with pytest.raises(CapsuleError, match="leads nowhere") as caught:
+        find_source(text, cwd=tmp_path)
+    assert caught.value.code == "capsule.source"
