@@ -1,4 +1,4 @@
-"""Checks of the files below `etc/` that the operator writes: one that is not understood is not used.
+"""Checks of the files below `etc/` that the operator writes: what is not understood is not used.
 
 They read what the kernel reads, with its own parsers, and change nothing.
 """
