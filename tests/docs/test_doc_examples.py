@@ -41,6 +41,7 @@ def test_the_examples_about_plugins_need_no_capsule(tmp_path: Path) -> None:
     assert Reader(tmp_path / "home").follow(DOCS / "plugins.md") == 4
 
 
+@pytest.mark.slow
 def test_the_examples_about_principals_need_no_capsule(tmp_path: Path) -> None:
     """In a home of their own: other pages give `bob` a profile."""
     assert Reader(tmp_path / "home").follow(DOCS / "principals.md") == 3

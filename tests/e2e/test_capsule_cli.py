@@ -47,6 +47,7 @@ def astrid(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
+@pytest.mark.slow
 def test_from_nothing_to_an_installed_capsule(astrid: Shell) -> None:
     """T-23 with the builder that needs no tool chain."""
     made = astrid("capsule", "new", "tick", "--kind", "wat")
@@ -239,6 +240,7 @@ def test_answers_on_a_terminal(astrid: Shell) -> None:
 VAULT = '[env.TOKEN]\ntype = "secret"\nrequest = "Access token"\n'
 
 
+@pytest.mark.slow
 def test_secrets_are_typed_blind_and_kept_in_the_store(astrid: Shell) -> None:
     """T-29: the terminal shows no character of the secret."""
     source = astrid.capsule("vault", manifest=VAULT)
@@ -306,6 +308,7 @@ def test_wrong_choice_is_asked_again_three_times(astrid: Shell) -> None:
     assert stored == {"mode": "exact"}
 
 
+@pytest.mark.slow
 def test_saying_no_and_ctrl_c_leave_nothing(astrid: Shell) -> None:
     source = astrid.capsule("needs-net", manifest='[capabilities]\nnet = ["example.org"]\n')
     with on_terminal(astrid, "capsule", "install", str(source)) as (process, talk):
@@ -425,6 +428,7 @@ def test_check_names_the_place(
     assert astrid("capsule", "check", str(source)).status == 1
 
 
+@pytest.mark.slow
 def test_development_loop(astrid: Shell) -> None:
     """Change a file, see the new version; break it, keep the old one; Ctrl-C ends."""
     example = Path(__file__).parents[2] / "examples" / "capsules" / "tally"

@@ -451,6 +451,7 @@ def test_a_cycle_of_imports_is_named_and_stops_nobody(run: Run, tmp_path: Path) 
     assert any("dependency cycle detected (involved nodes): a, b" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_kernel_looks_after_its_capsules_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,7 @@ def check_log(daemon: Daemon, kept: dict[str, set[str]]) -> None:
             assert (principal, digest) in recorded, f"the call of {principal} with {key} is lost"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 10 * ROUNDS)
 def test_nothing_that_was_acknowledged_is_lost(daemon: Daemon) -> None:
     chance = random.Random(4)  # noqa: S311 - places to kill at, no secrets

@@ -101,6 +101,7 @@ def test_a_broken_policy_is_rejected(policy: Policy, check: str) -> None:
     assert check in failed(policy)
 
 
+@pytest.mark.slow
 def test_a_policy_that_is_slow_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed(abstain) == set()
     monkeypatch.setattr(authz_policy, "VOTE_LIMIT_S", 0.01)
