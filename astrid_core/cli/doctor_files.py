@@ -6,6 +6,7 @@ They read what the kernel reads, with its own parsers, and change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ def _agents(etc: Path) -> Finding:
     named = {path.stem for path in (etc / "profiles").glob("*.toml") if is_principal(path.stem)}
     names = [parse_principal(name) for name in sorted({DEFAULT_PRINCIPAL, *named})]
     looks: list[Callable[[], object]] = [GroupStore(etc).groups]
-    looks += [lambda name=name: store.profile(name) for name in names]  # type: ignore[misc]
+    looks += [partial(store.profile, name) for name in names]
     problems = [problem for look in looks if (problem := _problem(look)) is not None]
     if not problems:
         return Finding("agents", "ok", f"{len(names)}, and what they may do can be read")

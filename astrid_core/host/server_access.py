@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from astrid_core.host.gate_service import Gate
 from astrid_core.security.decider import Grant
+from astrid_core.security.gate import Gate
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.engines import McpServerSpec
 from astrid_hookspecs.values import Principal

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from astrid_core.domain.rate import RateLimiter
-from astrid_core.host.gate_service import Gate
 from astrid_core.host.http_network import Network
 from astrid_core.host.local_socket import LocalSockets, NoLocalSockets
 from astrid_core.host.models import Models, NoModels
@@ -19,6 +18,7 @@ from astrid_core.host.people import People
 from astrid_core.host.process_service import NoProcesses, Processes
 from astrid_core.ports.audit import AuditTrail, NoAudit
 from astrid_core.ports.clock import Clock
+from astrid_core.security.gate import Gate
 from astrid_hookspecs.buses import Bus
 from astrid_hookspecs.errors import ConfigError
 from astrid_hookspecs.stores import KvStore

@@ -22,7 +22,7 @@ import pluggy
 from astrid_core.domain.failure_text import failure_text
 from astrid_core.pluginhost.discovery import prints_on_stderr
 from astrid_core.pluginhost.manager import HookManager
-from astrid_core.pluginhost.source import CORE_DISTRIBUTION, PluginSource
+from astrid_core.pluginhost.source import CORE_DISTRIBUTION, PluginSource, plugin_failure
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
 from astrid_hookspecs.errors import PluginContractError, PluginError
 from astrid_hookspecs.kinds import HookKind
@@ -55,12 +55,7 @@ def declared(manager: HookManager, hook: str) -> Iterator[tuple[PluginSource, ob
         except (PluginError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise PluginContractError(
-                f"{source.label} failed in {hook!r}: {type(error).__name__}: {error}",
-                code="plugin.failed",
-                hint=source.disable_hint,
-                distribution=source.distribution,
-            ) from error
+            raise plugin_failure(source, f"failed in {hook!r}", error) from error
         for record in records:
             yield source, record
 

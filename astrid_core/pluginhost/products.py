@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from astrid_core.pluginhost.source import PluginSource
+from astrid_core.pluginhost.source import PluginSource, plugin_failure
 from astrid_hookspecs.errors import AstridError, PluginContractError
+
+_SHOWN: Final = 4
 
 
 @functools.cache
@@ -43,12 +45,7 @@ def with_checked_factory(record: Any, protocol: type, *, kind: str, source: Plug
         except AstridError:
             raise
         except Exception as error:
-            raise PluginContractError(
-                f"{source.label} could not make {what}: {type(error).__name__}: {error}",
-                code="plugin.failed",
-                hint=source.disable_hint,
-                distribution=source.distribution,
-            ) from error
+            raise plugin_failure(source, f"could not make {what}", error) from error
         missing = [name for name in members(protocol) if not hasattr(made, name)]
         if missing:
             raise PluginContractError(
@@ -61,6 +58,3 @@ def with_checked_factory(record: Any, protocol: type, *, kind: str, source: Plug
         return made
 
     return dataclasses.replace(record, factory=checked)
-
-
-_SHOWN = 4

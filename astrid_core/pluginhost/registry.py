@@ -252,7 +252,8 @@ def _missing(kind: str, what: str, name: str, found: list[Registered[Any]]) -> P
     there = ", ".join(repr(item.record.name) for item in found) or "none"
     if kind in _NAMED_BY_COMMANDS:
         message = f"no {what} called {name!r} is installed (installed: {there})"
-        hint = "choose one of those, or install the distribution that supplies it"
+        wanted = "choose one of those, or install the distribution that supplies it"
+        hint = wanted if found else missing_plugin_hint(kind)
     else:
         message = f"configured {what} {name!r} is not installed (installed: {there})"
         known = "" if found or kind not in _INSTALL else f" ({_INSTALL[kind]})"
@@ -260,8 +261,6 @@ def _missing(kind: str, what: str, name: str, found: list[Registered[Any]]) -> P
             f"install the distribution that supplies it{known}, or switch back in "
             "etc/config.toml; nothing was changed"
         )
-    if not found and kind in _NAMED_BY_COMMANDS:
-        hint = missing_plugin_hint(kind)
     return PluginLoadError(message, code="plugin.missing", hint=hint)
 
 
@@ -318,6 +317,6 @@ def _word_problem(record: Any) -> str | None:
     for scheme in sorted(getattr(record, "schemes", ())):
         if _SCHEME.fullmatch(scheme) is None:
             return f"declared {record.name!r} with {scheme!r}, which is no URL scheme"
-    if not callable(getattr(record, "unavailable_reason", _word_problem)):
+    if hasattr(record, "unavailable_reason") and not callable(record.unavailable_reason):
         return f"declared {record.name!r} with an unavailable_reason that cannot be called"
     return None

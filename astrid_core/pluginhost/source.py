@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from astrid_hookspecs.errors import PluginContractError
+
 CORE_DISTRIBUTION: Final = "astrid-core"
 CORE_PLUGIN: Final = "core"
 IN_PROCESS: Final = "in-process"
@@ -60,3 +62,13 @@ class PluginSource:
             f"switch it off with 'astrid plugins disable {self.name}', "
             f"or install another version of {self.distribution}"
         )
+
+
+def plugin_failure(source: PluginSource, what: str, error: BaseException) -> PluginContractError:
+    """The error for a plugin that raised where the contract asks it for something."""
+    return PluginContractError(
+        f"{source.label} {what}: {type(error).__name__}: {error}",
+        code="plugin.failed",
+        hint=source.disable_hint,
+        distribution=source.distribution,
+    )

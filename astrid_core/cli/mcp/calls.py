@@ -90,7 +90,6 @@ class Call:
         self._client: DaemonClient | None = None
         self._asking: Future[Any] | None = None
         self._is_over = False
-        self._is_cut = False
         self._patience: asyncio.TimerHandle | None = None
         threading.Thread(target=self._work, name=f"astrid-mcp {target}", daemon=True).start()
 
@@ -134,7 +133,6 @@ class Call:
                 self._asking.cancel()
             if self._client is not None:
                 self._client.cut()
-                self._is_cut = True
 
     def settle(self, reply: Reply) -> None:
         """Take note of what is said to a question, before it is said."""
@@ -191,7 +189,7 @@ class Call:
     def _done(self, client: DaemonClient) -> None:
         with self._lock:
             self._client = None
-            is_cut = self._is_cut  # just as the answer came
+            is_cut = self._is_over  # just as the answer came
         if is_cut:
             client.close()
         else:

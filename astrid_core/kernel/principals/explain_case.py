@@ -81,15 +81,21 @@ class Case:
         steps = self.asked.steps
         steps += [Step(f"address {one.address}", "allows", f"rule {one.rule}") for one in found]
 
-    def reach_all(self, host: str, port: int, grant: Grant) -> Grant:
+    def reach_all(self, host: str, port: int, grant: Grant, *, most: int | None = None) -> Grant:
         """All addresses have to be good, as for connections and datagrams.
+
+        Args:
+            host: The name.
+            port: Of the connection.
+            grant: That the capsule may talk to the host.
+            most: How many addresses are tried at most; None for all.
 
         Raises:
             CapabilityDeniedError: One is not.
         """
         gate, acting, principal, _resource, _steps = self.asked
         rule = grant.rule
-        for address in self.addresses(host, port):
+        for address in self.addresses(host, port)[:most]:
             checked = gate.check_address(
                 acting,
                 principal,

@@ -147,18 +147,7 @@ def _server_start(case: Case) -> Callable[[], Grant]:
         if access.host is None:
             return access.grant
         # The engine connects to the first address only.
-        for address in case.addresses(access.host, access.port)[:1]:
-            consent = case.outside.network.consent
-            checked = gate.check_address(
-                acting,
-                principal,
-                address,
-                access.port,
-                grant=access.grant,
-                host=access.host,
-                consent=consent,
-            )
-            case.judged([checked])
+        case.reach_all(access.host, access.port, access.grant, most=1)
         return access.grant
 
     return check
