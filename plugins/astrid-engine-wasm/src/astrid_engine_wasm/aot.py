@@ -167,9 +167,12 @@ class ArtefactCache:
             raise ComponentError(
                 "the compiler produced nothing", code="engine.component.compiler-crashed"
             )
+        description = seal.describe(size, metadata.encode())
+        os.pwrite(descriptor, description, size)
+        size += len(description)
         with _mapped(descriptor, size) as view:
-            trailer = seal.make_trailer(view, metadata=metadata.encode(), key=self._key)
-        os.pwrite(descriptor, trailer, size)
+            end = seal.seal(view, key=self._key)
+        os.pwrite(descriptor, end, size)
         os.fsync(descriptor)
         target = self.path_of(facts.report.digest)
         writer.path.rename(target)

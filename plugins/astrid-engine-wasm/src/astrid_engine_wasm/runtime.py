@@ -20,7 +20,7 @@ from wasmtime import Config, Engine
 
 from astrid_engine_wasm import ffi
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 """Raise it when the metadata or the form of compiled components changes."""
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _CPU_KEYS: Final = ("flags", "Features", "model name", "CPU implementer", "CPU part")
