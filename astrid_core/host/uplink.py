@@ -29,6 +29,7 @@ from astrid_hookspecs.values import Principal
 TOPIC: Final = "user.v1.prompt"
 MAX_UPLINKS: Final = 32
 MAX_WAITING: Final = 128
+MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
 MAX_NAME_BYTES: Final = 128
 MAX_ID: Final = 64
 MAX_ACCOUNT_BYTES: Final = 256
@@ -91,7 +92,7 @@ class UplinkHost(HostPackage):
         self._check("send", uplink_id[:MAX_ID])
         uplink_id = check_uuid(uplink_id)
         account = check_label(platform_user_id, limit_bytes=MAX_ACCOUNT_BYTES)
-        if len(content) > MAX_CONTENT_BYTES:
+        if len(content.encode()) > MAX_CONTENT_BYTES:
             raise WitError("invalid-input")
         uplink = self._uplinks.get(uplink_id)
         if uplink is None:
@@ -138,7 +139,8 @@ class UplinkHost(HostPackage):
         is_behind = any(one.by == said.by for one in self._waiting)
         if user is not None and not is_behind:
             return self._publish(said, user)
-        if len(self._waiting) >= MAX_WAITING:
+        held_bytes = sum(len(one.payload) for one in self._waiting)
+        if len(self._waiting) >= MAX_WAITING or held_bytes + len(said.payload) > MAX_WAITING_BYTES:
             return False
         self._waiting.append(said)
         return True

@@ -63,14 +63,14 @@ class ToolResult:
         """The content as a value.
 
         Raises:
-            ToolError: `tool.not-json`: the content is plain text.
+            ToolError: `tool.not-json`: the content is plain text, or nested too deeply.
         """
         try:
             return json.loads(self.content)
-        except ValueError as error:
-            raise ToolError(
-                "the tool answered with plain text, not JSON", code="tool.not-json"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            deep = isinstance(error, RecursionError)
+            what = "JSON that is nested too deeply" if deep else "plain text, not JSON"
+            raise ToolError(f"the tool answered with {what}", code="tool.not-json") from error
 
 
 Outcome = ToolResult | Exception
@@ -168,12 +168,16 @@ class ToolCalls:
             attribution=attribution,
             timestamp=format_timestamp(time.time_ns()),
         )
-        matched = self._dispatcher.publish(
-            envelope,
-            skip=_handlers(others, TOOL_PREFIX + tool),
-            cancel=cancel,
-            on_done=lambda report: self._on_chain(call_id, tool, report, is_hook=is_hook),
-        )
+        try:
+            matched = self._dispatcher.publish(
+                envelope,
+                skip=_handlers(others, TOOL_PREFIX + tool),
+                cancel=cancel,
+                on_done=lambda report: self._on_chain(call_id, tool, report, is_hook=is_hook),
+            )
+        except BaseException:
+            self.forget(call_id)
+            raise
         if is_hook and not matched:
             self._finish(call_id, not_found(tool, []))
         return StartedCall(call_id, timeout_s)

@@ -100,6 +100,7 @@ def test_124_what_is_handed_in(world: Any, call: Call) -> None:
     for account in ("", " ", "7\n", "7" * 257):
         assert bot.send(mine, account) == ("invalid-input", None)
     assert bot.send(mine, content="x" * (1024 * 1024 + 1)) == ("invalid-input", None)
+    assert bot.send(mine, content="é" * (1024 * 512 + 1)) == ("invalid-input", None)
     assert bot.send(mine, content='"' * (1024 * 1024)) == ("invalid-input", None)
     other = Bot(world, call)
     assert other.send(mine) == ("unknown-uplink", None)
@@ -127,6 +128,14 @@ def test_124_what_nobody_is_known_for_waits_and_comes_out_in_order(world: Any, c
     assert bot.send(mine, content="now") == ("ok", True)
     assert [text for _, text, _ in bot.said()] == ["now"]
     assert [entry.action for entry in world.audited].count("uplink.send") == 130
+
+
+def test_what_waits_is_bounded_in_bytes(world: Any, call: Call) -> None:
+    bot = Bot(world, call)
+    mine = bot.register()[1]
+    sent = [bot.send(mine, content="x" * 1024 * 1000)[1] for _ in range(12)]
+    assert sent == [True] * 8 + [False] * 4
+    assert bot.send(mine, content="a little more") == ("ok", True)
 
 
 def test_an_account_speaks_for_its_user_only(world: Any, call: Call) -> None:
