@@ -85,6 +85,7 @@ def test_code_and_data_stay_for_good(kept: dict[int, object], thing: object) -> 
     assert id(thing) in kept or sys.getrefcount(thing) >= image.PERMANENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["finished", "watched", "generator"])
 def test_what_is_watched_or_running_is_left_alone(kept: dict[int, object], name: str) -> None:
     assert id(HELD[name]) not in kept
