@@ -33,6 +33,7 @@ from astrid_core.config.settings import SECTIONS, TABLES
 from astrid_core.domain.toml_edit import TomlValue, set_keys
 from astrid_core.domain.toml_table import did_you_mean
 from astrid_core.kernel.durable import write_atomic
+from astrid_core.pluginhost.distribution import bundled_settings
 from astrid_hookspecs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def validate(
 def path() -> None:
     """List the files that are looked for, and the variables."""
     output = current()
-    files = candidates(home_path(), workspace=workspace())
+    files = candidates(home_path(), workspace=workspace(), bundled=bundled_settings())
     variables = {name: name in os.environ for name in VARIABLES}
     rows = [(file.role, file.state, str(file.path)) for file in files]
     rows += [("variable", "set" if given else "not set", name) for name, given in variables.items()]
@@ -171,7 +172,9 @@ def path() -> None:
 
 
 def _layers() -> Layered:
-    found = load_layers(home_path(), workspace=workspace(), environ=os.environ)
+    found = load_layers(
+        home_path(), workspace=workspace(), bundled=bundled_settings(), environ=os.environ
+    )
     for note in found.notes:
         current().warning(note)
     return found

@@ -28,10 +28,13 @@ def settings() -> Settings:
 
     Raises:
         ConfigError: The home or the file is malformed.
+        PluginError: A distribution build is broken.
     """
-    from astrid_core.config import load_layers  # noqa: PLC0415 - few commands need it
+    # Few commands need them.
+    from astrid_core.config import load_layers  # noqa: PLC0415
+    from astrid_core.pluginhost.distribution import bundled_settings  # noqa: PLC0415
 
-    return load_layers(home_path(), environ=os.environ).settings
+    return load_layers(home_path(), bundled=bundled_settings(), environ=os.environ).settings
 
 
 def allow_list_path() -> Path:
@@ -40,14 +43,17 @@ def allow_list_path() -> Path:
 
 
 def allow_list() -> AllowList:
-    """The allow-list in `etc/plugins.toml`.
+    """The allow-list in `etc/plugins.toml`, or that of a distribution build.
 
     Raises:
         ConfigError: The home or the file is malformed.
+        PluginError: A distribution build is broken.
     """
-    from astrid_core.pluginhost import load_allow_list  # noqa: PLC0415 - loads stevedore
+    # They load stevedore.
+    from astrid_core.pluginhost import load_allow_list  # noqa: PLC0415
+    from astrid_core.pluginhost.distribution import bundled_allow_list  # noqa: PLC0415
 
-    return load_allow_list(allow_list_path())
+    return load_allow_list(allow_list_path(), bundled=bundled_allow_list())
 
 
 class CliContext(NamedTuple):

@@ -21,6 +21,7 @@ from astrid_core.pluginhost import (
     survey,
 )
 from astrid_core.pluginhost.discovery import find_plugins
+from astrid_core.pluginhost.distribution import bundled_allow_list
 from astrid_hookspecs.errors import PluginError, PluginLoadError
 
 app = typer.Typer(help="List, inspect, enable and disable plugins.", add_completion=False)
@@ -80,7 +81,7 @@ def disable_plugin(name: NameArgument) -> None:
 def _set(name: str, *, enabled: bool) -> None:
     output = current()
     path = allow_list_path()
-    text = edit_allow_list(path, name, enabled=enabled)
+    text = edit_allow_list(path, name, enabled=enabled, bundled=bundled_allow_list())
     if text is not None:
         Home.open(path.parent.parent)
         write_atomic(path, text.encode())

@@ -24,18 +24,22 @@ def version() -> None:
     from importlib.metadata import distribution  # noqa: PLC0415
 
     from astrid_core.cli.output import current  # noqa: PLC0415
+    from astrid_core.pluginhost.distribution import find_distribution  # noqa: PLC0415
     from astrid_core.pluginhost.source import CORE_DISTRIBUTION  # noqa: PLC0415
     from astrid_hookspecs import API_VERSION  # noqa: PLC0415
 
     origin = json.loads(distribution(CORE_DISTRIBUTION).read_text("direct_url.json") or "{}")
+    build = find_distribution()
     facts = {
         "version": VERSION,
         "commit": origin.get("vcs_info", {}).get("commit_id", "unknown"),
         "target": sysconfig.get_platform(),
         "python": platform.python_version(),
         "hook_contract": ".".join(str(part) for part in API_VERSION),
+        "distribution": None if build is None else f"{build.name} {build.version}",
     }
-    current().result(facts, text=f"astrid {VERSION} ({facts['target']}, Python {facts['python']})")
+    text = f"astrid {VERSION} ({facts['target']}, Python {facts['python']})"
+    current().result(facts, text=text if build is None else f"{text}, {facts['distribution']}")
 
 
 version.__dict__["astrid_command"] = {

@@ -1,8 +1,9 @@
 """The settings as they hold, and where each comes from.
 
-Defaults, then `etc/config.toml` of the home, then `.astrid/config.toml` of the workspace as far as
-it is trusted, then variables for what no file sets, then flags. Each file is checked whole before
-anything of it is used. Spec: kernel-and-security 14, 16 D-06, D-38, D-80 to D-82.
+Defaults, then the file of a distribution build, then `etc/config.toml` of the home, then
+`.astrid/config.toml` of the workspace as far as it is trusted, then variables for what no file
+sets, then flags. Each file is checked whole before anything of it is used.
+Spec: kernel-and-security 14, 16 D-06, D-38, D-80 to D-82.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from astrid_core.config.substitute import of_workspace, substitute
 from astrid_core.config.trust import weigh
 from astrid_core.domain.toml_document import Document
 
-Origin = Literal["default", "user file", "workspace file", "environment", "flag"]
+Origin = Literal["default", "distribution", "user file", "workspace file", "environment", "flag"]
 
 VARIABLES: Final[Mapping[str, str]] = {"ASTRID_LOG_LEVEL": "logging.level"}
 """Variables that set what no file sets."""
@@ -30,7 +31,7 @@ class Candidate:
     """A file that is looked for.
 
     Attributes:
-        role: `user`, `legacy` or `workspace`.
+        role: `distribution`, `user`, `legacy` or `workspace`.
         path: Where.
         state: `used`; `missing`; `ignored`: another one is used in its place.
     """
@@ -59,11 +60,14 @@ class Layered:
     files: tuple[Candidate, ...]
 
 
-def candidates(home: Path, *, workspace: Path | None) -> tuple[Candidate, ...]:
+def candidates(
+    home: Path, *, workspace: Path | None, bundled: Path | None = None
+) -> tuple[Candidate, ...]:
     """The files that are looked for; nothing is read."""
     user, legacy = home / "etc" / "config.toml", home / "config.toml"
     has_user, has_legacy = os.path.lexists(user), os.path.lexists(legacy)
-    found = [Candidate("user", user, "used" if has_user else "missing")]
+    found = [] if bundled is None else [Candidate("distribution", bundled, "used")]
+    found.append(Candidate("user", user, "used" if has_user else "missing"))
     if has_legacy:
         found.append(Candidate("legacy", legacy, "ignored" if has_user else "used"))
     if workspace is not None:
@@ -80,6 +84,7 @@ def load_layers(
     home: Path,
     *,
     workspace: Path | None = None,
+    bundled: Path | None = None,
     environ: Mapping[str, str],
     flags: Mapping[str, Any] | None = None,
 ) -> Layered:
@@ -88,24 +93,25 @@ def load_layers(
     Args:
         home: The runtime home; need not exist.
         workspace: The project directory; None for none.
+        bundled: The file of a distribution build; None for none.
         environ: Variables of this process.
         flags: What the command line says, by dotted key.
 
     Raises:
         ConfigError: `config.*`, naming the file, the line and the key; nothing of any file is used.
     """
-    files = candidates(home, workspace=workspace)
+    files = candidates(home, workspace=workspace, bundled=bundled)
     building = _Building(environ)
     workspace_file: Document | None = None
     for file in files:
         if file.state == "ignored":
-            building.notes.append(f"{file.path} is ignored: {files[0].path} is used")
+            building.notes.append(f"{file.path} is ignored: {home / 'etc' / 'config.toml'} is used")
         if file.state != "used" or (document := read_document(file.path)) is None:
             continue
         if file.role == "workspace":
             workspace_file = document
         else:
-            building.add_user(document)
+            building.add(document, "distribution" if file.role == "distribution" else "user file")
     building.add_environment()  # first: a project may not weaken what the operator set there
     if workspace_file is not None:
         building.add_workspace(workspace_file)
@@ -129,11 +135,11 @@ class _Building:
         self._environ = environ
         self._origins: dict[str, Origin] = {}
 
-    def add_user(self, document: Document) -> None:
+    def add(self, document: Document, origin: Origin) -> None:
         checked = _checked(document, self._environ)
         for section, table in checked.data.items():
             for key, value in table.items():
-                self._set(f"{section}.{key}", value, "user file")
+                self._set(f"{section}.{key}", value, origin)
 
     def add_workspace(self, document: Document) -> None:
         checked = _checked(document, of_workspace(self._environ))

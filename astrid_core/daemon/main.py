@@ -27,7 +27,8 @@ from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.version import VERSION
 from astrid_core.kernel.home import Home, HomeLockedError, resolve_home
 from astrid_core.kernel.kernel import Kernel
-from astrid_hookspecs.errors import AstridError, ConfigError
+from astrid_core.pluginhost.distribution import bundled_settings
+from astrid_hookspecs.errors import AstridError, ConfigError, PluginError
 from astrid_hookspecs.exits import EXIT_OK, EXIT_RUNTIME
 from astrid_hookspecs.values import NIL_SOURCE
 
@@ -104,8 +105,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _log_level(home: Home, workspace: Path, *, is_verbose: bool) -> str:
     flags = {"logging.level": "debug"} if is_verbose else {}
     try:
-        found = load_layers(home.path, workspace=workspace, environ=os.environ, flags=flags)
-    except ConfigError:  # the boot reports it
+        found = load_layers(
+            home.path,
+            workspace=workspace,
+            bundled=bundled_settings(),
+            environ=os.environ,
+            flags=flags,
+        )
+    except (ConfigError, PluginError):  # the boot reports it
         return flags.get("logging.level", "info")
     return found.settings.log_level
 

@@ -66,6 +66,7 @@ from astrid_core.kernel.turns import Turns
 from astrid_core.kernel.usage import usage_of
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
+from astrid_core.pluginhost.distribution import bundled_allow_list, bundled_settings
 from astrid_core.pluginhost.host import PluginHost
 from astrid_core.security.gate import Gate
 from astrid_core.security.policy_votes import with_policy
@@ -174,11 +175,13 @@ def assemble(
         home = Home.open(path)
         release.callback(home.lock().close)
         home.create_principal(DEFAULT_PRINCIPAL)
-        layers = load_layers(home.path, workspace=workspace, environ=os.environ)
+        layers = load_layers(
+            home.path, workspace=workspace, bundled=bundled_settings(), environ=os.environ
+        )
         for note in layers.notes:
             logger.warning("{}", note)
         settings = layers.settings
-        allowed = load_allow_list(home.etc / "plugins.toml")
+        allowed = load_allow_list(home.etc / "plugins.toml", bundled=bundled_allow_list())
         try:
             plugin_host = PluginHost.open(allowed, extra_plugins=plugins)
         except PluginError as error:

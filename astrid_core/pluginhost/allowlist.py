@@ -52,14 +52,18 @@ class AllowList:
         return frozenset(allowed | (self.enabled - self.disabled))
 
 
-def load_allow_list(path: Path) -> AllowList:
+def load_allow_list(path: Path, *, bundled: Path | None = None) -> AllowList:
     """Read `etc/plugins.toml`; every default where there is none.
+
+    Args:
+        path: The operator's file.
+        bundled: The file of a distribution build, which holds where the operator has none.
 
     Raises:
         ConfigError: `config.*`, naming the file, the key and the line.
     """
     if not os.path.lexists(path):
-        return AllowList()
+        return AllowList() if bundled is None else load_allow_list(bundled)
     # Imported here because they load a TOML reader.
     from astrid_core.config.document import read_document  # noqa: PLC0415
     from astrid_core.domain.toml_table import Table as SettingsTable  # noqa: PLC0415
@@ -84,13 +88,16 @@ def load_allow_list(path: Path) -> AllowList:
     return AllowList(listed_only=mode == "listed", enabled=enabled, disabled=disabled)
 
 
-def edit_allow_list(path: Path, name: str, *, enabled: bool) -> str | None:
+def edit_allow_list(
+    path: Path, name: str, *, enabled: bool, bundled: Path | None = None
+) -> str | None:
     """The file's text with one plugin allowed or refused; comments and order stay.
 
     Args:
         path: `etc/plugins.toml`, which may be missing. It is read, not written.
         name: Entry-point name; need not be installed, so that a broken one can be disabled.
         enabled: What to do with it.
+        bundled: The file of a distribution build, which an operator's first file begins as.
 
     Returns:
         The new text, or None when the file already says so.
@@ -110,9 +117,9 @@ def edit_allow_list(path: Path, name: str, *, enabled: bool) -> str | None:
             code="plugin.core",
             hint="choose another store or bus in etc/config.toml instead",
         )
-    before = load_allow_list(path)
+    before = load_allow_list(path, bundled=bundled)
     after = _changed(before, name, enabled=enabled)
-    return None if after == before else _edited(path, after)
+    return None if after == before else _edited(path if path.exists() else bundled, after)
 
 
 def _changed(before: AllowList, name: str, *, enabled: bool) -> AllowList:
@@ -130,10 +137,10 @@ def _names(table: SettingsTable, key: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _edited(path: Path, wanted: AllowList) -> str:
+def _edited(path: Path | None, wanted: AllowList) -> str:
     import tomlkit  # noqa: PLC0415 - 50 ms that only an edit needs
 
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = "" if path is None else path.read_text(encoding="utf-8")
     document = tomlkit.parse(text)
     if "plugins" not in document:
         document["plugins"] = tomlkit.table()

@@ -16,6 +16,7 @@ EXAMPLES = {
     "minimal_plugin": {"audit-sink": ["stderr"]},
     "backend_extension": {"vfs-backend": ["fsspec", "fsspec-memory", "fsspec-zip"]},
     "authz_policy": {"authz-policy": ["astrid_authorize"]},
+    "custom_distribution": {},
 }
 
 

@@ -50,6 +50,25 @@ def test_without_files_every_default_holds_and_says_so(place: Place) -> None:
     assert found.notes == ()
 
 
+def test_a_distribution_build_changes_defaults_and_the_operator_wins(
+    place: Place, tmp_path: Path
+) -> None:
+    bundled = tmp_path / "bundled.toml"
+    bundled.write_text('[logging]\nlevel = "debug"\n[audit]\nstrict = true\n')
+    place.user('[logging]\nlevel = "warn"\n')
+    found = load_layers(place.home, bundled=bundled, environ={})
+    assert (found.settings.log_level, found.origins["logging.level"]) == ("warn", "user file")
+    assert (found.values["audit.strict"], found.origins["audit.strict"]) == (True, "distribution")
+    assert [(file.role, file.path) for file in found.files[:1]] == [("distribution", bundled)]
+
+
+def test_a_mistake_in_a_distribution_build_names_its_file(place: Place, tmp_path: Path) -> None:
+    bundled = tmp_path / "bundled.toml"
+    bundled.write_text("[audit]\nstrikt = true\n")
+    with pytest.raises(ConfigError, match=r"bundled\.toml.*strikt"):
+        load_layers(place.home, bundled=bundled, environ={})
+
+
 def test_each_layer_wins_over_the_one_before(place: Place) -> None:
     level, key = (lambda found: found.settings.log_level), "logging.level"
     seen = [(level(place.load()), place.load().origins[key])]

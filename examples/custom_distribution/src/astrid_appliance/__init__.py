@@ -1,0 +1,1 @@
+"""A distribution build of Astrid: two files of settings, and no code."""
