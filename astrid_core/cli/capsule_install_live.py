@@ -24,7 +24,7 @@ from astrid_core.kernel.install.content import read_inside
 from astrid_core.kernel.install.installed import InstalledCapsule, discover, read_capsule
 from astrid_core.kernel.install.model import InstallResult
 from astrid_core.kernel.install.places import Place
-from astrid_core.kernel.install.sources import Source
+from astrid_core.kernel.install.sources import Source, require_manifest
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 
@@ -133,6 +133,7 @@ def install_live(
 
 def _manifest(source: Source) -> Manifest:
     if source.kind == "directory":
+        require_manifest(source.path)
         return _read(source.path, shown=source.path / MANIFEST)
     with tempfile.TemporaryDirectory(prefix="astrid-look-") as scratch:
         unpack_named(source.path, Path(scratch))

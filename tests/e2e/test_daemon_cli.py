@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -238,6 +239,16 @@ def test_a_call_through_the_daemon_looks_like_one_without(
     assert notes == alone.stderr.splitlines()
     if "--json" not in arguments and asked.returncode == 0:
         assert f"i asking the running daemon (process {running.pid()})" in asked.stderr
+
+
+@pytest.mark.slow
+def test_what_is_no_capsule_is_refused_alike_with_a_daemon_and_without(
+    running: Place, idle: Place, tmp_path: Path
+) -> None:
+    for home in (running, idle):
+        ended = home.ask("capsule", "install", str(tmp_path), "--yes", status=1)
+        assert f"there is no Capsule.toml in {tmp_path}" in ended.stderr
+        assert "astrid capsule new NAME" in ended.stderr
 
 
 @pytest.mark.parametrize("more", [(), ("--json",), ("--principal", "default"), ("--timeout", "20")])

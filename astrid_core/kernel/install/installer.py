@@ -7,7 +7,6 @@ the next start. Spec: capsules-and-bus 2.4; cli-and-ux 12.3.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +53,7 @@ from astrid_core.kernel.install.meta import build_meta
 from astrid_core.kernel.install.model import InstallResult, Outcome, Tools
 from astrid_core.kernel.install.places import Place, places, user_place
 from astrid_core.kernel.install.reversal import Reversal, read_if_there
-from astrid_core.kernel.install.sources import Source
+from astrid_core.kernel.install.sources import Source, require_manifest
 from astrid_core.kernel.install.staging import (
     clean_up,
     discard,
@@ -255,13 +254,8 @@ class Staged:
                 f"the runtime home lies inside {self._source.path}, so that is no capsule",
                 code="capsule.source",
             )
-        elif not os.path.lexists(self._source.path / MANIFEST):
-            raise CapsuleError(
-                f"there is no {MANIFEST} in {self._source.path}, so that is no capsule",
-                code="capsule.source",
-                hint="`astrid capsule new NAME` starts one",
-            )
         else:
+            require_manifest(self._source.path)
             copy_source(self._source.path, self._staging)
         self._step("manifest")
         text = read_inside(self._staging, MANIFEST, limit=MIB, what="the manifest")

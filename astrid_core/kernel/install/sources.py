@@ -6,6 +6,7 @@ refused with an explanation, never guessed to be a path. Spec: capsules-and-bus 
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -90,3 +91,17 @@ def find_source(text: str, *, cwd: Path) -> Source:
             hint="make one with `astrid capsule build`",
         )
     return Source(path.resolve(), "archive")
+
+
+def require_manifest(directory: Path) -> None:
+    """Refuse a directory that is no capsule.
+
+    Raises:
+        CapsuleError: `capsule.source`.
+    """
+    if not os.path.lexists(directory / MANIFEST):
+        raise CapsuleError(
+            f"there is no {MANIFEST} in {directory}, so that is no capsule",
+            code="capsule.source",
+            hint="`astrid capsule new NAME` starts one",
+        )
