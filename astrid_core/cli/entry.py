@@ -73,6 +73,8 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit status. Spec: cli-and-ux 3.3.
     """
+    if arguments and arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
     gc.disable()  # imports make garbage collections, but no garbage
     try:
         status = _run_fast(arguments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -20,6 +20,8 @@ from astrid_core.cli.output import OutputFormat, current, log_to_stderr
 from astrid_core.cli.plugin_commands import plugin_commands, plugin_help
 from astrid_core.cli.root_help import help_text
 from astrid_hookspecs.exits import EXIT_USAGE
+
+_MOST_MEANT: Final = 3
 
 
 class ExtensibleGroup(TyperGroup):
@@ -81,10 +83,14 @@ class ExtensibleGroup(TyperGroup):
         name = args[0]
         command = self.get_command(ctx, name)
         if command is None and not ctx.resilient_parsing and not name.startswith("-"):
-            close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"{ctx.command_path} has no command {name!r}{meant}")
+            meant = " or ".join(repr(one) for one in self.meant(ctx, name))
+            question = f"; did you mean {meant}?" if meant else ""
+            ctx.fail(f"{ctx.command_path} has no command {name!r}{question}")
         return super().resolve_command(ctx, args)
+
+    def meant(self, ctx: Any, name: str) -> list[str]:
+        """What somebody may have meant who typed the name of no command."""
+        return difflib.get_close_matches(name, self.list_commands(ctx), n=1)
 
 
 class RootGroup(ExtensibleGroup):
@@ -100,6 +106,19 @@ class RootGroup(ExtensibleGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """The built-ins, then what plugins add."""
         return [*BUILT_IN, *(name for name in self.plugin_help(ctx) if name not in BUILT_IN)]
+
+    def meant(self, ctx: Any, name: str) -> list[str]:
+        """As the base class; else commands of that name one level down, the first three."""
+        close = super().meant(ctx, name)
+        if close:
+            return close
+        below = [
+            (command, f"{ctx.command_path} {group} {command}")
+            for group in BUILT_IN
+            for command in getattr(self.get_command(ctx, group), "commands", ())
+        ]
+        like = difflib.get_close_matches(name, sorted({command for command, _ in below}), n=1)
+        return [path for command, path in below if command in like][:_MOST_MEANT]
 
     def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - the parser's signature
         """The help text, from the table instead of the commands."""

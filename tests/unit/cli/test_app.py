@@ -145,15 +145,31 @@ def test_an_unknown_format_is_refused_with_the_known_ones(astrid: Astrid) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "meant"), [(("plugin",), "plugins"), (("plugins", "lst"), "list")]
+    ("arguments", "meant"),
+    [
+        (("plugin",), "'plugins'"),
+        (("plugins", "lst"), "'list'"),
+        (("instal", "x.capsule"), "'astrid capsule install'"),
+        (
+            ("list",),
+            "'astrid capsule list' or 'astrid agent list' or 'astrid group list'",
+        ),
+    ],
 )
 def test_a_typing_error_gets_a_suggestion(
     astrid: Astrid, arguments: tuple[str, ...], meant: str
 ) -> None:
     ended = astrid(*arguments)
     assert ended.status == 2
-    assert f"did you mean '{meant}'?" in ended.stderr
+    assert f"did you mean {meant}?" in ended.stderr
     assert ended.stderr.startswith("✗ error: ")
+
+
+@pytest.mark.parametrize("command", [(), ("plugins",), ("plugins", "list")])
+def test_help_is_a_command_too(astrid: Astrid, command: tuple[str, ...]) -> None:
+    ended = astrid("help", *command)
+    assert ended.status == 0
+    assert ended.stdout == astrid(*command, "--help").stdout
 
 
 @pytest.mark.parametrize(
