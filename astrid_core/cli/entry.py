@@ -88,6 +88,16 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run_fast(arguments: Sequence[str]) -> int | None:
     """Run what needs no parser; None for everything else."""
+    try:
+        return _fast(arguments)
+    except OSError as error:  # where it prints to is full, or nobody reads
+        from astrid_core.cli.errors import failed  # noqa: PLC0415 - loads typer
+        from astrid_core.cli.output import Output  # noqa: PLC0415
+
+        return failed(error, output=Output(), arguments=arguments)
+
+
+def _fast(arguments: Sequence[str]) -> int | None:
     if list(arguments) in _HELP:
         from astrid_core.cli.root_help import print_help  # noqa: PLC0415 - for nothing else
 
