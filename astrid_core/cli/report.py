@@ -11,24 +11,31 @@ import sys
 from pathlib import Path
 
 from astrid_core.cli.context import home_path
-from astrid_core.cli.output import Output
+from astrid_core.cli.output import Output, OutputError
 from astrid_core.domain.error_fields import with_causes
 from astrid_hookspecs.errors import AstridError, ConfigError
 
 
 def report(error: AstridError, *, output: Output) -> int:
-    """Print an error: a `✗` line with its hint on stderr, or JSON on stdout.
+    """Print an error: a `✗` line with its hint on stderr, or JSON on stdout while that takes it.
 
     Returns:
         The exit status that belongs to the error.
     """
     if error.code == "home.locked" and (home_path() / "run" / "system.ready").exists():
         error.hint = "it is the daemon: end it with 'astrid stop', and start it again afterwards"
-    if output.is_json:
-        output.result({"ok": False, "error": error.to_json()})
-    else:
+    if not (output.is_json and _is_printed(error, output=output)):
         output.error(with_causes(error), hint=error.hint)
     return error.exit_code
+
+
+def _is_printed(error: AstridError, *, output: Output) -> bool:
+    """Print it as JSON; False where stdout is full or nobody reads it, which may be the error."""
+    try:
+        output.result({"ok": False, "error": error.to_json()})
+    except (OutputError, BrokenPipeError):
+        return False
+    return True
 
 
 def unforeseen(error: Exception, *, verbose: bool) -> AstridError:

@@ -20,7 +20,7 @@ from tests.support.place import ASTRID
 def test_a_full_disk_is_named(arguments: tuple[str, ...], tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [*ASTRID, *arguments],
+            [ASTRID, *arguments],
             env={**os.environ, "ASTRID_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"},
             stdout=full,
             stderr=subprocess.PIPE,
@@ -31,4 +31,24 @@ def test_a_full_disk_is_named(arguments: tuple[str, ...], tmp_path: Path) -> Non
     assert ended.returncode == 1
     assert ended.stderr.startswith("✗ error: ")
     assert "No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("capsule", "show", "x"), ("plugins", "list"), ("nothing",)])
+def test_nobody_reading_json_is_no_defect(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [ASTRID, *arguments, "--json"],
+            env={**os.environ, "ASTRID_HOME": str(tmp_path / "home")},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert ended.returncode in {1, 2}
     assert "Traceback" not in ended.stderr
