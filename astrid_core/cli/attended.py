@@ -24,35 +24,43 @@ if TYPE_CHECKING:
     from astrid_core.kernel.clients import ClientAccess
     from astrid_core.kernel.kernel import Kernel
     from astrid_hookspecs.buses import Envelope
+    from astrid_hookspecs.engines import Progress
 
 _T = TypeVar("_T")
 
 
 def attend(
-    work: Callable[[], _T], *, clients: ClientAccess, principal: Principal, attendant: Attendant
+    work: Callable[[Progress], _T],
+    *,
+    progress: Progress,
+    clients: ClientAccess,
+    principal: Principal,
+    attendant: Attendant,
 ) -> _T:
     """Do some work, and answer what it asks.
 
     Args:
-        work: Runs on a thread of its own.
+        work: Runs on a thread of its own, and reports to what it gets, which raises
+            `KeyboardInterrupt` in it after Ctrl-C.
+        progress: Where to pass its reports on to.
         clients: Of the kernel in this process.
         principal: Whose questions are answered.
         attendant: Answers.
 
     Returns:
-        What the work returns; its exception is raised.
+        What the work returns, also when Ctrl-C came too late to stop it; its exception is raised.
 
     Raises:
-        KeyboardInterrupt: Somebody pressed Ctrl-C. The work has ended by then: from that moment on
-            its questions are cancelled. A second Ctrl-C does not wait for it.
+        KeyboardInterrupt: Somebody pressed Ctrl-C, and the work failed. From that moment on its
+            questions are cancelled, and its next report ends it. A second Ctrl-C does not wait.
     """
     inbox: queue.SimpleQueue[Envelope | None] = queue.SimpleQueue()
     outcome: list[Callable[[], _T]] = []
+    report = _Report(progress)
     thread = threading.Thread(
-        target=_run, args=(work, outcome, inbox), name="attended", daemon=True
+        target=_run, args=(partial(work, report), outcome, inbox), name="attended", daemon=True
     )
     door = partial(take_reply, clients=clients, principal=principal)
-    is_interrupted = False
     with ExitStack() as stops:
         for topic in TOPICS:
             stops.callback(clients.listen(topic, inbox.put))
@@ -63,15 +71,31 @@ def attend(
                 if envelope is not None and envelope.principal == principal:
                     door(attendant.answer(envelope.topic, json.loads(envelope.payload)))
             except KeyboardInterrupt:
-                if is_interrupted:
+                if report.interrupted:
                     raise
-                is_interrupted = True
+                report.interrupted = True
                 for reply in attendant.give_up():
                     door(reply)
     thread.join()
-    if is_interrupted:
-        raise KeyboardInterrupt
-    return outcome[0]()
+    try:
+        return outcome[0]()
+    except Exception as error:
+        if report.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+
+
+class _Report:
+    """Passes reports of work on, and ends it at the next one after an interrupt."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.interrupted = False
+
+    def __call__(self, step: str, fraction: float | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self._progress(step, fraction)
 
 
 def take_reply(reply: Reply | None, *, clients: ClientAccess, principal: Principal) -> None:

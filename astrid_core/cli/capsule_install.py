@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -167,7 +166,8 @@ def _commit(
 
     with _attending(staged.name, for_hook, current(), paused=progress.paused) as attendant:
         return attend(
-            partial(staged.commit, answers, progress=progress),
+            lambda report: staged.commit(answers, progress=report),
+            progress=progress,
             clients=ClientAccess(bench.parts),
             principal=DEFAULT_PRINCIPAL,
             attendant=attendant,
