@@ -20,6 +20,7 @@ from astrid_core.kernel.install.installer import Staged
 from astrid_core.kernel.install.sources import find_source
 from astrid_core.kernel.kernel import Kernel
 from astrid_core.kernel.loaded import Loaded
+from astrid_hookspecs.engines import Progress
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.values import Principal, parse_capsule_id
 
@@ -54,7 +55,6 @@ class Requests:
             "GetCapsuleMetadata": self._metadata,
             "GetCommands": self._commands,
             "GetStatus": self._status,
-            "InstallCapsule": self._install,
             "ListCapsules": self._list,
             "ListToolPins": self._pins,
             "ReloadCapsules": self._reload,
@@ -65,12 +65,15 @@ class Requests:
             "ListTools": self._tools,
         }
 
-    async def handle(self, principal: Principal, request: KernelRequest) -> Reply:
+    async def handle(
+        self, principal: Principal, request: KernelRequest, *, progress: Progress | None = None
+    ) -> Reply:
         """Do what an authorised request asks for.
 
         Args:
             principal: Who asks.
             request: For what.
+            progress: Hears of long steps; what it raises ends them.
 
         Raises:
             DeniedError: It takes more than the right to make the request.
@@ -81,15 +84,17 @@ class Requests:
         personal = self._personal.get(request.method)
         if personal is not None:
             return await personal(principal, request.params)
+        if request.method in ("InstallCapsule", "ConfigureCapsule"):
+            # It is installed for everybody, and the owner's run loops run it: no agent's business.
+            check = self._kernel.clients.check_right
+            await asyncio.to_thread(check, principal, request.method, INSTALL_RIGHT)
+        if request.method == "InstallCapsule":
+            return await self._install(request.params, progress)
         handler = self._handlers.get(request.method)
         if handler is None:
             raise RequestError(
                 f"{request.method} is for connections of clients", code="request.unknown-method"
             )
-        if request.method in ("InstallCapsule", "ConfigureCapsule"):
-            # It is installed for everybody, and the owner's run loops run it: no agent's business.
-            check = self._kernel.clients.check_right
-            await asyncio.to_thread(check, principal, request.method, INSTALL_RIGHT)
         return await handler(request.params)
 
     async def _approve(self, _params: Mapping[str, Any]) -> Reply:
@@ -195,7 +200,7 @@ class Requests:
             loaded = await self._kernel.reload_all()
         return Reply("Success", {"status": "reloaded", "loaded": loaded})
 
-    async def _install(self, params: Mapping[str, Any]) -> Reply:
+    async def _install(self, params: Mapping[str, Any], progress: Progress | None) -> Reply:
         source = find_source(text_param(params, "source"), cwd=Path("/"))
         in_workspace, answers = params.get("workspace", False), _answers(params)
         if not isinstance(in_workspace, bool):
@@ -203,7 +208,7 @@ class Requests:
         staged = await asyncio.to_thread(self._kernel.stage, source, in_workspace=in_workspace)
         with staged:
             _check_agreed(staged, params.get("agreed", False))
-            result = await self._kernel.install(staged, answers=answers)
+            result = await self._kernel.install(staged, answers=answers, progress=progress)
         return Reply(
             "Success",
             {

@@ -24,6 +24,7 @@ from astrid_core.daemon.tool_call import ClientCall
 from astrid_core.domain.kernel_request import (
     KernelRequest,
     Reply,
+    RequestError,
     client_frame,
     error_answer,
     parse_request,
@@ -57,6 +58,22 @@ class _Subscription(NamedTuple):
 
     principal: Principal
     pattern: str
+
+
+class _Presence:
+    """Ends long work at its next report once the client that asked for it has gone."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def end(self) -> None:
+        """The client has gone."""
+        self._is_over = True
+
+    def __call__(self, step: str, fraction: float | None) -> None:  # noqa: ARG002 - the contract
+        """As `astrid_hookspecs.engines.Progress`."""
+        if self._is_over:
+            raise RequestError(f"the client went away while {step}", code="request.abandoned")
 
 
 class _Addressed(msgspec.Struct):
@@ -243,7 +260,12 @@ class Router:
             if end is not None:
                 end()
             return Reply("Success", {"unsubscribed": pattern, "was_subscribed": end is not None})
-        return await self._requests.handle(principal, request)
+        presence = _Presence()
+        connection.at_end(presence, presence.end)
+        try:
+            return await self._requests.handle(principal, request, progress=presence)
+        finally:
+            connection.take_back(presence)
 
     async def _subscribe(self, connection: Connection, principal: Principal, pattern: str) -> Reply:
         if connection.at_end_count(_Subscription) >= MAX_SUBSCRIPTIONS:

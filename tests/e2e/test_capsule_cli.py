@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wasmtime import wat2wasm
 
+from tests.support.guests import slow_to_compile
 from tests.support.shell import (
     PATIENCE_S,
     STORE_PLUGIN,
@@ -330,12 +330,8 @@ def test_saying_no_and_ctrl_c_leave_nothing(astrid: Shell) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_while_it_compiles_installs_nothing(astrid: Shell) -> None:
-    body = "(i32.store8 (local.get 0) (i32.rotl (i32.load (local.get 0)) (i32.const 3)))" * 400
-    large = wat2wasm(
-        "(component (core module (memory 1)" + f"(func (param i32) {body})" * 400 + "))"
-    )
     source = astrid.capsule("large", manifest='[[component]]\nfile = "large.wasm"\n')
-    (source / "large.wasm").write_bytes(large)
+    (source / "large.wasm").write_bytes(slow_to_compile())
     cache = astrid.home / "cache" / "wasm"
     with on_terminal(astrid, "capsule", "install", str(source), "--yes") as (process, talk):
         talk("compiling", "\x03")

@@ -10,7 +10,8 @@ import pytest
 from astrid_core import Kernel
 from tests.support.capsules import manifest, tool, write_capsule
 from tests.support.daemon import Client, Daemon, daemon_home, install_tools, prepare
-from tests.support.guests import engine_guest, refusing_acts
+from tests.support.guests import engine_guest, refusing_acts, slow_to_compile
+from tests.support.place import wait_for
 
 
 def rows(client: Client) -> dict[str, dict[str, object]]:
@@ -51,6 +52,25 @@ def test_capsules_come_are_replaced_and_go_under_a_running_daemon(tmp_path: Path
         daemon.signal()
         said = [row["action"]["type"] for row in daemon.records(action="capsule.*")]
     assert "capsule.rollback" in said
+
+
+@pytest.mark.slow
+def test_an_installation_ends_with_the_client_that_asked_for_it(tmp_path: Path) -> None:
+    with daemon_home() as daemon:
+        daemon.start()
+        cache = daemon.home / "cache" / "wasm"
+        source = write_capsule(tmp_path / "large", slow_to_compile(), manifest("large"))
+        params = {"source": str(source.path), "agreed": True}
+        with daemon.connect() as client:
+            request = {"type": "raw_json", "method": "InstallCapsule", "params": params}
+            client.send("astrid.v1.request.x", {**request, "request_id": "r"})
+            wait_for(lambda: any(cache.glob(".tmp-*")))
+        wait_for(lambda: not any(cache.glob(".tmp-*")))
+        with daemon.connect() as client:
+            assert client.ask("ReloadCapsules")["data"]["loaded"] == []
+            assert list(cache.iterdir()) == []
+            assert client.ask("InstallCapsule", params=params)["status"] == "Success"
+            assert client.ask("ListCapsules")["data"] == ["large"]
 
 
 @pytest.mark.parametrize("guest", ["run_trap.wat", "run_silent.wat"])

@@ -209,6 +209,13 @@ def counting_loop() -> bytes:
     return bytes(wasmtime.wat2wasm("".join(whole)))
 
 
+def slow_to_compile() -> bytes:
+    """A component that does nothing and takes a second or more to compile."""
+    body = "(i32.store8 (local.get 0) (i32.rotl (i32.load (local.get 0)) (i32.const 3)))" * 400
+    functions = f"(func (param i32) {body})" * 400
+    return bytes(wasmtime.wat2wasm(f"(component (core module (memory 1) {functions}))"))
+
+
 def engine_guest(name: str, *changes: tuple[str, str]) -> bytes:
     """A guest of the engine's own tests, with pieces of its text replaced."""
     text = (GUESTS / name).read_text()
