@@ -106,11 +106,13 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(
 ) -> None:
     notes = tmp_path / "notes.md"
     notes.write_text("tea")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     cache = (tmp_path if moment.startswith("building") else home) / ".cache" / "astrid"
     environ = {
         **os.environ,
         "HOME": str(tmp_path),
-        "TMPDIR": str(tmp_path),
+        "TMPDIR": str(temporary),
         "ASTRID_CACHE_DIR": str(cache),
     }
     with subprocess.Popen(
@@ -126,3 +128,4 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(
     assert time.monotonic() - started < 10
     assert "Traceback" not in rest
     assert processes_that_name(tmp_path) == []
+    assert {path.name for path in temporary.iterdir()} == set()

@@ -114,13 +114,20 @@ def componentize(
     # Given an environment of its own, the tool does not add the packages of this interpreter.
     empty = output.parent / "no-packages"
     (empty / "lib" / "site-packages").mkdir(parents=True)
+    # It unpacks a standard library of its own, which stays where it is when the tool is killed.
+    unpacked = output.parent / "unpacked"
+    unpacked.mkdir()
     arguments = ["-d", str(wit), "-w", WORLD, "--full-names", "componentize", "--stub-wasi"]
     arguments += ["-p", str(python), ENTRY, "-o", str(output)]
     finished = run_child(
         python_command("-c", _START, *arguments),
         directory=output.parent,
         timeout_s=_TIMEOUT_S,
-        environment={"VIRTUAL_ENV": str(empty), "PYTHONHASHSEED": "0"},
+        environment={
+            "VIRTUAL_ENV": str(empty),
+            "PYTHONHASHSEED": "0",
+            "TMPDIR": str(unpacked),
+        },
         expect=expect,
         progress=progress,
     )
