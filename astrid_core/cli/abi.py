@@ -11,6 +11,7 @@ import typer
 
 from astrid_core.cli.capsule_session import inspecting_engine, open_home, plugin_registry
 from astrid_core.cli.output import current, describe
+from astrid_core.kernel.install.content import component_named
 from astrid_hookspecs.errors import ComponentError, PluginLoadError
 
 app = typer.Typer(help="Show the host ABI, and check a component against it.", add_completion=False)
@@ -66,7 +67,8 @@ def check(
             )
         if not file.is_file():
             raise ComponentError(f"{file} is no file", code="engine.component.missing")
-        report = engine.inspect(file.absolute())
+        with component_named(str(file)):
+            report = engine.inspect(file.absolute())
     facts = report._asdict()
     needed = _needed(report.imports)
     kind = _kind(facts)

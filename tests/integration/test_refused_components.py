@@ -71,6 +71,7 @@ def test_refused_with_the_reason_and_nothing_stays_behind(
         with pytest.raises(ComponentError) as caught:
             await install(kernel, write_capsule(tmp_path / "bad", component, manifest("bad")))
         assert caught.value.code == code
+        assert caught.value.message.startswith("guest.wasm: ")
         assert named in caught.value.message
         assert caught.value.hint
         assert advice in caught.value.hint

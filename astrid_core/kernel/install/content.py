@@ -26,7 +26,7 @@ from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.tree import CHUNK, open_beneath, remove_tree
 from astrid_hookspecs.engines import ComponentReport, Engine, Progress
-from astrid_hookspecs.errors import CapsuleError, IntegrityError
+from astrid_hookspecs.errors import CapsuleError, ComponentError, IntegrityError
 
 TEXT_LIMIT: Final = MIB
 
@@ -106,6 +106,17 @@ def _too_large(name: str, *, limit: int, what: str) -> CapsuleError:
     return CapsuleError(f"{what} {name!a} is larger than {limit} bytes", code="capsule.file")
 
 
+@contextmanager
+def component_named(name: str) -> Iterator[None]:
+    """Say in a refusal of an engine, which knows bytes only, which file it is about."""
+    try:
+        yield
+    except ComponentError as error:
+        error.message = f"{name}: {error.message}"
+        error.args = (error.message,)
+        raise
+
+
 def store_component(
     home: Home,
     staging: Path,
@@ -149,8 +160,9 @@ def store_component(
         )
     staged = staging / component.file
     runtime = engine()
-    runtime.prepare(staged, progress=progress)  # first, because it is the one that takes long
-    report = runtime.inspect(staged)
+    with component_named(component.file):
+        runtime.prepare(staged, progress=progress)  # first, because it is the one that takes long
+        report = runtime.inspect(staged)
     path = home.component(digest)
     _store(path, data, digest)
     staged.unlink()
