@@ -16,6 +16,7 @@ from astrid_core.cli.errors import guarded
 from astrid_core.cli.groups import RootGroup, add_global_options
 from astrid_core.cli.output import Output, use
 from astrid_core.cli.root_help import ABOUT, EPILOG
+from astrid_core.cli.signals import interrupted_by_signals
 from astrid_core.cli.version import print_version
 
 
@@ -37,8 +38,8 @@ def run_app(arguments: Sequence[str]) -> int:
             list(arguments), prog_name="astrid", standalone_mode=False, obj=CliContext(output)
         )
 
-    with use(output), choosing():
-        return guarded(command, output=output, arguments=arguments)
+    with use(output), choosing(), interrupted_by_signals() as status:
+        return status(guarded(command, output=output, arguments=arguments))
 
 
 @cache

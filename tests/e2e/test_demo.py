@@ -100,9 +100,17 @@ def processes_that_name(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("moment", ["building field-notes.wasm", "compiling field-notes.wasm"])
-def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(
-    tmp_path: Path, home: Path, moment: str
+@pytest.mark.parametrize(
+    ("moment", "number", "status"),
+    [
+        ("building field-notes.wasm", signal.SIGINT, 130),
+        ("compiling field-notes.wasm", signal.SIGINT, 130),
+        ("building field-notes.wasm", signal.SIGTERM, 143),
+        ("compiling field-notes.wasm", signal.SIGHUP, 129),
+    ],
+)
+def test_a_signal_ends_it_at_once_and_leaves_nothing_running(
+    tmp_path: Path, home: Path, moment: str, number: signal.Signals, status: int
 ) -> None:
     notes = tmp_path / "notes.md"
     notes.write_text("tea")
@@ -121,10 +129,10 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(
     ) as child:  # fmt: skip
         assert child.stderr is not None
         assert any(moment in line for line in child.stderr)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         started = time.monotonic()
         rest = child.stderr.read()
-        assert child.wait(timeout=20) == 130, rest
+        assert child.wait(timeout=20) == status, rest
     assert time.monotonic() - started < 10
     assert "Traceback" not in rest
     assert processes_that_name(tmp_path) == []

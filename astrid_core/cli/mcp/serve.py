@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -20,6 +19,7 @@ from typing import Any, Final
 from astrid_core.cli.context import home_path
 from astrid_core.cli.mcp.lines import Lines
 from astrid_core.cli.output import current
+from astrid_core.cli.signals import end_at_once
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import NotRunningError
 from astrid_core.daemon.launch import Launch, start_daemon
@@ -67,7 +67,7 @@ def serve_stdio(connect: Callable[[], DaemonClient], *, only: ToolFilter) -> Non
 
     # Reading standard input cannot be interrupted from inside. The daemon stops what runs for a
     # connection that ends, and nothing else has to be put away.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_at_once()
     asyncio.run(main())
 
 
