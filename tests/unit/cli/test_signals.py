@@ -13,8 +13,8 @@ import signal, time
 from astrid_core.cli.signals import interrupted_by_signals
 
 with interrupted_by_signals() as status:
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         print("put away", flush=True)

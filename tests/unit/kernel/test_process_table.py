@@ -74,9 +74,8 @@ def test_the_memory_of_programs_is_their_principals(table: ProcessTable, tmp_pat
 def test_a_cancel_request_asks_and_then_insists(
     table: ProcessTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_module, "CANCEL_GRACE_S", 0.3)
+    monkeypatch.setattr(table_module, "CANCEL_GRACE_S", 20.0)
     polite = started(table, tmp_path, POLITE, call_id="c-1")
-    stubborn = started(table, tmp_path, STUBBORN, call_id="c-1")
     nameless = started(table, tmp_path, POLITE)
     other_call = started(table, tmp_path, POLITE, call_id="c-2")
     other_person = started(table, tmp_path, POLITE, call_id="c-1", principal=BOB)
@@ -84,11 +83,14 @@ def test_a_cancel_request_asks_and_then_insists(
     cancel(table, ADA, "c-1")
     assert ended(polite) == ExitInfo(5, None)
     assert ended(nameless) == ExitInfo(5, None)
-    assert ended(stubborn) == KILLED
     for spared in (other_call, other_person, lasting):
         assert spared.exit is None
     cancel(table, None, "c-1", "c-2")
     assert ended(other_person) == ended(other_call) == ExitInfo(5, None)
+    monkeypatch.setattr(table_module, "CANCEL_GRACE_S", 0.3)
+    stubborn = started(table, tmp_path, STUBBORN, call_id="c-3")
+    cancel(table, ADA, "c-3")
+    assert ended(stubborn) == KILLED
 
 
 def test_a_cancel_request_of_nobody_ends_nothing(table: ProcessTable, tmp_path: Path) -> None:
