@@ -13,7 +13,7 @@ import pytest
 from wasmtime import Engine, Store
 from wasmtime.component import Component
 
-from astrid_engine_wasm import ffi
+from astrid_engine_wasm import ffi, layout
 from astrid_engine_wasm.binding import Cause, GuestFailure, GuestInstance, GuestLinker
 from astrid_engine_wasm.failure import parse_failure
 from astrid_engine_wasm.lower import BLOCK
@@ -54,7 +54,7 @@ def test_the_result_slot_is_blank_between_calls(bind_guest: Bind) -> None:
     """The runtime drops what it finds there; anything but a blank would be freed twice."""
     guest = bind_guest("echo.wat")
     guest.call_hook("a", b"b")
-    assert ffi.memory[guest._result] == ffi.KIND_BOOL
+    assert ffi.memory[guest._result] == layout.KIND_BOOL
 
 
 def test_a_host_answer_reaches_the_guest(bind_guest: Bind) -> None:

@@ -6,26 +6,26 @@ import pytest
 from wasmtime import Config, Engine, WasmtimeError
 from wasmtime.component import Component
 
-from astrid_engine_wasm import ffi
+from astrid_engine_wasm import ffi, layout
 from astrid_hookspecs.errors import EngineError
 
 
 @pytest.mark.parametrize("version", ["50.0.1", "50.0.2", "50.3.0rc1"])
 def test_checked_releases_are_accepted(version: str) -> None:
-    ffi.check_version(version)
+    layout.check_version(version)
 
 
 @pytest.mark.parametrize("version", ["50.0.0", "41.0.0", "51.0.0", "60.1.0", "nonsense"])
 def test_other_releases_are_refused(version: str) -> None:
     with pytest.raises(EngineError) as caught:
-        ffi.check_version(version)
+        layout.check_version(version)
     assert caught.value.code == "engine.wasmtime-version"
 
 
 def test_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ffi, "VALUE_SIZE", 40)
+    monkeypatch.setattr(layout, "VALUE_SIZE", 40)
     with pytest.raises(EngineError, match="value size is 32") as caught:
-        ffi.check_layout()
+        layout.check_layout()
     assert caught.value.code == "engine.wasmtime-layout"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from wasmtime import Engine, Store
 
-from astrid_engine_wasm import ffi
+from astrid_engine_wasm import ffi, layout
 from astrid_engine_wasm.binding import GuestInstance
 from astrid_engine_wasm.lift import compile_lift
 from astrid_engine_wasm.lower import compile_lower
@@ -71,7 +71,7 @@ def test_no_memory_is_lost_to_a_shape(
             lower(slot, value, frame)
             lift(slot, frame)
             ffi.value_delete(slot)
-            ffi.memory[slot] = ffi.KIND_BOOL
+            ffi.memory[slot] = layout.KIND_BOOL
 
     convert(1_000)
     before = used_bytes()
@@ -109,7 +109,7 @@ def test_a_wrong_value_raises_and_leaves_nothing_behind(
             with pytest.raises((ValueError, TypeError, KeyError, AttributeError, struct.error)):
                 lower(slot, value, frame)
             ffi.value_delete(slot)
-            ffi.memory[slot] = ffi.KIND_BOOL
+            ffi.memory[slot] = layout.KIND_BOOL
 
     refuse(500)
     before = used_bytes()

@@ -33,10 +33,11 @@ from typing import Any, Final, NamedTuple
 from wasmtime import Engine, Store, WasmtimeError
 from wasmtime.component import Component, Linker
 
-from astrid_engine_wasm import ffi
+from astrid_engine_wasm import ffi, layout
 from astrid_engine_wasm.failure import Cause, GuestFailure, parse_failure
-from astrid_engine_wasm.ffi import ENTRY_SIZE, ENTRY_VALUE, PAYLOAD, VALUE_SIZE, memory
+from astrid_engine_wasm.ffi import memory
 from astrid_engine_wasm.gauge import GAUGE
+from astrid_engine_wasm.layout import ENTRY_SIZE, ENTRY_VALUE, PAYLOAD, VALUE_SIZE
 from astrid_engine_wasm.lower import BLOCK, borrow_block, return_block, write_bytes
 from astrid_engine_wasm.resources import type_number
 from astrid_engine_wasm.signature import Accepted, check_exports, check_imports
@@ -232,7 +233,7 @@ class GuestInstance:
         try:
             function = self._enter(HOOK)
             size, address, _keep = _pinned(action)
-            _put_string(memory, self._action, ffi.KIND_STRING, size, address)
+            _put_string(memory, self._action, layout.KIND_STRING, size, address)
             if len(payload) > BLOCK:
                 return self._call_large(function, payload)
             block = borrow_block(len(payload))
@@ -240,7 +241,7 @@ class GuestInstance:
                 if payload:  # an empty slice assignment would resize the buffer
                     stop = len(payload) * VALUE_SIZE
                     block.values[PAYLOAD:stop:VALUE_SIZE] = payload
-                _put_string(memory, self._payload, ffi.KIND_LIST, len(payload), block.address)
+                _put_string(memory, self._payload, layout.KIND_LIST, len(payload), block.address)
                 return self._finish_hook(function)
             finally:
                 return_block(block)
@@ -253,7 +254,7 @@ class GuestInstance:
         try:
             data = _words(memory, self._payload + PAYLOAD)[1]
             write_bytes(data, payload)
-            memory[self._payload] = ffi.KIND_LIST
+            memory[self._payload] = layout.KIND_LIST
             return self._finish_hook(function)
         finally:
             ffi.list_delete(self._payload + PAYLOAD)

@@ -12,16 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
-from astrid_engine_wasm.ffi import (
-    ENTRY_SIZE,
-    ENTRY_VALUE,
-    NAME_SIZE,
-    PAYLOAD,
-    VALUE_SIZE,
-    bytes_at,
-    memory,
-    resource_in,
-)
+from astrid_engine_wasm.ffi import bytes_at, memory, resource_in
+from astrid_engine_wasm.layout import ENTRY_SIZE, ENTRY_VALUE, NAME_SIZE, PAYLOAD, VALUE_SIZE
 from astrid_engine_wasm.resources import HandleTable, type_number
 from astrid_engine_wasm.wit_types import (
     Enum,

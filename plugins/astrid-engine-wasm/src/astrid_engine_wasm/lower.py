@@ -14,17 +14,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from astrid_engine_wasm import ffi
-from astrid_engine_wasm.ffi import (
+from astrid_engine_wasm import ffi, layout
+from astrid_engine_wasm.ffi import box_new, byte_vec_new, memory
+from astrid_engine_wasm.layout import (
     ENTRY_SIZE,
     ENTRY_VALUE,
     NAME_SIZE,
     PAYLOAD,
     SCALAR_KINDS,
     VALUE_SIZE,
-    box_new,
-    byte_vec_new,
-    memory,
 )
 from astrid_engine_wasm.lift import FORMATS, Frame
 from astrid_engine_wasm.resources import HandleQuotaError, release, type_number
@@ -55,7 +53,7 @@ BLOCK: int = 1 << 16
 """Elements of one conversion buffer; longer byte lists cross in blocks of this size."""
 _SMALL = 1 << 10
 _KEPT = 4
-_ELEMENT = bytes([ffi.KIND_U8]) + bytes(VALUE_SIZE - 1)
+_ELEMENT = bytes([layout.KIND_U8]) + bytes(VALUE_SIZE - 1)
 
 
 class ByteBlock:
@@ -154,7 +152,7 @@ def lower_string(address: int, value: str, _frame: Frame) -> None:
     except UnicodeEncodeError:
         text = value.encode("utf-8", "replace")
     byte_vec_new(address + PAYLOAD, len(text), text)
-    memory[address] = ffi.KIND_STRING
+    memory[address] = layout.KIND_STRING
 
 
 def lower_bytes(address: int, value: bytes | bytearray | memoryview, _frame: Frame) -> None:
@@ -163,7 +161,7 @@ def lower_bytes(address: int, value: bytes | bytearray | memoryview, _frame: Fra
         value = bytes(memoryview(value))
     size = len(value)
     ffi.list_new(address + PAYLOAD, size)
-    memory[address] = ffi.KIND_LIST
+    memory[address] = layout.KIND_LIST
     if size:
         write_bytes(_word(memory, address + PAYLOAD + 8)[0], value)
 
@@ -192,7 +190,7 @@ def _list(lower: Lower) -> Lower:
     def lower_list(address: int, value: Any, frame: Frame) -> None:
         items = list(value)
         ffi.list_new(address + PAYLOAD, len(items))
-        memory[address] = ffi.KIND_LIST
+        memory[address] = layout.KIND_LIST
         slot = _word(memory, address + PAYLOAD + 8)[0]
         for item in items:
             lower(slot, item, frame)
@@ -202,7 +200,7 @@ def _list(lower: Lower) -> Lower:
 
 
 def _option(lower: Lower) -> Lower:
-    kind = ffi.KIND_OPTION
+    kind = layout.KIND_OPTION
 
     def lower_option(address: int, value: Any, frame: Frame) -> None:
         if value is None:
@@ -222,7 +220,7 @@ def _tuple(lowers: tuple[Lower, ...]) -> Lower:
         if len(value) != count:
             raise TypeError(f"a tuple of {count} was expected, not {len(value)}")
         ffi.tuple_new(address + PAYLOAD, count)
-        memory[address] = ffi.KIND_TUPLE
+        memory[address] = layout.KIND_TUPLE
         slot = _word(memory, address + PAYLOAD + 8)[0]
         for lower, item in zip(lowers, value, strict=True):
             lower(slot, item, frame)
@@ -239,7 +237,7 @@ def _record(fields: tuple[tuple[str, WitType], ...]) -> Lower:
         if not isinstance(value, tuple) or len(value) != count:
             raise TypeError(f"a record of {count} fields was expected")
         ffi.record_new(address + PAYLOAD, count)
-        memory[address] = ffi.KIND_RECORD
+        memory[address] = layout.KIND_RECORD
         entry = _word(memory, address + PAYLOAD + 8)[0]
         for (name, size, lower), item in zip(parts, value, strict=True):
             byte_vec_new(entry, size, name)
@@ -258,7 +256,7 @@ def _variant(cases: tuple[tuple[str, WitType | None], ...]) -> Lower:
         byte_vec_new(address + PAYLOAD, len(text), text)
         box = box_new() if lower else 0
         _put_word(memory, address + PAYLOAD + 16, box)
-        memory[address] = ffi.KIND_VARIANT
+        memory[address] = layout.KIND_VARIANT
         if lower:
             lower(box, payload, frame)
 
@@ -271,7 +269,7 @@ def _enum(names: tuple[str, ...]) -> Lower:
     def lower_enum(address: int, value: str, _frame: Frame) -> None:
         text = known[value]
         byte_vec_new(address + PAYLOAD, len(text), text)
-        memory[address] = ffi.KIND_ENUM
+        memory[address] = layout.KIND_ENUM
 
     return lower_enum
 
@@ -282,7 +280,7 @@ def _flags(names: tuple[str, ...]) -> Lower:
     def lower_flags(address: int, value: Any, _frame: Frame) -> None:
         texts = [known[name] for name in value]
         ffi.flags_new(address + PAYLOAD, len(texts))
-        memory[address] = ffi.KIND_FLAGS
+        memory[address] = layout.KIND_FLAGS
         slot = _word(memory, address + PAYLOAD + 8)[0]
         for text in texts:
             byte_vec_new(slot, len(text), text)
@@ -293,7 +291,7 @@ def _flags(names: tuple[str, ...]) -> Lower:
 
 def _result(ok: Lower | None, err: Lower | None, error_type: WitType | None) -> Lower:
     """The ok value, or a `WitError` given as a value."""
-    kind = ffi.KIND_RESULT
+    kind = layout.KIND_RESULT
 
     def lower_result(address: int, value: Any, frame: Frame) -> None:
         failed = isinstance(value, WitError)
@@ -331,6 +329,6 @@ def _handle(resource: str) -> Lower:
             frame.table.drop(representation)
             raise
         frame.made.append(handle)
-        _put_scalar(memory, address, ffi.KIND_RESOURCE, handle)
+        _put_scalar(memory, address, layout.KIND_RESOURCE, handle)
 
     return lower_handle

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from astrid_engine_wasm.ffi import PAYLOAD, VALUE_SIZE
+from astrid_engine_wasm.layout import VALUE_SIZE
 from astrid_engine_wasm.lift import Frame, Lift, compile_lift
 from astrid_engine_wasm.lower import Lower, compile_lower
 from astrid_engine_wasm.resources import INERT
@@ -32,7 +32,7 @@ from astrid_engine_wasm.wit_types import (
 )
 from astrid_hookspecs.engines import WitError
 
-__all__ = ["PAYLOAD", "VALUE_SIZE", "Frame", "Lift", "Lower", "Plan", "compile_plan", "default"]
+__all__ = ["Frame", "Lift", "Lower", "Plan", "compile_plan", "default"]
 
 FALLBACKS = MappingProxyType(
     {"no-such-process": "closed", "registry-full": "quota", "persist-unsupported": "unknown"}
