@@ -100,6 +100,11 @@ def processes_that_name(path: Path) -> list[str]:
     return found
 
 
+def hear_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("moment", "number", "status"),
     [
@@ -126,6 +131,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_running(
     with subprocess.Popen(
         [sys.executable, "-m", "astrid_core", "demo", str(notes)],
         env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=hear_signals,  # noqa: PLW1509 - what the tests run under may ignore some
     ) as child:  # fmt: skip
         assert child.stderr is not None
         assert any(moment in line for line in child.stderr)

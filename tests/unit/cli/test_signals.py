@@ -25,9 +25,10 @@ with interrupted_by_signals() as status:
 
 def ended(*numbers: signal.Signals, then: str = "pass", nohup: bool = False) -> tuple[int, str]:
     """Status and output of a process that gets signals one after the other."""
-    ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if nohup else ""
+    # Said in either case: the tests themselves may run under nohup.
+    found = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_{'IGN' if nohup else 'DFL'})\n"
     with subprocess.Popen(
-        [sys.executable, "-c", ignore + WAITS.format(then=then)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", found + WAITS.format(then=then)], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         said = child.stdout.readline()
