@@ -83,14 +83,14 @@ class ExtensibleGroup(TyperGroup):
         name = args[0]
         command = self.get_command(ctx, name)
         if command is None and not ctx.resilient_parsing and not name.startswith("-"):
-            meant = " or ".join(repr(one) for one in self.meant(ctx, name))
+            meant = " or ".join(repr(one) for one in self.meant(ctx, args))
             question = f"; did you mean {meant}?" if meant else ""
             ctx.fail(f"{ctx.command_path} has no command {name!r}{question}")
         return super().resolve_command(ctx, args)
 
-    def meant(self, ctx: Any, name: str) -> list[str]:
-        """What somebody may have meant who typed the name of no command."""
-        return difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+    def meant(self, ctx: Any, args: list[str]) -> list[str]:
+        """What somebody may have meant whose first word is no command."""
+        return difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
 
 
 class RootGroup(ExtensibleGroup):
@@ -107,9 +107,16 @@ class RootGroup(ExtensibleGroup):
         """The built-ins, then what plugins add."""
         return [*BUILT_IN, *(name for name in self.plugin_help(ctx) if name not in BUILT_IN)]
 
-    def meant(self, ctx: Any, name: str) -> list[str]:
-        """As the base class; else commands of that name one level down, the first three."""
-        close = super().meant(ctx, name)
+    def meant(self, ctx: Any, args: list[str]) -> list[str]:
+        """As the base class; else commands of that name one level down, the first three.
+
+        The second word counts as well: `daemon start` may be `start` typed one level too low.
+        """
+        name, *rest = args
+        close = super().meant(ctx, args)
+        inside = [getattr(self.get_command(ctx, one), "commands", ()) for one in close]
+        if rest and rest[0] in BUILT_IN and not any(rest[0] in commands for commands in inside):
+            return [f"{ctx.command_path} {rest[0]}", *close]
         if close:
             return close
         below = [

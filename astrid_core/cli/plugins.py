@@ -10,6 +10,7 @@ import typer
 from astrid_core.cli.context import allow_list, allow_list_path, settings
 from astrid_core.cli.output import current, describe
 from astrid_core.config import Settings
+from astrid_core.domain.toml_table import did_you_mean
 from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
 from astrid_core.pluginhost import (
@@ -66,8 +67,9 @@ def show_plugin(name: NameArgument) -> None:
 @describe(example="astrid plugins enable engine-wasm")
 def enable_plugin(name: NameArgument) -> None:
     """Allow a plugin to be loaded. The kernel sees it at its next start."""
-    if not any(plugin.source.name == name for plugin in find_plugins()):
-        raise _unknown(name)
+    known = [plugin.source.name for plugin in find_plugins()]
+    if name not in known:
+        raise _unknown(name, known)
     _set(name, enabled=True)
 
 
@@ -94,14 +96,14 @@ def _find(name: str, infos: list[PluginInfo]) -> PluginInfo:
     for info in infos:
         if info.name == name:
             return info
-    raise _unknown(name)
+    raise _unknown(name, [info.name for info in infos])
 
 
-def _unknown(name: str) -> PluginLoadError:
+def _unknown(name: str, known: list[str]) -> PluginLoadError:
     return PluginLoadError(
         f"no plugin called {name!r} is installed",
         code="plugin.not-found",
-        hint="'astrid plugins list' shows what is",
+        hint=did_you_mean(name, known) or "'astrid plugins list' shows what is",
     )
 
 

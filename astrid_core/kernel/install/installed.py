@@ -14,6 +14,7 @@ from typing import Final
 from astrid_core.domain.archive_rules import DEFAULT_LIMITS, MANIFEST, MIB
 from astrid_core.domain.capsule_meta import META_LIMIT, CapsuleMeta, parse_meta
 from astrid_core.domain.manifest import Manifest, parse_manifest
+from astrid_core.domain.toml_table import did_you_mean
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.content import hash_inside, read_inside
 from astrid_core.kernel.install.places import Place, Scope, places
@@ -101,7 +102,7 @@ def read_capsule(
     """
     directory = place.capsule(name)
     if not os.path.lexists(directory):
-        raise not_found(name)
+        raise not_found(name, place)
     try:
         meta = parse_meta(
             read_inside(directory, META, limit=META_LIMIT, what="the record"),
@@ -165,10 +166,17 @@ def _component(
     return path
 
 
-def not_found(name: str) -> CapsuleNotFoundError:
-    """The error for a capsule that is not installed."""
+def not_found(name: str, *looked_in: Place) -> CapsuleNotFoundError:
+    """The error for a capsule that is not installed, with the nearest name of those that are.
+
+    Args:
+        name: What was asked for.
+        looked_in: Where it was looked for.
+    """
+    known = {directory.name for place in looked_in for directory in _candidates(place)}
     return CapsuleNotFoundError(
-        f"no capsule called {name!r} is installed", hint="`astrid capsule list` shows what is"
+        f"no capsule called {name!r} is installed",
+        hint=did_you_mean(name, known) or "`astrid capsule list` shows what is",
     )
 
 
@@ -191,7 +199,7 @@ def load_installed(
     for place in places(home, workspace):
         if os.path.lexists(place.capsule(name)):
             return read_capsule(home, place, name, check_content=check_content)
-    raise not_found(name)
+    raise not_found(name, *places(home, workspace))
 
 
 def discover(home: Home, *, workspace: Path | None = None, check_content: bool = True) -> Discovery:

@@ -69,7 +69,7 @@ def remove_capsule(
     place = _place(home, workspace)
     target = place.capsule(name)
     if not os.path.lexists(target):
-        raise not_found(name)
+        raise not_found(name, place)
     installed = discover(home, workspace=workspace, check_content=False).capsules
     broken = sole_providers(name, [item.manifest for item in installed])
     if broken and not force:

@@ -150,6 +150,9 @@ def test_an_unknown_format_is_refused_with_the_known_ones(astrid: Astrid) -> Non
         (("plugin",), "'plugins'"),
         (("plugins", "lst"), "'list'"),
         (("instal", "x.capsule"), "'astrid capsule install'"),
+        (("daemon", "start"), "'astrid start' or 'demo'"),
+        (("overlai", "status"), "'overlay'"),
+        (("plugin", "list"), "'plugins'"),
         (
             ("list",),
             "'astrid capsule list' or 'astrid agent list' or 'astrid group list'",

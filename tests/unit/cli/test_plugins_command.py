@@ -91,6 +91,7 @@ def test_an_unknown_plugin_is_an_error(astrid: Astrid, verb: str) -> None:
     assert ended.status == 1
     assert "'absent'" in ended.stderr
     assert "plugins list" in ended.stderr
+    assert "did you mean 'engine-wasm'?" in astrid("plugins", verb, "engin-wasm").stderr
 
 
 def test_disable_and_enable_write_a_private_file(astrid: Astrid, home: Path) -> None:

@@ -157,6 +157,18 @@ def test_unknown_capsule(workshop: Workshop) -> None:
         load_installed(workshop.home, "absent")
 
 
+def test_unknown_capsule_with_the_nearest_name(workshop: Workshop) -> None:
+    """Leftovers of an installation are not suggested, and what is nothing like it is not either."""
+    workshop.install(workshop.source(name="weather"))
+    shutil.copytree(workshop.capsules / "weather", workshop.capsules / ".wether")
+    with pytest.raises(CapsuleNotFoundError) as caught:
+        load_installed(workshop.home, "wether")
+    assert caught.value.hint == "did you mean 'weather'?"
+    with pytest.raises(CapsuleNotFoundError) as caught:
+        load_installed(workshop.home, "notes")
+    assert caught.value.hint == "`astrid capsule list` shows what is"
+
+
 def test_discovery(workshop: Workshop) -> None:
     """Sorted, the user's first, the first of a name wins, leftovers are skipped."""
     workspace = workshop.root / "project"
