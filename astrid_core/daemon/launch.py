@@ -161,6 +161,11 @@ class _Child:
         self.settle(keep=False)
         if is_held or "is using the runtime home" in said:
             return
+        if not said and os.statvfs(self._kept.parent).f_bavail == 0:  # nothing could be written
+            raise StartFailedError(
+                f"the daemon did not start: no space is left for {self._kept.parent}",
+                hint="free some space, or move ASTRID_HOME to another disk",
+            )
         message, _, hint = said.removeprefix("✗ error: ").partition("\n  hint: ")
         raise StartFailedError(
             f"the daemon did not start: {message.strip() or self._status()}",

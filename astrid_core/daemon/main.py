@@ -53,8 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last boundary of the process
         logger.critical("the daemon ended by a defect: {}", failure_text(error))
-        sys.stderr.write(f"✗ error: an internal error happened: {type(error).__name__}\n")
+        sys.stderr.write(f"✗ error: {_in_short(error)}\n")
         return EXIT_RUNTIME
+
+
+def _in_short(error: Exception) -> str:
+    """One line for whoever started the daemon; a system that refuses is no defect of ours."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the system refused: {error.strerror}"
+    return f"an internal error happened: {type(error).__name__}"
 
 
 def _run(options: argparse.Namespace) -> int:

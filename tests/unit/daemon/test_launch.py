@@ -74,6 +74,41 @@ def test_a_daemon_that_ends_at_once_says_why(
     assert list((home / "log").iterdir()) == []
 
 
+def test_a_daemon_that_could_not_even_say_why_on_a_full_disk(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Home.open(home)
+    facts = list(os.statvfs(home))
+    facts[4] = 0  # free blocks
+    monkeypatch.setattr(launch.os, "statvfs", lambda _path: os.statvfs_result(facts))
+    with pytest.raises(StartFailedError, match="no space is left for") as caught:
+        start_with("import sys; sys.exit(1)", home, monkeypatch)
+    assert "free some space" in str(caught.value.hint)
+    with pytest.raises(StartFailedError, match="no luck"):
+        start_with("import sys; sys.exit('no luck')", home, monkeypatch)
+
+
+def test_a_daemon_that_the_system_refuses_a_write_says_so(home: Path) -> None:
+    """A limit on the size of files is met like a full disk: it is no defect of the daemon."""
+    limited = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "from astrid_core.daemon.main import main\n"
+        "sys.exit(main([]))"
+    )
+    Home.open(home)
+    ended = subprocess.run(
+        command(limited),
+        env=os.environ | {"ASTRID_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "✗ error: the system refused: File too large" in ended.stderr
+
+
 @pytest.mark.parametrize("ignores", [False, True])
 def test_a_daemon_that_is_not_ready_in_time_is_ended(
     home: Path, monkeypatch: pytest.MonkeyPatch, ignores: bool
