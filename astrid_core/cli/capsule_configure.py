@@ -19,6 +19,7 @@ from astrid_core.cli.capsule_answers import given_answers
 from astrid_core.cli.capsule_session import workspace
 from astrid_core.cli.output import NeedsAnswerError, Output, current, describe
 from astrid_core.cli.prompts import Raw, ask
+from astrid_core.cli.signals import interruptible
 from astrid_core.cli.terminal import Terminal, has_person
 from astrid_core.cli.tool_call import acting_as, running_daemon
 from astrid_core.domain.environment import OnboardingField, onboarding_field
@@ -69,7 +70,8 @@ async def _here(name: str, variables: list[str] | None, variable_file: Path | No
 
     async with Kernel.open(workspace=workspace()) as kernel:
         fields = [onboarding_field(question) for question in kernel.unanswered(name)]
-        answers = _answers(fields, variables, variable_file, output=current())
+        with interruptible():
+            answers = _answers(fields, variables, variable_file, output=current())
         return [question.key for question in await kernel.configure(name, answers)]
 
 
@@ -108,7 +110,8 @@ async def ask_first_here(kernel: Kernel, name: str) -> None:
         current().warning(f"{name} lacks {keys}: astrid capsule configure {name}")
         return
     fields = [onboarding_field(question) for question in missing]
-    answers = await asyncio.to_thread(ask_missing, fields, {}, terminal=_terminal(current()))
+    with interruptible():
+        answers = ask_missing(fields, {}, terminal=_terminal(current()))
     await kernel.configure(name, answers)
 
 

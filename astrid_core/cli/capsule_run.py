@@ -24,6 +24,7 @@ from astrid_core.cli.consent_options import (
     consent_of,
 )
 from astrid_core.cli.output import Output, current, describe
+from astrid_core.cli.signals import interruptible
 from astrid_core.cli.tool_call import (
     ToolCall,
     acting_as,
@@ -208,7 +209,8 @@ class _DevSession:
                 keys_of(staged.manifest), pairs=self._pairs, file=None, environ=os.environ
             )
             for_env, _ = split_given(staged.manifest, given)
-            answers = agree(staged, for_env, yes=self._yes, output=output)
+            with interruptible():
+                answers = agree(staged, for_env, yes=self._yes, output=output)
             values: Mapping[str, str] = {**answers.settings, **answers.secrets}
             with output.progress() as progress:
                 return await self._kernel.install(staged, answers=values, progress=progress)

@@ -54,6 +54,23 @@ def interrupted_by_signals() -> Iterator[Callable[[int], int]]:
             signal.signal(number, signal.SIG_DFL)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a question that blocks the event loop of the main thread.
+
+    The loop's own handler only cancels its task, and a task that waits for a line does not hear it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    ours = callable(before) and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+
+
 def end_at_once() -> None:
     """Let signals end the process on the spot again: nothing has to be put away."""
     for number in (signal.SIGINT, *_ENDING):

@@ -466,6 +466,17 @@ def test_development_loop(astrid: Shell) -> None:
     assert astrid.installed == ["tally"]
 
 
+@pytest.mark.slow
+def test_one_ctrl_c_at_the_question_of_a_development_loop_ends_it(astrid: Shell) -> None:
+    example = Path(__file__).parents[2] / "examples" / "capsules" / "tally"
+    project = astrid.workspace / "tally"
+    shutil.copytree(example, project)
+    with on_terminal(astrid, "capsule", "dev", str(project)) as (process, talk):
+        talk(r"\[y/N\] ", "\x03")
+        assert process.wait(PATIENCE_S) == 0
+    assert astrid.installed == []
+
+
 def test_every_command_has_an_example(astrid: Shell) -> None:
     leaves = astrid("commands", "--json").json
     ours = {leaf["command"] for leaf in leaves if leaf["command"].startswith("astrid capsule ")}

@@ -78,6 +78,14 @@ def test_answers_are_given_and_changed_without_a_daemon(astrid: Shell) -> None:
     assert astrid("capsule", "configure", "nobody", "--var", "a=b").status == 1
 
 
+@pytest.mark.parametrize("command", [("configure", "echoes"), ("run", "echoes", "echo")])
+def test_one_ctrl_c_at_a_question_ends_the_command(astrid: Shell, command: tuple[str, ...]) -> None:
+    with on_terminal(astrid, "capsule", *command) as (process, talk):
+        talk(r"number: ", "\x03")
+        assert process.wait(PATIENCE_S) == 130
+    assert not settings(astrid).exists()
+
+
 def test_the_first_use_on_a_terminal_asks(astrid: Shell) -> None:
     ended = astrid("capsule", "run", "echoes", "echo", "--args", '{"text": "hi"}')
     assert ended.status == 0, ended.stderr
