@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from astrid_core.daemon.client import DaemonClient
     from astrid_core.kernel.home import Home
     from astrid_core.kernel.install.answers import Answers
-    from astrid_core.kernel.install.installer import InstallResult, Staged
+    from astrid_core.kernel.install.installer import Staged
+    from astrid_core.kernel.install.model import InstallResult
 
 
 @describe(example="astrid capsule install ./dist/weather.capsule --yes")

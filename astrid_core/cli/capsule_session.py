@@ -22,7 +22,7 @@ from astrid_hookspecs.errors import PluginLoadError
 
 if TYPE_CHECKING:
     from astrid_core.kernel.assembly import Parts
-    from astrid_core.kernel.install.installer import Tools
+    from astrid_core.kernel.install.model import Tools
     from astrid_core.pluginhost.registry import Registry
     from astrid_hookspecs.engines import Engine
     from astrid_hookspecs.secrets import SecretStore
@@ -87,7 +87,8 @@ def workbench() -> Iterator[Workbench]:
     """
     # Here and below: imported when needed, because they load the whole kernel.
     from astrid_core.kernel.assembly import assemble, lifecycle_of  # noqa: PLC0415
-    from astrid_core.kernel.install.installer import Tools, recover  # noqa: PLC0415
+    from astrid_core.kernel.install.journal import recover  # noqa: PLC0415
+    from astrid_core.kernel.install.model import Tools  # noqa: PLC0415
 
     parts = assemble(home_path())
     try:

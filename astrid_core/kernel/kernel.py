@@ -28,7 +28,9 @@ from astrid_core.kernel.clients import ClientAccess
 from astrid_core.kernel.configured_servers import everything, load_one
 from astrid_core.kernel.farewell import say_farewell
 from astrid_core.kernel.home import resolve_home
-from astrid_core.kernel.install.installer import InstallResult, Staged, Tools, recover, stage
+from astrid_core.kernel.install.installer import Staged, stage
+from astrid_core.kernel.install.journal import recover
+from astrid_core.kernel.install.model import InstallResult, Tools
 from astrid_core.kernel.install.places import workspace_place
 from astrid_core.kernel.install.removal import Removed
 from astrid_core.kernel.install.sources import Source, find_source

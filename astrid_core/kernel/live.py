@@ -21,7 +21,8 @@ from astrid_core.kernel.assembly import Parts
 from astrid_core.kernel.boot import BootProblem, announce, load_changes
 from astrid_core.kernel.configured_servers import everything, load_one
 from astrid_core.kernel.install.installed import discover
-from astrid_core.kernel.install.installer import InstallResult, Staged
+from astrid_core.kernel.install.installer import Staged
+from astrid_core.kernel.install.model import InstallResult
 from astrid_core.kernel.install.removal import Removed, remove_capsule
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.engines import Progress

@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 
 from astrid_core import Kernel
-from astrid_core.kernel.install.installer import InstallResult
+from astrid_core.kernel.install.model import InstallResult
 from astrid_core.kernel.install.sources import Source
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "capsules"

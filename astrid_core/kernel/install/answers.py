@@ -135,6 +135,20 @@ def add_settings(path: Path, settings: Mapping[str, str], *, replace: bool = Tru
         write_atomic(path, json.dumps(merged, ensure_ascii=False, indent=2).encode() + b"\n")
 
 
+def leftover_settings(manifest: Manifest, directory: Path, *, answered: Path) -> dict[str, str]:
+    """Answers in an installed directory that nobody has given since (C-14); never secrets.
+
+    Args:
+        manifest: Of the new version; only what it asks for counts.
+        directory: The installed version's.
+        answered: The answer file.
+    """
+    found = read_settings(directory / ".env.json")
+    known = read_settings(answered)
+    wanted = {question.key for question in manifest.env if not question.is_secret}
+    return {key: text for key, text in found.items() if key in wanted and key not in known}
+
+
 def no_store() -> SecretError:
     """The error for secrets that cannot be kept."""
     return SecretError(

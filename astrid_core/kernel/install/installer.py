@@ -12,9 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from astrid_core.domain.archive_rules import MANIFEST, MIB
 from astrid_core.domain.capsule_meta import CapsuleMeta, encode_meta, seal_meta
-from astrid_core.domain.manifest import Manifest, parse_manifest
+from astrid_core.domain.manifest import Manifest
 from astrid_core.kernel.audit.capsule_changes import recorded
 from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
@@ -22,15 +21,14 @@ from astrid_core.kernel.install.answers import (
     Answers,
     SecretChange,
     add_settings,
+    leftover_settings,
     read_settings,
     sort_answers,
 )
-from astrid_core.kernel.install.archive import unpack_named
 from astrid_core.kernel.install.consent import Consent, compare
 from astrid_core.kernel.install.content import (
     StoredComponent,
     bake_topics,
-    read_inside,
     store_component,
     store_wit,
 )
@@ -45,46 +43,25 @@ from astrid_core.kernel.install.journal import (
     clear_journal,
     entry_for,
     is_in_place,
-    redo,
     write_journal,
 )
-from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest, LifecycleRunner, Phase
+from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest, Phase
 from astrid_core.kernel.install.meta import build_meta
 from astrid_core.kernel.install.model import InstallResult, Outcome, Tools
-from astrid_core.kernel.install.places import Place, places, user_place
+from astrid_core.kernel.install.places import Place, user_place
 from astrid_core.kernel.install.reversal import Reversal, read_if_there
-from astrid_core.kernel.install.sources import Source, require_manifest
+from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.install.staging import (
-    clean_up,
     discard,
     new_staging,
     put_back,
     put_in_place,
 )
-from astrid_core.kernel.install.tree import copy_source, sync_tree
+from astrid_core.kernel.install.tree import sync_tree
+from astrid_core.kernel.install.unpacking import read_source
 from astrid_hookspecs.engines import Progress
 from astrid_hookspecs.errors import AstridError, CapsuleError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
-
-__all__ = ["InstallResult", "Outcome", "Staged", "Tools", "recover", "stage"]
-
-
-def recover(
-    home: Home, *, lifecycle: LifecycleRunner | None, workspace: Path | None = None
-) -> list[str]:
-    """Finish or undo what a killed installer left. Call it under the home lock, before reading.
-
-    Returns:
-        What was done, one phrase each, for the log.
-
-    Raises:
-        IntegrityError, CapsuleError, StoreError: As `journal.redo`.
-    """
-    done = [phrase for place in places(home, workspace) for phrase in clean_up(place.path)]
-    finished = redo(home, lifecycle=lifecycle)
-    if finished is not None:
-        done.append(f"finished the installation of {finished}")
-    return done
 
 
 class Staged:
@@ -102,7 +79,6 @@ class Staged:
         self._home = home
         self._place = place
         self._tools = tools
-        self._source = source
         self._replaced: Path | None = None
         self._reversal: Reversal | None = None
         self._step("stage")
@@ -111,7 +87,7 @@ class Staged:
         place.create()
         self._staging = new_staging(place.path)
         try:
-            self.manifest = self._read()
+            self.manifest = read_source(source, self._staging, home=home, on_step=tools.on_step)
             self.previous = self._installed()
         except BaseException:
             discard(self._staging)
@@ -245,24 +221,6 @@ class Staged:
             reversal.roll_back()
         return read_capsule(self._home, self._place, self.name)
 
-    def _read(self) -> Manifest:
-        self._step("unpack")
-        if self._source.kind == "archive":
-            unpack_named(self._source.path, self._staging)
-        elif self._home.path.is_relative_to(self._source.path):
-            raise CapsuleError(
-                f"the runtime home lies inside {self._source.path}, so that is no capsule",
-                code="capsule.source",
-            )
-        else:
-            require_manifest(self._source.path)
-            copy_source(self._source.path, self._staging)
-        self._step("manifest")
-        text = read_inside(self._staging, MANIFEST, limit=MIB, what="the manifest")
-        shown = self._source.path
-        path = shown / MANIFEST if self._source.kind == "directory" else f"{shown}:{MANIFEST}"
-        return parse_manifest(text, path=str(path))
-
     def _installed(self) -> InstalledCapsule | None:
         try:
             return read_capsule(self._home, self._place, self.name)
@@ -324,7 +282,8 @@ class Staged:
         return lifecycle.run(request) if has_hook else {}
 
     def _swap(self, meta: CapsuleMeta, answers: Answers, writes: KvWrites) -> None:
-        settings = self._leftover_answers() | dict(answers.settings)
+        leftovers = leftover_settings(self.manifest, self.target, answered=self._env_file)
+        settings = leftovers | dict(answers.settings)
         entry = entry_for(self.name, self.target, meta, settings=settings, writes=writes)
         reversal = self._prepare_reversal(writes)
         try:
@@ -360,13 +319,6 @@ class Staged:
             secrets=self._secrets,
             lifecycle=lifecycle,
         )
-
-    def _leftover_answers(self) -> dict[str, str]:
-        """Answers in the old directory that nobody has given since (C-14); never secrets."""
-        found = read_settings(self.target / ".env.json")
-        known = read_settings(self._env_file)
-        wanted = {question.key for question in self.manifest.env if not question.is_secret}
-        return {key: text for key, text in found.items() if key in wanted and key not in known}
 
     def _result(self) -> InstallResult:
         capsule = read_capsule(self._home, self._place, self.name, check_content=False)

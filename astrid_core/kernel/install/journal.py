@@ -17,6 +17,8 @@ from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import add_settings
 from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRunner
+from astrid_core.kernel.install.places import places
+from astrid_core.kernel.install.staging import clean_up
 from astrid_hookspecs.errors import CapsuleError, IntegrityError
 from astrid_hookspecs.stores import KvWrite
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
@@ -95,6 +97,24 @@ def apply_entry(home: Home, entry: JournalEntry, *, lifecycle: LifecycleRunner |
         home.create_principal(DEFAULT_PRINCIPAL)
         path = home.principal(DEFAULT_PRINCIPAL).env_file(CapsuleId(entry.capsule))
         add_settings(path, entry.settings)
+
+
+def recover(
+    home: Home, *, lifecycle: LifecycleRunner | None, workspace: Path | None = None
+) -> list[str]:
+    """Finish or undo what a killed installer left. Call it under the home lock, before reading.
+
+    Returns:
+        What was done, one phrase each, for the log.
+
+    Raises:
+        IntegrityError, CapsuleError, StoreError: As `redo`.
+    """
+    done = [phrase for place in places(home, workspace) for phrase in clean_up(place.path)]
+    finished = redo(home, lifecycle=lifecycle)
+    if finished is not None:
+        done.append(f"finished the installation of {finished}")
+    return done
 
 
 def redo(home: Home, *, lifecycle: LifecycleRunner | None) -> str | None:

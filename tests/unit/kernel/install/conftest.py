@@ -18,8 +18,9 @@ from blake3 import blake3
 from astrid_core.builtin.sqlite_kv import SqliteKvStore
 from astrid_core.builtin.system_clock import SystemClock
 from astrid_core.kernel.home import Home
-from astrid_core.kernel.install.installer import InstallResult, Tools, stage
+from astrid_core.kernel.install.installer import stage
 from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest
+from astrid_core.kernel.install.model import InstallResult, Tools
 from astrid_core.kernel.install.pack import pack_capsule
 from astrid_core.kernel.install.places import Place
 from astrid_core.kernel.install.sources import find_source

@@ -15,7 +15,7 @@ import pytest
 
 from astrid_core.kernel.install import staging
 from astrid_core.kernel.install.installed import discover, load_installed
-from astrid_core.kernel.install.installer import recover
+from astrid_core.kernel.install.journal import recover
 from astrid_core.kernel.install.model import STEPS
 from astrid_hookspecs.errors import CapsuleError, CapsuleNotFoundError, IntegrityError
 

@@ -8,7 +8,8 @@ import pytest
 
 from astrid_core.kernel.install import staging
 from astrid_core.kernel.install.installed import load_installed
-from astrid_core.kernel.install.installer import recover, stage
+from astrid_core.kernel.install.installer import stage
+from astrid_core.kernel.install.journal import recover
 from astrid_core.kernel.install.sources import find_source
 from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.stores import KvWrite
