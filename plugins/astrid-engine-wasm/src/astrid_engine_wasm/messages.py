@@ -1,6 +1,8 @@
 """Turns the runtime library's error texts into one line for people.
 
-Trusted with wording: no host path, no address of the host process, bounded length.
+Trusted with wording: no host path, no address of the host process, bounded length. A guest words
+parts of these texts: the names of its functions stand in them as they are, line ends included, and
+no deadline of the guest covers the time that this module takes.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ MAX_CHARACTERS: Final = 400
 _BACKTRACE = re.compile(
     r"error while executing at wasm backtrace:\n(?P<frames>(?:[ \t]+\d+:.*\n?|[ \t]+at .*\n?)+)"
 )
-_FRAME = re.compile(r"^\s*\d+:\s+(?:0x[0-9a-f]+\s+-\s+)?(?P<where>.*)$", re.MULTILINE)
+_FRAME = re.compile(r"^[ \t]*\d+:\s+(?:0x[0-9a-f]+\s+-\s+)?(?P<where>.*)$", re.MULTILINE)
 _HASH_SUFFIX = re.compile(r"::h[0-9a-f]{16}\b")
 _NUMBERED_CAUSE = re.compile(r"^\d+:\s+")
 _PATH = re.compile(r"(?:(?<=[\s'\"`(=:])|^)(?:/|[A-Za-z]:\\)[^\s'\"`:)]*")
 _NOTE = re.compile(r"^note: using the `WASMTIME_BACKTRACE_DETAILS")
 _MAX_FRAMES: Final = 3
+_ENOUGH_CHARACTERS: Final = 4 * MAX_CHARACTERS
+"""More of the causes is not looked at: they are cut, and paths in them become shorter at most."""
 
 
 def clean_message(text: str) -> str:
@@ -35,12 +39,7 @@ def clean_message(text: str) -> str:
     if match is not None:
         frames = [_function(found["where"]) for found in _FRAME.finditer(match["frames"])]
         text = text[: match.start()] + text[match.end() :]
-    causes: list[str] = []
-    for line in text.splitlines():
-        cause = _NUMBERED_CAUSE.sub("", line.strip())
-        if cause and cause != "Caused by:" and not _NOTE.match(cause) and cause not in causes:
-            causes.append(cause.rstrip(":"))
-    message = ": ".join(causes) or "unknown error"
+    message = ": ".join(_causes(text)) or "unknown error"
     shown = [frame for frame in frames if frame][:_MAX_FRAMES]
     if shown:
         message += f" (in {', called by '.join(shown)})"
@@ -49,6 +48,20 @@ def clean_message(text: str) -> str:
     if len(message) > MAX_CHARACTERS:
         message = message[: MAX_CHARACTERS - 1] + "…"
     return message
+
+
+def _causes(text: str) -> list[str]:
+    """The different lines that say something, as many as a message can show."""
+    causes: dict[str, None] = {}
+    characters = 0
+    for line in text.splitlines():
+        cause = _NUMBERED_CAUSE.sub("", line.strip()).rstrip(":")
+        if cause and cause != "Caused by" and cause not in causes and not _NOTE.match(cause):
+            causes[cause] = None
+            characters += len(cause)
+            if characters >= _ENOUGH_CHARACTERS:
+                break
+    return [*causes]
 
 
 def _function(where: str) -> str:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import time
+
 import pytest
+import wasmtime
 
 from astrid_engine_wasm.failure import Cause, GuestFailure, parse_failure
 from astrid_engine_wasm.messages import MAX_CHARACTERS, clean_message
@@ -98,3 +101,27 @@ def test_internal_error_of_a_host_call_is_not_told_to_the_caller() -> None:
     error = verdict(failure)
     assert "hunter2" not in error.message
     assert type(error) is GuestTrapError
+
+
+def test_function_names_of_many_lines_cost_no_time() -> None:
+    # The names of a guest's functions are in the text of its trap, and no deadline covers reading
+    # it. Comparing each line with all before it takes this text most of a minute.
+    functions = []
+    for function in range(19):
+        lines = "\\0a".join(f"{function}-{line}" for line in range(5_000))
+        body = f"call {function - 1}" if function else "unreachable"
+        functions.append(f'(func (@name "{lines}") {body})')
+    store = wasmtime.Store()
+    module = wasmtime.Module(
+        store.engine, f'(module {" ".join(functions)} (export "go" (func 18)))'
+    )
+    go = wasmtime.Instance(store, module, []).exports(store)["go"]
+    assert isinstance(go, wasmtime.Func)
+    with pytest.raises(wasmtime.Trap) as trapped:
+        go(store)
+    text = str(trapped.value)
+    assert text.count("\n") > 80_000
+    before_s = time.thread_time()
+    message = clean_message(text)
+    assert len(message) == MAX_CHARACTERS
+    assert time.thread_time() - before_s < 10
