@@ -6,6 +6,7 @@ inside the kernel. What is planted must never be mapped, and refusing it must no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def test_artefact_sealed_with_another_key_is_replaced(home: Home, tmp_path: Path
     again = home.artefact.read_bytes()
     assert again != planted
     assert seal.verify(again, key=seal.derive_seal_key(b"v" * 32)), "compiled and sealed here again"
+
+
+def test_a_file_of_any_size_is_replaced_at_once(home: Home) -> None:
+    os.truncate(home.artefact, 1 << 42)
+    assert home.engine.inspect(home.component).size_bytes == len(COMPONENT)
+    assert home.artefact.stat().st_size < 1 << 20
 
 
 def test_honest_artefact_of_another_component_is_replaced(home: Home, tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ _DESCRIPTOR_DIRECTORY: Final = "/proc/self/fd" if sys.platform == "linux" else "
 _LEFTOVER_AGE_S: Final = 24 * 3600.0
 UNUSED_AGE_S: Final = 30 * 24 * 3600.0
 """An artefact that no process has used for so long is removed."""
+MAX_ARTEFACT_BYTES: Final = 4 << 30
+"""More than the compiler may write for the largest component; a file that is longer is none of its,
+and a sparse one costs whoever plants it nothing."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 _Value = TypeVar("_Value")
@@ -124,7 +127,7 @@ class ArtefactCache:
                 facts = self._verify(held, digest)
                 self._used.add(path)
                 return facts, action(f"{_DESCRIPTOR_DIRECTORY}/{held}")
-        except (_DoubtError, IntegrityError, ComponentError, WasmtimeError) as doubt:
+        except (_DoubtError, IntegrityError, ComponentError, WasmtimeError, OSError) as doubt:
             self._discard(path, str(doubt))
             return None
         finally:
@@ -283,6 +286,8 @@ def _held_still(descriptor: int, directory: Path) -> Iterator[int]:
         raise _DoubtError("others could have written to it")
     if status.st_nlink != 1:
         raise _DoubtError("it has another name")
+    if status.st_size > MAX_ARTEFACT_BYTES:
+        raise _DoubtError("it is larger than any compiled component")
     if _take_lease(descriptor):
         try:
             yield descriptor

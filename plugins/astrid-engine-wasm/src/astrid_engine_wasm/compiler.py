@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from astrid_engine_wasm.aot import MAX_ARTEFACT_BYTES
 from astrid_engine_wasm.compile_child import JobLimits
 from astrid_engine_wasm.compile_reply import FractionCallback, Replies, await_replies, judge
 from astrid_engine_wasm.frames import send_frame
@@ -53,7 +54,7 @@ def default_limits(size_bytes: int) -> JobLimits:
     return JobLimits(
         address_space_bytes=int((4096 + 256 * size_mib) * MIB),
         cpu_s=int(wall_s) * max(2, os.cpu_count() or 1),
-        file_bytes=int((64 + 16 * size_mib) * MIB),
+        file_bytes=min(int((64 + 16 * size_mib) * MIB), MAX_ARTEFACT_BYTES),
         wall_s=wall_s,
     )
 
