@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from astrid_core.cli.attending import TOPICS, Attendant
 from astrid_core.cli.call_questions import answer_with
-from astrid_core.domain.archive_rules import MANIFEST, MIB
-from astrid_core.domain.manifest import Manifest, parse_manifest
+from astrid_core.domain.manifest import Manifest
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.answers import Answers, read_settings, sort_answers
 from astrid_core.kernel.install.archive import unpack_named
 from astrid_core.kernel.install.consent import Consent, compare
-from astrid_core.kernel.install.content import read_inside
 from astrid_core.kernel.install.installed import InstalledCapsule, discover, read_capsule
 from astrid_core.kernel.install.model import InstallResult
 from astrid_core.kernel.install.places import Place
 from astrid_core.kernel.install.sources import Source, require_manifest
+from astrid_core.kernel.install.unpacking import read_manifest
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, CapsuleId
 
@@ -134,15 +133,10 @@ def install_live(
 def _manifest(source: Source) -> Manifest:
     if source.kind == "directory":
         require_manifest(source.path)
-        return _read(source.path, shown=source.path / MANIFEST)
+        return read_manifest(source.path, source)
     with tempfile.TemporaryDirectory(prefix="astrid-look-") as scratch:
         unpack_named(source.path, Path(scratch))
-        return _read(Path(scratch), shown=Path(f"{source.path}:{MANIFEST}"))
-
-
-def _read(directory: Path, *, shown: Path) -> Manifest:
-    text = read_inside(directory, MANIFEST, limit=MIB, what="the manifest")
-    return parse_manifest(text, path=str(shown))
+        return read_manifest(Path(scratch), source)
 
 
 def _known(client: DaemonClient, home: Home, manifest: Manifest) -> frozenset[str]:

@@ -66,7 +66,7 @@ from astrid_core.kernel.turns import Turns
 from astrid_core.kernel.usage import usage_of
 from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_core.pluginhost.allowlist import load_allow_list
-from astrid_core.pluginhost.distribution import bundled_allow_list, bundled_settings
+from astrid_core.pluginhost.distribution import find_distribution
 from astrid_core.pluginhost.host import PluginHost
 from astrid_core.security.gate import Gate
 from astrid_core.security.policy_votes import with_policy
@@ -175,13 +175,19 @@ def assemble(
         home = Home.open(path)
         release.callback(home.lock().close)
         home.create_principal(DEFAULT_PRINCIPAL)
+        build = find_distribution()
         layers = load_layers(
-            home.path, workspace=workspace, bundled=bundled_settings(), environ=os.environ
+            home.path,
+            workspace=workspace,
+            bundled=build.config_file if build else None,
+            environ=os.environ,
         )
         for note in layers.notes:
             logger.warning("{}", note)
         settings = layers.settings
-        allowed = load_allow_list(home.etc / "plugins.toml", bundled=bundled_allow_list())
+        allowed = load_allow_list(
+            home.etc / "plugins.toml", bundled=build.plugins_file if build else None
+        )
         try:
             plugin_host = PluginHost.open(allowed, extra_plugins=plugins)
         except PluginError as error:

@@ -36,8 +36,7 @@ def read_source(
         ManifestError: The manifest was refused.
     """
     on_step("unpack")
-    is_archive = source.kind == "archive"
-    if is_archive:
+    if source.kind == "archive":
         unpack_named(source.path, staging)
     elif home.path.is_relative_to(source.path):
         raise CapsuleError(
@@ -48,6 +47,17 @@ def read_source(
         require_manifest(source.path)
         copy_source(source.path, staging)
     on_step("manifest")
-    text = read_inside(staging, MANIFEST, limit=MIB, what="the manifest")
+    return read_manifest(staging, source)
+
+
+def read_manifest(directory: Path, source: Source) -> Manifest:
+    """The manifest in a directory that has the content of a source, which errors name.
+
+    Raises:
+        CapsuleError: `capsule.file`: it cannot be read.
+        ManifestError: It was refused.
+    """
+    text = read_inside(directory, MANIFEST, limit=MIB, what="the manifest")
+    is_archive = source.kind == "archive"
     path = f"{source.path}:{MANIFEST}" if is_archive else source.path / MANIFEST
     return parse_manifest(text, path=str(path))
