@@ -14,15 +14,18 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tests.docs.markdown import Block, blocks
 from tests.support.commands import run_astrid
 
-TIMEOUT_S = 90
+TIMEOUT_S = 200
 
 
 @dataclass
@@ -32,10 +35,12 @@ class Reader:
     Attributes:
         home: `~` of the reader, where the pages start; the runtime home is `~/.astrid`.
         directory: Where the reader is now.
+        timeout_s: How long a command may take.
     """
 
     home: Path
     directory: Path = field(init=False)
+    timeout_s: float = TIMEOUT_S
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -97,17 +102,22 @@ class Reader:
     def _ended(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
         if argv[0] == "astrid":
             return run_astrid(*argv[1:], cwd=self.directory, env=self._environment(), joined=True)
-        return subprocess.run(
+        with subprocess.Popen(
             argv,
             cwd=self.directory,
-            env=self._environment(),
+            env={**self._environment(), "PYTHONFAULTHANDLER": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        ) as process:
+            try:
+                printed, _ = process.communicate(timeout=self.timeout_s)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # an interpreter says where each thread is
+                printed, _ = process.communicate()
+                pytest.fail(f"{shlex.join(argv)} has not ended in {self.timeout_s:g} s:\n{printed}")
+        return subprocess.CompletedProcess(argv, process.returncode, printed)
 
     def _environment(self) -> dict[str, str]:
         kept = {

@@ -141,6 +141,13 @@ class TestTheReader:
         with pytest.raises(AssertionError, match="not as the page says: no"):
             Reader(tmp_path / "home").follow(page)
 
+    def test_says_where_a_program_hangs(self, tmp_path: Path) -> None:
+        page = tmp_path / "page.md"
+        page.write_text("```python\nimport time\nprint(1, flush=True)\ntime.sleep(60)\n```\n")
+
+        with pytest.raises(pytest.fail.Exception, match=r"(?s)in 2 s:\n1\n.*line 3 in <module>"):
+            Reader(tmp_path / "home", timeout_s=2).follow(page)
+
     def test_fails_when_a_command_fails_unannounced(self, tmp_path: Path) -> None:
         page = tmp_path / "page.md"
         page.write_text("```console\n$ false\n```\n")

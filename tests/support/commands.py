@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE_S: Final = 60
+PATIENCE_S: Final = 150
 _BUSY: Final = threading.Lock()
 """Held while the process that forks commands has one to wait for."""
 

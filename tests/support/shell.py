@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from tests.support.commands import kept_environment, run_astrid
 
 ASTRID = str(Path(sys.executable).with_name("astrid"))
-PATIENCE_S = 60
+PATIENCE_S = 150
 
 
 class Ended(NamedTuple):
