@@ -19,6 +19,8 @@ Kind: TypeAlias = Literal["text", "secret", "select", "array"]
 
 MAX_KEY: Final = 256
 MAX_PROMPT: Final = 1024
+MAX_DESCRIPTION: Final = 4 * MAX_PROMPT
+"""As a guest writes it, with line breaks and indentation that are not shown."""
 MAX_OPTIONS: Final = 256
 MAX_OPTION: Final = 256
 MAX_ANSWER_BYTES: Final = 65_536
@@ -102,6 +104,8 @@ def elicitation(
         raise ElicitError(f"a choice has at most {MAX_OPTIONS} options")
     for choice in choices:
         _check_shown(choice, limit=MAX_OPTION)
+    if len(description) > MAX_DESCRIPTION:
+        raise ElicitError(f"a description has at most {MAX_DESCRIPTION} characters")
     prompt = " ".join(description.split()) or key
     _check_shown(prompt, limit=MAX_PROMPT)
     if kind == "secret" or default is None:

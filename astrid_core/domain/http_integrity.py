@@ -13,6 +13,7 @@ from typing import Final
 
 _BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 """Digest sizes, weakest first."""
+MAX_TEXT: Final = 4096
 
 
 class IntegrityText:
@@ -22,10 +23,12 @@ class IntegrityText:
         text: `sha256-BASE64`, several separated by blanks: any of the strongest kind may match.
 
     Raises:
-        ValueError: It is malformed.
+        ValueError: It is malformed, or longer than 4096 characters.
     """
 
     def __init__(self, text: str) -> None:
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"it has more than {MAX_TEXT} characters")
         found: dict[str, list[bytes]] = {}
         for item in text.split():
             name, _, encoded = item.partition("-")

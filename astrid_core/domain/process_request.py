@@ -1,6 +1,8 @@
 """What a guest wants to run, checked: text, numbers and names, before anybody decides about it.
 
-Trusted with refusing what could change the meaning of a command or of the machine around it. Pure.
+Trusted with refusing what could change the meaning of a command or of the machine around it, and
+with refusing what is too much before it works on it: a guest may send as much as its memory holds,
+also one that may run nothing. Pure.
 Spec: host-abi 13.1, 13.2, 13.5; kernel-and-security 13.2.
 """
 
@@ -18,8 +20,11 @@ KIB: Final = 1024
 MAX_STDIN_BYTES: Final = 4 * KIB * KIB
 MAX_WRITE_BYTES: Final = KIB * KIB
 MAX_ARGUMENTS: Final = 1024
+MAX_VARIABLES: Final = 1024
 MAX_COMMAND_BYTES: Final = KIB * KIB
 MAX_LABEL_BYTES: Final = 128
+MAX_PATH_BYTES: Final = 4 * KIB
+"""Of a directory or the place of a file: the longest that the system takes."""
 MAX_FILES: Final = 16
 MAX_FILE_BYTES: Final = 4 * KIB * KIB
 RING_BYTES: Final = range(4 * KIB, 8 * KIB * KIB + 1)
@@ -146,12 +151,15 @@ def parse_request(record: Sequence[object]) -> ProcessRequest:
     argv = (str(cmd), *_texts(arguments))
     if not argv[0]:
         raise ProcessRequestError("a command has a name")
-    pairs = [(str(key), str(value)) for key, value in _rows(variables)]
+    rows = _row(variables)
+    if len(argv) > MAX_ARGUMENTS or len(rows) > MAX_VARIABLES:
+        raise ProcessRequestError("a command has at most 1024 arguments and 1024 variables")
+    pairs = [(str(key), str(value)) for key, value in _rows(rows)]
     texts = (*argv, *(part for pair in pairs for part in pair))
+    if sum(len(text.encode()) for text in texts) > MAX_COMMAND_BYTES:
+        raise ProcessRequestError("a command has at most 1 MiB of text")
     if any("\0" in text for text in texts):
         raise ProcessRequestError("a command holds no NUL")
-    if len(argv) > MAX_ARGUMENTS or sum(len(text.encode()) for text in texts) > MAX_COMMAND_BYTES:
-        raise ProcessRequestError("a command has at most 1024 arguments and 1 MiB of text")
     given = _variables(pairs)
     content = None if stdin is None else _bytes(stdin)
     if content is not None and len(content) > MAX_STDIN_BYTES:
@@ -187,7 +195,7 @@ def _check_variable(name: str) -> None:
 def _cwd(text: object) -> tuple[str, ...]:
     if text is None:
         return ()
-    path = str(text)
+    path = _path(text)
     if "\0" in path:
         raise ProcessRequestError("a directory holds no NUL")
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -196,6 +204,13 @@ def _cwd(text: object) -> tuple[str, ...]:
             "a process works inside the workspace", code="process.boundary-escape"
         )
     return tuple(parts)
+
+
+def _path(text: object) -> str:
+    path = str(text)
+    if len(path) > MAX_PATH_BYTES:
+        raise ProcessRequestError(f"a path has at most {MAX_PATH_BYTES} bytes")
+    return path
 
 
 def _limits(record: object) -> SandboxLimits:
@@ -209,10 +224,12 @@ def _limits(record: object) -> SandboxLimits:
 
 
 def _files(records: object, taken: dict[str, str]) -> tuple[InjectedFile, ...]:
-    found = []
+    found: list[InjectedFile] = []
+    if len(_row(records)) > MAX_FILES:
+        raise _too_many_files()
     for content, placement in _rows(records):
         kind, where = _row(placement)
-        text = str(where)
+        text = _path(where)
         if kind == "env-pointer":
             _check_variable(text)
             if text in taken:
@@ -222,17 +239,22 @@ def _files(records: object, taken: dict[str, str]) -> tuple[InjectedFile, ...]:
         if not text.startswith("/") or "\0" in text or ".." in text.split("/"):
             raise ProcessRequestError("a file is put at an absolute path")
         found.append(InjectedFile(_bytes(content), path=text))
-    if len(found) > MAX_FILES or sum(len(file.content) for file in found) > MAX_FILE_BYTES:
-        raise ProcessRequestError(
-            "a process gets at most 16 files of 4 MiB together", code="process.too-large"
-        )
+    if sum(len(file.content) for file in found) > MAX_FILE_BYTES:
+        raise _too_many_files()
     return tuple(found)
+
+
+def _too_many_files() -> ProcessRequestError:
+    return ProcessRequestError(
+        "a process gets at most 16 files of 4 MiB together", code="process.too-large"
+    )
 
 
 def _persistence(rest: Sequence[object]) -> Persistence:
     label, keeps_stdin, overflow, ring, lifetime, idle, retention = rest
-    text = _CONTROL.sub("", "" if label is None else str(label))
-    if len(text.encode()) > MAX_LABEL_BYTES:
+    written = "" if label is None else str(label)
+    text = _CONTROL.sub("", written[: MAX_PATH_BYTES + 1])
+    if len(written) > MAX_PATH_BYTES or len(text.encode()) > MAX_LABEL_BYTES:
         raise ProcessRequestError("a label has at most 128 bytes")
     size = DEFAULT_RING_BYTES if ring is None else _integer(ring)
     if size not in RING_BYTES:

@@ -25,6 +25,7 @@ _DECISIONS: Final = {
 }
 _NO: Final = "approval.denied"
 _MARK_BYTES: Final = 8
+_MAX_MADE_LEGIBLE: Final = 16 * MAX_RESOURCE
 
 
 class ApprovalResponseRecord(NamedTuple):
@@ -68,7 +69,7 @@ class ApprovalHost(HostPackage):
                 instance.principal,
                 instance.context.id,
                 legible(action),
-                resource=shortened(legible(resource)),
+                resource=shown_resource(resource),
                 pause=self.instance.pause,
             )
         except ApprovalDeniedError as error:
@@ -85,9 +86,17 @@ def legible(text: str) -> str:
     return CONTROL.sub("", text).strip()
 
 
-def shortened(text: str) -> str:
-    """A text that is too long, cut, with a mark of the whole: a yes is for this text only."""
-    if len(text) <= MAX_RESOURCE:
-        return text
-    mark = f" ... (blake3 {blake3(text.encode('utf-8', 'replace')).hexdigest(length=_MARK_BYTES)})"
-    return text[: MAX_RESOURCE - len(mark)] + mark
+def shown_resource(text: str) -> str:
+    """What is asked about, legible; cut where it is too long.
+
+    What is cut has a mark of the whole: a yes is for this text only. A text may be as long as a
+    guest's memory, so no more of it is made legible than may be shown; the mark of such a one is
+    that of what the guest wrote.
+    """
+    is_huge = len(text) > _MAX_MADE_LEGIBLE
+    shown = legible(text[:_MAX_MADE_LEGIBLE])
+    if len(shown) <= MAX_RESOURCE and not is_huge:
+        return shown
+    whole = text if is_huge else shown
+    mark = f" ... (blake3 {blake3(whole.encode('utf-8', 'replace')).hexdigest(length=_MARK_BYTES)})"
+    return shown[: MAX_RESOURCE - len(mark)] + mark

@@ -34,6 +34,8 @@ PERSISTENT: Final = "capabilities.allow_persistent"
 MAX_READ_BYTES: Final = MAX_FILE_BYTES
 DEFAULT_GRACE_MS: Final = 5_000
 MAX_GRACE_MS: Final = 30_000
+MAX_ASKED: Final = 1024
+"""Ids in one question; there are never as many."""
 _MS_PER_S: Final = 1000
 _CURSOR: Final = re.compile(r"(\d{1,19})\.(\d{1,19})", re.ASCII)
 
@@ -84,6 +86,8 @@ class PersistentHost(HostPackage):
     @handles("status-many")
     def status_many(self, ids: list[str]) -> list[ProcessInfo]:
         """What is known about several; the unknown are left out."""
+        if len(ids) > MAX_ASKED:
+            raise WitError("too-large")
         found = [self._lookup(process_id) for process_id in ids]
         return [_info(one) for one in found if one is not None]
 

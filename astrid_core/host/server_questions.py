@@ -22,7 +22,7 @@ from astrid_core.domain.payload_variants import LlmRequest, Message
 from astrid_core.domain.request_rate import RequestRate
 from astrid_core.domain.server_form import YES, FormField, confirmation, parse_form
 from astrid_core.domain.topic import LLM_PREFIX, MAX_CAUSAL_DEPTH
-from astrid_core.host.approval import legible, shortened
+from astrid_core.host.approval import shown_resource
 from astrid_core.host.context import CapsuleContext
 from astrid_core.host.models import ModelError
 from astrid_core.host.people import Elicitor, Pause
@@ -107,7 +107,7 @@ class ServerQuestions:
             call.principal,
             self._context.id,
             _ASK_MODEL,
-            resource=shortened(legible(_shown(server, prompt))),
+            resource=shown_resource(_shown(server, prompt)),
             pause=pause,
         )
         estimate = len(asking.payload) // _BYTES_PER_TOKEN

@@ -13,7 +13,7 @@ from typing import Final
 from astrid_core.domain.allowance import covering
 from astrid_core.domain.approval import MAX_ACTION, ask
 from astrid_core.domain.http_message import HttpRequestError, parse_target
-from astrid_core.host.approval import legible, shortened
+from astrid_core.host.approval import legible, shown_resource
 from astrid_core.host.net_errors import parse_target as parse_endpoint
 from astrid_core.host.server_access import check_server
 from astrid_core.kernel.principals.authority import Authority
@@ -192,7 +192,7 @@ def _approval(case: Case) -> Callable[[], Grant]:
         principal=principal,
         capsule=acting.capsule,
         action=legible(action),
-        resource=shortened(legible(about)),
+        resource=shown_resource(about),
         reason="",
         workspace_root=case.outside.root,
         now=int(now),

@@ -59,6 +59,7 @@ def test_question_as_front_ends_see_it(made: Elicitation, field: OnboardingField
         {"kind": "select", "options": ["x" * 257]},
         {"kind": "select", "options": ["a\x1b[2J"]},
         {"description": "d" * 1025},
+        {"description": " " * 4097},
         {"description": "a\u202eb"},
         {"default": "a\x00"},
         {"default": "d" * 1025},

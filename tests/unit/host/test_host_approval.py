@@ -214,10 +214,11 @@ def test_118_put_off_by_who_has_nobody_to_ask(front: Front) -> None:
     assert front.asks("x", "y")
 
 
-def test_long_resources_share_no_answer(front: Front) -> None:
-    long = "r" * 2000
+@pytest.mark.parametrize("long", ["r" * 2000, "r" * 100_000, "\x01" * 100_000])
+def test_long_resources_share_no_answer(front: Front, long: str) -> None:
     assert front.ask("send", long + "1", answer="approve_always") == ("ok", ("approved-always",))
-    assert len(front.shown[-1].resource) == 1024
+    shown = front.shown[-1].resource
+    assert len(shown) == (1024 if long.isprintable() else len("... (blake3 0123456789abcdef)"))
     assert front.ask("send", long + "1") == ("ok", ("allowance",))
     assert front.asks("send", long + "2")
 

@@ -81,6 +81,7 @@ def test_processes_of_others_denied_when_asked_for(
         assert run(stranger, function, "x" * 32, *arguments)[0] == "no-such-process", function
     assert run(stranger, "list-processes", None) == ("ok", [])
     assert run(stranger, "status-many", [name, ""]) == ("ok", [])
+    assert run(stranger, "status-many", [name] * 1025)[0] == "too-large"
     assert run(stranger, "release-process", name) == ("ok", None)
     assert run(opened(*SH, persistent=True), "status", name)[1].phase == "running"
 
