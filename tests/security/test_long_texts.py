@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import wasmtime
 
 from astrid_core import Kernel
 from astrid_core.domain.abi import parse_signature
@@ -32,9 +33,9 @@ from astrid_core.host.abi import load_abi
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.registry import all_handlers
 from astrid_hookspecs.engines import MIB, Call, Limits, WitError
-from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.errors import AstridError, EngineError, PolicyDeniedError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL
-from tests.support.capsules import answering, install, manifest, write_capsule
+from tests.support.capsules import ANSWER, answering, install, manifest, tool, write_capsule
 
 SIZE: Final = 4 * MIB
 """A guest has sixteen times as much."""
@@ -175,3 +176,41 @@ def test_no_host_function_works_long_on_a_text_that_fills_a_guests_memory(tmp_pa
             }
 
     assert asyncio.run(main()) == {}
+
+
+HUGE: Final = 8 * MIB
+
+
+def answering_with_all_its_memory(action: str) -> bytes:
+    """A component whose hook answers with 8 MiB of NUL."""
+    text = ANSWER.format(
+        action=action, action_size=len(action), data="", has_data=1, data_size=HUGE, body=""
+    )
+    text = text.replace('"memory") 1)', f'"memory") {HUGE // 65536 + 1})')
+    at = "(i32.store (i32.const 1036) (i32.const {}))"
+    assert at.format(64) in text
+    return bytes(wasmtime.wat2wasm(text.replace(at.format(64), at.format(65536))))
+
+
+@pytest.mark.parametrize("action", ["continue", "final", "deny"])
+def test_an_answer_that_fills_a_guests_memory_goes_no_further(tmp_path: Path, action: str) -> None:
+    """The next member would get it as its payload, which takes the host 80 times as much."""
+    guard = '[subscribe]\n"tool.v1.execute.*" = { wit = "opaque", handler = "g", priority = 1 }\n'
+
+    async def main() -> None:
+        async with Kernel.open(home=tmp_path / "home") as kernel:
+            for name, component, body in (
+                ("guard", answering_with_all_its_memory(action), guard),
+                ("tool", answering("continue"), tool("x")),
+            ):
+                await install(
+                    kernel, write_capsule(tmp_path / name, component, manifest(name, body=body))
+                )
+            with pytest.raises((EngineError, PolicyDeniedError)) as caught:
+                await kernel.call_tool("x")
+            assert len(str(caught.value)) < 2000
+            (asked,) = [capsule for capsule in kernel.capsules() if capsule.id == "tool"]
+            assert asked.stats()["calls"] == (0 if action == "deny" else 1)
+            assert asked.stats()["traps"] == 0
+
+    asyncio.run(main())
