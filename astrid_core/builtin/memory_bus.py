@@ -1,7 +1,8 @@
 """The event bus of a single process: envelopes go from a publisher into bounded queues.
 
 Trusted with order and completeness: one lock numbers an envelope and puts it into every queue it
-matches, so that `seq` and the order of each queue agree, and what a full queue loses is counted. It
+matches, so that `seq` and the order of each queue agree, and what a full queue loses is counted and
+was that of whoever had most in it. It
 decides nothing about who may publish or subscribe.
 
 Spec: capsules-and-bus 6.4, 6.7, 13.
@@ -10,17 +11,18 @@ Spec: capsules-and-bus 6.4, 6.7, 13.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from loguru import logger
 
+from astrid_core.builtin.fair_queue import FairQueue
 from astrid_core.domain.failure_text import failure_text
 from astrid_core.domain.topic_trie import Matcher, TopicTrie
 from astrid_hookspecs.buses import Batch, Envelope, QueueBudget
 from astrid_hookspecs.engines import MIB
 from astrid_hookspecs.errors import LocalProtocolError
+from astrid_hookspecs.values import Principal
 
 DEFAULT_CAPACITY: Final = 1024
 DEFAULT_QUEUE_BYTES: Final = 16 * MIB
@@ -35,7 +37,6 @@ class MemorySubscription:
     __slots__ = (
         "_budget",
         "_bus",
-        "_bytes",
         "_capacity",
         "_is_closed",
         "_lagged",
@@ -44,6 +45,7 @@ class MemorySubscription:
         "_queue",
         "handle",
         "pattern",
+        "principal",
         "waiters",
     )
 
@@ -55,16 +57,17 @@ class MemorySubscription:
         capacity: int,
         max_bytes: int,
         budget: QueueBudget,
+        principal: Principal | None,
         lock: threading.Lock,
     ) -> None:
         self.pattern = pattern
+        self.principal = principal
         self._bus = bus
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._budget = budget
         self._lock = lock  # the bus's own
-        self._queue: deque[Envelope] = deque()
-        self._bytes = 0
+        self._queue = FairQueue()
         self._lagged = 0
         self.waiters: set[threading.Event] = set()
         self._is_closed = False
@@ -72,13 +75,13 @@ class MemorySubscription:
 
     def is_ready(self) -> bool:
         """Whether `take` would return a message; never true again after `close`."""
-        return bool(self._queue)
+        return bool(self._queue.messages)
 
     def add_waiter(self, event: threading.Event) -> None:
         """Set `event` whenever a message was queued, and when the subscription is closed."""
         with self._lock:
             self.waiters.add(event)
-            wake = bool(self._queue) or self._is_closed
+            wake = bool(self._queue.messages) or self._is_closed
         if wake:
             event.set()
 
@@ -98,25 +101,9 @@ class MemorySubscription:
         """
         with self._lock:
             lagged, self._lagged = self._lagged, 0
-            queue = self._queue
-            if not queue:
-                return Batch((), lagged)
-            first = queue.popleft()
-            messages = [first]
-            size = len(first.payload)
-            while queue:
-                following = queue[0]
-                if (
-                    following.principal != first.principal
-                    or following.attribution is not first.attribution
-                    or size + len(following.payload) > max_bytes
-                ):
-                    break
-                size += len(following.payload)
-                messages.append(queue.popleft())
-            self._bytes -= size
+            messages, size = self._queue.take(max_bytes=max_bytes)
             self._budget.used -= size
-            return Batch(tuple(messages), lagged)
+            return Batch(messages, lagged)
 
     def close(self) -> None:
         """Stop receiving, drop what is queued and wake whoever waits."""
@@ -130,15 +117,14 @@ class MemorySubscription:
         """
         queue, budget = self._queue, self._budget
         queue.append(envelope)
-        self._bytes += len(envelope.payload)
         budget.used += len(envelope.payload)
+        messages = queue.messages
         lost = 0
-        while len(queue) > self._capacity or (
-            len(queue) > 1 and (self._bytes > self._max_bytes or budget.used > budget.limit)
-        ):
-            size = len(queue.popleft().payload)
-            self._bytes -= size
-            budget.used -= size
+        while len(messages) > self._capacity:
+            budget.used -= queue.drop_one(by_bytes=False)
+            lost += 1
+        while len(messages) > 1 and (queue.bytes > self._max_bytes or budget.used > budget.limit):
+            budget.used -= queue.drop_one(by_bytes=True)
             lost += 1
         self._lagged += lost
         return lost
@@ -150,15 +136,14 @@ class MemorySubscription:
             The waiters to wake.
         """
         self._is_closed = True
+        self._budget.used -= self._queue.bytes
         self._queue.clear()
-        self._budget.used -= self._bytes
-        self._bytes = 0
         self._lagged = 0
         return self.waiters
 
     def held_locked(self) -> tuple[int, int]:
         """Messages and payload bytes in the queue. For the bus, which holds the lock."""
-        return len(self._queue), self._bytes
+        return len(self._queue.messages), self._queue.bytes
 
 
 class MemoryBus:
@@ -207,12 +192,14 @@ class MemoryBus:
                 self._seq,
                 envelope.depth,
             )
-            receivers = self._subscriptions.match(envelope.topic)
-            for subscription in receivers:
+            who = envelope.principal
+            for subscription in self._subscriptions.match(envelope.topic):
+                if who is not None and subscription.principal not in (None, who):
+                    continue
+                self._delivered += 1
                 self._dropped += subscription.append_locked(numbered)
                 if subscription.waiters:
                     woken.extend(subscription.waiters)
-            self._delivered += len(receivers)
             listeners = self._listeners.match(envelope.topic)
         for listener in listeners:
             try:
@@ -229,6 +216,7 @@ class MemoryBus:
         *,
         capacity: int = DEFAULT_CAPACITY,
         budget: QueueBudget | None = None,
+        principal: Principal | None = None,
     ) -> MemorySubscription:
         """Receive later envelopes that match.
 
@@ -236,6 +224,7 @@ class MemoryBus:
             pattern: Checked by the caller where a guest wrote it; `**` for every topic.
             capacity: At least 1.
             budget: As in `Bus.subscribe`.
+            principal: As in `Bus.subscribe`.
 
         Raises:
             LocalProtocolError: `bus.closed`, or `bus.capacity` for a capacity below 1.
@@ -252,6 +241,7 @@ class MemoryBus:
             capacity=capacity,
             max_bytes=self._max_queue_bytes,
             budget=budget or QueueBudget(self._max_queue_bytes),
+            principal=principal,
             lock=self._lock,
         )
         with self._lock:

@@ -182,9 +182,14 @@ class Instance:
         self._held.pop(id(resource), None)
 
     def subscribe(self, pattern: str) -> BusSubscription:
-        """A bus subscription; the one that the load before this one left, if it had the same."""
+        """A bus subscription; the one that the load before this one left, if it had the same.
+
+        A call instance is told nothing of others, so that they cannot displace what it waits for.
+        """
         return self.estate.take(pattern) or self.services.bus.subscribe(
-            pattern, budget=self._queues
+            pattern,
+            budget=self._queues,
+            principal=None if self.purpose == "run" else self._base_principal,
         )
 
     def unsubscribe(self, queue: BusSubscription) -> None:

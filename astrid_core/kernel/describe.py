@@ -13,7 +13,7 @@ from typing import Final
 
 from loguru import logger
 
-from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, encode, parse_json
+from astrid_core.domain.payload import PayloadError, encode, parse_json
 from astrid_core.domain.payload_variants import Custom
 from astrid_core.domain.topic import MAX_CAUSAL_DEPTH
 from astrid_hookspecs.buses import Envelope
@@ -30,18 +30,16 @@ def describe_reply(
 
     Args:
         request: The event that asked, unchanged by other members of its chain.
-        data: What the capsule answered with.
+        data: What the capsule answered with; no larger than a message.
         source_id: The capsule's.
         timestamp: RFC 3339, of now.
 
     Returns:
-        None, with a line in the log, for data that is not JSON, is too long, or would be published
-        too deep in a causal chain.
+        None, with a line in the log, for data that is not JSON or would be published too deep
+        in a causal chain.
     """
     refusal = None
-    if len(data) > MAX_PAYLOAD_BYTES:
-        refusal = f"it has {len(data)} bytes"
-    elif request.depth >= MAX_CAUSAL_DEPTH:
+    if request.depth >= MAX_CAUSAL_DEPTH:
         refusal = f"the request is {request.depth} publishes deep"
     else:
         try:

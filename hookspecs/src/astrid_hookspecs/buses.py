@@ -76,7 +76,8 @@ class QueueBudget:
 class BusSubscription(Protocol):
     """A bounded queue of the envelopes that match one pattern. Also a `WaitSource`.
 
-    Full queues drop the oldest entry and count it as lagged; publishers never wait.
+    Full queues drop the oldest entry of the principal that has most in them, never the newest of
+    all, and count it as lagged; publishers never wait.
     """
 
     pattern: str
@@ -118,7 +119,12 @@ class Bus(Protocol):
         ...
 
     def subscribe(
-        self, pattern: str, *, capacity: int = 1024, budget: QueueBudget | None = None
+        self,
+        pattern: str,
+        *,
+        capacity: int = 1024,
+        budget: QueueBudget | None = None,
+        principal: Principal | None = None,
     ) -> BusSubscription:
         """Receive later envelopes that match (receiver matcher, capsules-and-bus 6.5 B).
 
@@ -126,6 +132,8 @@ class Bus(Protocol):
             pattern: Valid topic segments; `*` as a whole segment. `**` alone matches every topic.
             capacity: Messages kept before the oldest is dropped.
             budget: Shared with other subscriptions; None for one of its own.
+            principal: Only envelopes of this one and those without any, so that what others say
+                costs it no message and is not counted as lagged; None for everybody's.
         """
         ...
 

@@ -13,8 +13,9 @@ from astrid_conformance.check import Outcome, run_check
 from astrid_conformance.checks.bus import BUS, bus_subject
 from astrid_conformance.suites import BusConformance
 from astrid_core.builtin.memory_bus import MemoryBus
-from astrid_hookspecs.buses import Batch, Bus, BusSubscription, Envelope, QueueBudget
+from astrid_hookspecs.buses import Batch, Bus, BusSubscription, Envelope
 from astrid_hookspecs.cancel import wait_any
+from astrid_hookspecs.values import Principal
 
 
 class Wrapped:
@@ -27,10 +28,8 @@ class Wrapped:
     def publish(self, envelope: Envelope) -> Envelope:
         return self.inner.publish(envelope)
 
-    def subscribe(
-        self, pattern: str, *, capacity: int = 1024, budget: QueueBudget | None = None
-    ) -> Any:
-        return self._wrap(self.inner.subscribe(pattern, capacity=capacity, budget=budget))
+    def subscribe(self, pattern: str, **options: Any) -> Any:
+        return self._wrap(self.inner.subscribe(pattern, **options))
 
     def add_listener(
         self, pattern: str, listener: Callable[[Envelope], None]
@@ -85,11 +84,37 @@ class IgnoresBytes(Subscription):
 
 
 class SharesNothing(Wrapped):
-    def subscribe(
-        self, pattern: str, *, capacity: int = 1024, budget: QueueBudget | None = None
-    ) -> Any:
-        del budget
-        return super().subscribe(pattern, capacity=capacity)
+    def subscribe(self, pattern: str, **options: Any) -> Any:
+        return super().subscribe(pattern, **{**options, "budget": None})
+
+
+class KnowsNoPrincipals(Wrapped):
+    """Counts everybody's messages as one principal's, so that the oldest goes first."""
+
+    def publish(self, envelope: Envelope) -> Envelope:
+        marked = dataclasses.replace(
+            envelope, source_id=str(envelope.principal), principal=Principal("one")
+        )
+        return super().publish(marked)
+
+    def subscribe(self, pattern: str, **options: Any) -> Any:
+        return NamesThem(super().subscribe(pattern, **options))
+
+
+class NamesThem(Subscription):
+    def take(self, *, max_bytes: int) -> Batch:
+        batch = self.inner.take(max_bytes=max_bytes)
+        return batch._replace(
+            messages=tuple(
+                dataclasses.replace(one, principal=Principal(one.source_id))
+                for one in batch.messages
+            )
+        )
+
+
+class HearsEverybody(Wrapped):
+    def subscribe(self, pattern: str, **options: Any) -> Any:
+        return super().subscribe(pattern, **{**options, "principal": None})
 
 
 class NothingIsLagged(Subscription):
@@ -165,6 +190,8 @@ BROKEN: dict[str, Callable[[], Bus]] = {
     "a-batch-keeps-to-its-bytes": subscribing(IgnoresBytes),
     "taking-nothing-is-an-empty-batch": subscribing(EmptyIsNone),
     "a-full-queue-drops-the-oldest-and-counts": subscribing(NothingIsLagged),
+    "a-flood-costs-others-nothing": KnowsNoPrincipals,
+    "a-subscription-for-one-principal-hears-no-other": HearsEverybody,
     "queues-that-share-a-budget-keep-no-more": SharesNothing,
     "a-slow-reader-slows-nobody": LosesUnderLoad,
     "everyone-sees-one-order": OrderByThread,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 
 import pytest
 
 from astrid_core.builtin.memory_bus import MemoryBus
-from astrid_hookspecs.buses import Attribution, Bus, BusSubscription, Envelope
+from astrid_hookspecs.buses import Attribution, Bus, BusSubscription, Envelope, QueueBudget
 from astrid_hookspecs.cancel import CancelToken, WaitSource, wait_any
 from astrid_hookspecs.engines import MIB
 from astrid_hookspecs.errors import LocalProtocolError
@@ -166,6 +167,49 @@ def test_full_queue_drops_the_oldest_and_counts_them(bus: MemoryBus):
     assert [m.seq for m in batch.messages] == list(range(77, 1101))
     assert subscription.take(max_bytes=MIB) == ((), 0), "the count is reset by reading it"
     assert bus.stats()["dropped"] == 76
+
+
+def test_whoever_has_most_in_a_full_queue_loses_first(bus: MemoryBus):
+    subscription = bus.subscribe("t", capacity=4)
+    for number, who in enumerate("abbbbacac"):
+        bus.publish(message(payload=b"%d" % number, principal=who))
+    kept = [(one.principal, one.payload) for one in drain(subscription)]
+    assert kept == [("b", b"4"), ("c", b"6"), ("a", b"7"), ("c", b"8")]
+    assert bus.stats()["dropped"] == 5
+
+
+def test_newest_message_stays_even_if_its_principal_has_most():
+    bus = MemoryBus(max_queue_bytes=10)
+    subscription = bus.subscribe("t")
+    for number in range(3):
+        bus.publish(message(payload=b"%d" % number, principal="a"))
+    bus.publish(message(payload=b"x" * 8, principal="b"))
+    assert [len(one.payload) for one in drain(subscription)] == [1, 1, 8]
+    bus.publish(message(principal="a"))
+    bus.publish(message(payload=b"x" * 99, principal="b"))
+    assert [len(one.payload) for one in drain(subscription)] == [99]
+    assert bus.stats()["queued_bytes"] == 0
+
+
+def test_random_floods_keep_the_books_right():
+    chance = random.Random(7)  # noqa: S311 - a seed, so that failures repeat
+    bus, budget = MemoryBus(max_queue_bytes=300), QueueBudget(500)
+    queues = [bus.subscribe("t", capacity=8, budget=budget) for _ in range(3)]
+    received = 0
+    for _ in range(5000):
+        if chance.random() < 0.3:
+            batch = chance.choice(queues).take(max_bytes=chance.randrange(100))
+            received += len(batch.messages)
+            continue
+        who = chance.choice(("a", "b", "c", None))
+        bus.publish(message(payload=b"x" * chance.randrange(60), principal=who))
+        assert budget.used == bus.stats()["queued_bytes"]
+        assert all(queue.held_locked()[0] <= 8 and queue.is_ready() for queue in queues)
+    received += sum(len(drain(queue)) for queue in queues)
+    stats = bus.stats()
+    assert (budget.used, stats["queued_bytes"]) == (0, 0)
+    assert stats["delivered"] == received + stats["dropped"]
+    assert all(queue._queue._shares == {} for queue in queues)
 
 
 def test_queue_is_bounded_in_bytes_too():

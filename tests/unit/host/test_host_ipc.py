@@ -456,6 +456,30 @@ def test_a_call_hears_its_own_principal_and_the_kernel_and_nobody_else(
     assert kv_namespace_written(world, call, alice) == ["alice"]
 
 
+def test_a_flood_of_somebody_else_costs_a_call_nothing(world: Any, call: Any) -> None:
+    alice = world.open(caller=caller(), **ACL)
+    subscription = call(alice, "subscribe", "a.b")[1]
+    world.emit("a.b", principal="alice")
+    for _ in range(1100):
+        world.emit("a.b", principal="bob")
+    received = call(alice, RECV, subscription, 0)[1]
+    assert ([message.principal[1] for message in received.messages], received.lagged) == (
+        ["alice"],
+        0,
+    )
+
+
+def test_a_flood_of_one_costs_others_nothing_in_a_run_loop(world: Any, call: Any) -> None:
+    run = world.open(purpose="run", principal="default", **ACL)
+    subscription = call(run, "subscribe", "a.b")[1]
+    world.emit("a.b", principal="alice")
+    for _ in range(1100):
+        world.emit("a.b", principal="bob")
+    first = call(run, RECV, subscription, 0)[1]
+    assert [message.principal[1] for message in first.messages] == ["alice"]
+    assert first.lagged == 77
+
+
 def test_what_a_disabled_principal_says_reaches_no_run_loop(world: Any, call: Any) -> None:
     run = world.open(purpose="run", principal="default", **ACL)
     subscription = call(run, "subscribe", "a.b")[1]

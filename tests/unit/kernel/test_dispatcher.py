@@ -19,7 +19,7 @@ from astrid_core.kernel.worker_pool import WorkerPool
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.cancel import CancelToken, wait_any
 from astrid_hookspecs.engines import MIB, GuestResult, InterceptorBinding
-from astrid_hookspecs.errors import GuestTrapError
+from astrid_hookspecs.errors import EngineError, GuestTrapError
 from astrid_hookspecs.values import CapsuleId, Principal
 
 WAIT_S = 20.0
@@ -555,7 +555,6 @@ def test_claimed_request_gets_a_claimed_reply(world: World):
         pytest.param("tool_describe", GuestResult("deny", DESCRIPTION), 0, id="deny"),
         pytest.param("tool_describe", GuestResult("continue", "{oops"), 0, id="not-json"),
         pytest.param("tool_describe", GuestResult("continue", DESCRIPTION), 8, id="too-deep"),
-        pytest.param("tool_describe", GuestResult("continue", f'"{"x" * MIB}"'), 0, id="too-long"),
         pytest.param("other", GuestResult("continue", DESCRIPTION), 0, id="other-action"),
     ],
 )
@@ -566,6 +565,18 @@ def test_nothing_is_published_for_other_answers(
     world.add(A, ("tool.v1.request.describe", action, 100), handler=answering([], "a", result))
     report = world.run(event("tool.v1.request.describe", depth=depth))
     assert report.first_error is None
+    assert not subscription.is_ready()
+
+
+def test_a_description_larger_than_a_message_is_an_error(world: World):
+    subscription = world.bus.subscribe("tool.v1.response.describe.*")
+    too_long = GuestResult("continue", f'"{"x" * MIB}"')
+    world.add(
+        A, ("tool.v1.request.describe", "tool_describe", 100), handler=answering([], "a", too_long)
+    )
+    error = world.run(event("tool.v1.request.describe")).first_error
+    assert isinstance(error, EngineError)
+    assert error.code == "engine.answer-too-large"
     assert not subscription.is_ready()
 
 

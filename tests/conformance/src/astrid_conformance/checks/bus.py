@@ -150,6 +150,32 @@ def a_full_queue_drops_the_oldest_and_counts(bus: Bus) -> None:
 
 
 @BUS.required
+def a_flood_costs_others_nothing(bus: Bus) -> None:
+    """Whoever has most in a full queue loses first, in messages as in bytes."""
+    queue = bus.subscribe("a.*", capacity=10)
+    large = bus.subscribe("a.*", budget=QueueBudget(1000))
+    for number in range(3):
+        bus.publish(envelope("a.b", b"%d" % number, principal="ada"))
+        for _ in range(50):
+            bus.publish(envelope("a.b", b"x" * 100, principal="bob"))
+    for name, subscription in (("messages", queue), ("bytes", large)):
+        kept = [one.payload for one in _drain(subscription) if one.principal == "ada"]
+        require_equal(kept, [b"0", b"1", b"2"], f"what is left of who says little, by {name}")
+
+
+@BUS.required
+def a_subscription_for_one_principal_hears_no_other(bus: Bus) -> None:
+    """Others neither arrive nor displace anything; what has no principal arrives."""
+    queue = bus.subscribe("a.*", capacity=3, principal=Principal("ada"))
+    for principal in ("ada", *["bob"] * 5, None):
+        bus.publish(envelope("a.b", principal=principal))
+    mine, nobodys = queue.take(max_bytes=_MIB), queue.take(max_bytes=_MIB)
+    found = [one.principal for one in (*mine.messages, *nobodys.messages)]
+    require_equal(found, ["ada", None], "principals of what arrived")
+    require_equal(mine.lagged + nobodys.lagged, 0, "lagged")
+
+
+@BUS.required
 def queues_that_share_a_budget_keep_no_more(bus: Bus) -> None:
     """What several queues keep has one bound; beyond it each keeps the newest message."""
     budget = QueueBudget(1000)
