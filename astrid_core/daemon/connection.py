@@ -170,6 +170,11 @@ class Connection(asyncio.Protocol):
         return self._outbox.queued_bytes
 
     @property
+    def is_left(self) -> bool:
+        """Whether nobody reads answers any more, though what was sent before may still be here."""
+        return self._is_closed or self._outbox.is_broken
+
+    @property
     def held_bytes(self) -> int:
         """How much of what arrived waits for the rest of its frame, or for its turn."""
         return self._reader.held_bytes

@@ -49,11 +49,17 @@ class Outbox:
         self._queued = 0
         self._is_closed = False
         self._is_watched = False
+        self._is_broken = False
 
     @property
     def queued_bytes(self) -> int:
         """How much the client has still to take."""
         return self._queued
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the client was found to have gone, which the reading side may hear of later."""
+        return self._is_broken
 
     def send(self, frame: bytes) -> bool:
         """Send a frame, or queue what does not fit.
@@ -92,6 +98,7 @@ class Outbox:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:  # the client has gone: the reading side hears of it and tidies up
+            self._is_broken = True
             return len(data)
 
     def _watch(self) -> None:

@@ -123,6 +123,8 @@ class Router:
         except (PayloadError, QuotaExceededError) as error:
             self._refuse(connection, body, error)
             return
+        if connection.is_left and _is_request(message.topic):
+            return  # up to a pipe full of them would be worked for nobody; messages need no answer
         if self._clients.may_wait:
             connection.hold()
             self._begin(connection, self._act_aside(connection, message))
@@ -268,12 +270,7 @@ class Router:
             connection.take_back(presence)
 
     async def _subscribe(self, connection: Connection, principal: Principal, pattern: str) -> Reply:
-        if connection.at_end_count(_Subscription) >= MAX_SUBSCRIPTIONS:
-            raise QuotaExceededError(
-                f"a connection has at most {MAX_SUBSCRIPTIONS} subscriptions",
-                rule="subscriptions",
-                hint="unsubscribe from one, or subscribe to a wider pattern",
-            )
+        _check_room(connection)
 
         def deliver(envelope: Envelope) -> None:
             connection.deliver(
@@ -285,11 +282,30 @@ class Router:
         before = connection.take_back(_Subscription(principal, pattern))
         if before is not None:
             before()
+        try:
+            _check_room(connection)  # others of the same client were decided about meanwhile
+        except QuotaExceededError:
+            stop()
+            raise
         connection.at_end(_Subscription(principal, pattern), stop)
         return Reply("Success", {"subscribed": pattern})
 
     def _send(self, connection: Connection, topic: str, payload: bytes) -> None:
         connection.send(client_frame(topic, payload, source_id=self._source_id))
+
+
+def _check_room(connection: Connection) -> None:
+    """Refuse one subscription more than a connection may have."""
+    if connection.at_end_count(_Subscription) >= MAX_SUBSCRIPTIONS:
+        raise QuotaExceededError(
+            f"a connection has at most {MAX_SUBSCRIPTIONS} subscriptions",
+            rule="subscriptions",
+            hint="unsubscribe from one, or subscribe to a wider pattern",
+        )
+
+
+def _is_request(topic: str) -> bool:
+    return topic.startswith(REQUEST_PREFIX) or is_admin_request(topic)
 
 
 def _check_effort(body: bytes) -> None:

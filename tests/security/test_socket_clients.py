@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from astrid_core.daemon.connection import MAX_BUSY
+from astrid_core.daemon.router import MAX_SUBSCRIPTIONS
 from astrid_core.daemon.server import MAX_CONNECTIONS, MAX_OF_ONE
 from astrid_core.kernel.audit.reader import Row
 from astrid_hookspecs.values import NIL_SOURCE
@@ -282,6 +284,42 @@ def test_who_reads_no_answers_is_not_read_and_the_others_are(
                 sent += 1
         assert sent < 400
         assert honest.call("echo", {"text": "x"})["data"]["content"] == "x"
+
+
+def test_what_a_client_asked_that_has_gone_is_not_worked_off(
+    daemon: Daemon, honest: Client
+) -> None:
+    write_profile(daemon, "gina", 'groups = ["admin"]\n')
+    body = b'{"topic":"astrid.v1.request.x","source_id":"%b","payload":%b}' % (
+        NIL_SOURCE.encode(),
+        b'{"type":"raw_json","method":"GetStatus"}',
+    )
+    asked = 1500  # with their answers more than the system and the daemon keep for a client
+    with daemon.connect(principal="gina") as client:
+        client.send_bytes((struct.pack(">I", len(body)) + body) * asked)
+        done, before = len(daemon.records(principal="gina")), -1
+        while done != before:  # until it has to read before more is done
+            before = done
+            for _ in range(20):
+                honest.call("echo", {"text": "x"})
+            done = len(daemon.records(principal="gina"))
+        assert 0 < done < asked
+    wait_for_clients(honest, 1)
+    assert len(daemon.records(principal="gina")) <= done + MAX_BUSY
+
+
+def test_pipelining_gives_no_more_subscriptions(daemon: Daemon) -> None:
+    with daemon.connect(principal="alice") as alice:
+        for number in range(MAX_SUBSCRIPTIONS + 100):
+            payload = {
+                "type": "raw_json",
+                "method": "Subscribe",
+                "params": {"pattern": f"many.v1.n{number}"},
+            }
+            alice.send("astrid.v1.request.x", payload)
+        answers = [message(alice)["payload"] for _ in range(MAX_SUBSCRIPTIONS + 100)]
+        assert [a["status"] for a in answers].count("Success") == MAX_SUBSCRIPTIONS
+        assert {a["rule"] for a in answers if a["status"] == "Error"} == {"subscriptions"}
 
 
 def test_so_many_connections_and_no_more(daemon: Daemon, honest: Client) -> None:
