@@ -13,8 +13,8 @@ from typer.main import get_group
 from astrid_core.cli.acting import choose, choosing
 from astrid_core.cli.context import CliContext
 from astrid_core.cli.errors import guarded
-from astrid_core.cli.groups import RootGroup, add_global_options
-from astrid_core.cli.output import Output, use
+from astrid_core.cli.groups import NO_COMMAND, RootGroup, add_global_options
+from astrid_core.cli.output import Output, current, use
 from astrid_core.cli.root_help import ABOUT, EPILOG
 from astrid_core.cli.signals import interrupted_by_signals
 from astrid_core.cli.version import print_version
@@ -88,4 +88,6 @@ def _astrid(
     """Run untrusted components and MCP servers with exactly the rights you gave them."""
     choose(principal, command=context.invoked_subcommand)
     if context.invoked_subcommand is None:
+        if current().is_json:
+            context.fail(NO_COMMAND)
         typer.echo(context.get_help())

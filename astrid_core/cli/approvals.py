@@ -58,6 +58,8 @@ def list_approvals(
     """List the questions of an agent's capsules that wait for a decision, oldest first."""
     rows = _waiting(of, everybody=everybody)
     output = current()
+    if not rows:
+        output.info("nothing waits for a decision")
     headers = [name.upper() for name in _NAMES]
     output.result(
         rows,

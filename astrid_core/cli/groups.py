@@ -21,7 +21,11 @@ from astrid_core.cli.plugin_commands import plugin_commands, plugin_help
 from astrid_core.cli.root_help import help_text
 from astrid_hookspecs.exits import EXIT_USAGE
 
+NO_COMMAND: Final = "Missing command"
+"""Said, in the parser's own words, to a program that named a group only."""
 _MOST_MEANT: Final = 3
+_HELP_LINE: Final = 200
+"""Longest help line of a command in a list; what does not fit goes on below."""
 
 
 class ExtensibleGroup(TyperGroup):
@@ -68,12 +72,13 @@ class ExtensibleGroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the section of the help text that lists the commands."""
         with formatter.section("Commands"):
-            longest = max(map(len, self.list_commands(ctx)), default=0)
-            formatter.write_dl(self.help_lines(ctx, limit=formatter.width - longest - 6))
+            formatter.write_dl(self.help_lines(ctx, limit=_HELP_LINE))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As the base class; a group without a command shows its help."""
+        """As the base class; a group without a command shows its help, or says so in JSON."""
         if not args and not self.invoke_without_command and not ctx.resilient_parsing:
+            if current().is_json:
+                ctx.fail(NO_COMMAND)
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(EXIT_USAGE)
         return super().parse_args(ctx, args)

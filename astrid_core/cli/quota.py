@@ -25,6 +25,8 @@ ProcessesOption = Annotated[
     int | None, typer.Option("--processes", min=0, help="Processes at the same time.")
 ]
 
+_PAGE: Final = 65_536
+"""The least memory that a WebAssembly guest can have."""
 _LABELS: Final[Mapping[str, str]] = {
     "max_memory_bytes": "memory",
     "max_timeout_secs": "timeout",
@@ -55,6 +57,12 @@ def named_limits(
         "max_ipc_throughput_bytes": ipc_rate,
     }
     limits = {name: parse_size(text) for name, text in sizes.items() if text is not None}
+    if limits.get("max_memory_bytes", _PAGE) < _PAGE:
+        raise ConfigError(
+            f"no capsule runs in {limits['max_memory_bytes']} bytes of memory",
+            code="cli.size",
+            hint=f"name a unit, such as --memory 64MiB; the least is {_PAGE}, one page",
+        )
     if timeout is not None:
         limits["max_timeout_secs"] = parse_duration(timeout)
     if cpu is not None:

@@ -19,6 +19,8 @@ from astrid_core.daemon.client_errors import DaemonError, NotRunningError, Remot
 from astrid_hookspecs.errors import AstridError, ToolError, ToolNotFoundError
 from astrid_hookspecs.values import Principal, parse_principal
 
+_ARGUMENTS: Final = """give one JSON object in quotes: '{"name": "Ada"}'"""
+
 MAX_TIMEOUT_S: Final = 86_400.0
 SERVERS_FILE: Final = "servers.toml"
 """What was left out when `etc/servers.toml` is not understood; not imported, to stay quick."""
@@ -140,12 +142,14 @@ def parse_arguments(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ToolError(f"the arguments are not JSON: {error}", code="tool.arguments") from error
+        raise ToolError(
+            f"the arguments are not JSON: {error}", code="tool.arguments", hint=_ARGUMENTS
+        ) from error
     if not isinstance(values, dict):
         raise ToolError(
             "the arguments have to be a JSON object",
             code="tool.arguments",
-            hint="""for example '{"name": "Ada"}'""",
+            hint=_ARGUMENTS,
         )
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -55,6 +56,11 @@ def serve(
 
     connect = connector(acting(), Path.cwd())
     if http is None:
+        if sys.stdin.isatty():
+            current().info(
+                "a client is expected on standard input; 'astrid mcp config CLIENT' says how one "
+                "starts this, Ctrl-C ends it"
+            )
         serve_stdio(connect, only=ToolFilter(only or ()))
     else:
         host, port = _address(http)

@@ -7,6 +7,7 @@ value that came from another client's file goes to the secret store, never into 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -69,6 +70,8 @@ def add(
     _change({name: entry})
     output = current()
     output.success(f"server {name} is in etc/{FILE_NAME}")
+    if "command" in entry and shutil.which(entry["command"]) is None:
+        output.warning(f"there is no program {entry['command']!r} here yet; install it")
     output.detail(f"let an agent use it: astrid caps grant AGENT 'mcp:{name}:*'")
     output.result({"name": name, "reloaded": _reload()}, text="")
 

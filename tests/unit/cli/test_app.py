@@ -93,6 +93,25 @@ def apart_from_commands(text: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    "arguments", [(), ("quota",), ("caps", "token")], ids=["root", "group", "nested"]
+)
+def test_a_group_alone_under_json_is_an_error_in_json(
+    astrid: Astrid, arguments: tuple[str, ...]
+) -> None:
+    ended = astrid("--json", *arguments)
+
+    assert (ended.status, ended.json["error"]["code"]) == (2, "cli.usage")
+    assert ended.json["error"]["hint"] == f"see '{' '.join(('astrid', *arguments))} --help'"
+    assert ended.stderr == ""
+
+
+def test_the_help_of_a_group_shows_whole_sentences(astrid: Astrid) -> None:
+    words = " ".join(astrid("audit", "--help").stdout.split())
+
+    assert "status 7 when something is not as it was written." in words
+
+
 def test_help_imports_no_command() -> None:
     script = (
         "import sys; from astrid_core.cli.entry import run; run(['--help']);"

@@ -58,7 +58,8 @@ def explain(
         return GuestLimitError(
             f"the guest hit a limit: {message}",
             code=OUT_OF_MEMORY if is_memory else None,
-            hint=f"it may use {limits.memory_bytes // MIB} MiB; raise the principal's memory limit",
+            hint=f"it may use {_size(limits.memory_bytes)}; raise the principal's limit: "
+            "astrid quota set --agent NAME --memory SIZE",
         )
     if failure.trap_code is Cause.HOST and not isinstance(failure.__cause__, HostTrap):
         return GuestTrapError(
@@ -71,9 +72,13 @@ def explain(
     if _UNREACHABLE in message:
         hint = (
             "the guest gave up by itself: a panic, an uncaught error, or no memory left "
-            f"(its limit is {limits.memory_bytes // MIB} MiB)"
+            f"(its limit is {_size(limits.memory_bytes)})"
         )
     return GuestTrapError(f"the guest trapped: {message}", hint=hint)
+
+
+def _size(count: int) -> str:
+    return f"{count / MIB:.4g} MiB" if count >= MIB else f"{count} bytes"
 
 
 def stopped(stop: Stop, *, timeout_s: float | None) -> EngineError:
@@ -82,7 +87,8 @@ def stopped(stop: Stop, *, timeout_s: float | None) -> EngineError:
         allowed = "the time for its start" if timeout_s is None else f"{timeout_s:g} s"
         return GuestTimeoutError(
             f"the guest did not finish within {allowed} and was stopped",
-            hint="raise the principal's time limit, or look for an endless loop in the capsule",
+            hint="look for an endless loop in the capsule, or raise the principal's limit: "
+            "astrid quota set --agent NAME --timeout 2m",
         )
     return GuestCancelledError(f"the guest was stopped: {stop.value}")
 
