@@ -43,7 +43,7 @@ class TokenError(AstridError):
     """A token cannot be used.
 
     Codes: `token.malformed`, `.signature`, `.expired`, `.not-yet`, `.revoked`, `.used`,
-    `.not-found`, `.wider`.
+    `.not-found`, `.wider`, `.too-many`.
     """
 
     default_code = "token.malformed"

@@ -38,6 +38,9 @@ INDEX: Final = "caps:token_index"
 REVOKED: Final = "caps:revoked"
 USED: Final = "caps:used"
 MAX_LIFE_S: Final = 366 * 86_400
+MAX_PER_PRINCIPAL: Final = 256
+"""Tokens that are kept for one principal. Who has one derives any number from it without the
+kernel, and whenever a right is missing all of them are looked at."""
 _MARK: Final = b"\x01"
 _PAGE: Final = 500
 RIGHT_SCHEME: Final = "right://"
@@ -149,18 +152,18 @@ class TokenStore:
         """Keep a token for its principal, durably unless its scope is the session.
 
         Raises:
-            TokenError: It was not made here, has ended, or was revoked.
+            TokenError: It was not made here, has ended, or was revoked; or `token.too-many`.
             StoreError: It could not be written.
         """
         self._check(signed)
         token = signed.token
-        if token.scope == "session":
-            with self._lock:
-                self._session[token.id, signed.proof] = signed
-            return
         key = _key_of(signed)
         value = signed.to_text().encode() if signed.caveats else to_record(signed)
         with self._lock:
+            self._make_room(Principal(token.principal), signed)
+            if token.scope == "session":
+                self._session[token.id, signed.proof] = signed
+                return
             self._kv.apply(INDEX, [KvWrite(str(token.id), token.principal.encode())])
             self._kv.apply(TOKENS, [KvWrite(key, value)])
 
@@ -241,17 +244,30 @@ class TokenStore:
                 if principal not in (None, signed.token.principal)
             }
 
-    def clean(self) -> int:
-        """Remove tokens that have ended; returns how many."""
+    def clean(self, principal: Principal | None = None) -> int:
+        """Remove kept tokens that have ended, of one principal or of all; returns how many."""
         ended = [
             held.key
-            for held in self._held(None)
+            for held in self._held(principal)
             if held.key is not None
             and (end := held.signed.ends_at()) is not None
             and end <= self._now()
         ]
         self._kv.apply(TOKENS, [KvWrite(key, None) for key in ended])
         return len(ended)
+
+    def _make_room(self, principal: Principal, signed: SignedToken) -> None:
+        """Refuse one token more than a principal may have; one that it has already is none more."""
+        held = [one.signed for one in self._held(principal)]
+        if len(held) < MAX_PER_PRINCIPAL or signed in held:
+            return
+        self.clean(principal)
+        if sum(1 for _ in self._held(principal)) >= MAX_PER_PRINCIPAL:
+            raise TokenError(
+                f"{principal!r} has {MAX_PER_PRINCIPAL} tokens, the most that are kept for one",
+                code="token.too-many",
+                hint="revoke some; see: astrid caps token list",
+            )
 
     def _held(self, principal: Principal | None) -> Iterator[Held]:
         """Tokens of a principal, whatever they are worth; damaged ones are worth nothing."""

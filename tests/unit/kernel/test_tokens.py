@@ -13,7 +13,7 @@ from nacl.signing import SigningKey
 from astrid_core.builtin.sqlite_kv import SqliteKvStore
 from astrid_core.domain.capability_token import Caveat, Scope, SignedToken, TokenError
 from astrid_core.domain.resource_pattern import PatternError
-from astrid_core.kernel.tokens import TOKENS, TokenStore, right_resource
+from astrid_core.kernel.tokens import MAX_PER_PRINCIPAL, TOKENS, TokenStore, right_resource
 from astrid_hookspecs.errors import AuditError
 from astrid_hookspecs.stores import KvWrite
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
@@ -247,6 +247,28 @@ def test_a_token_has_a_life_and_a_purpose(world: World, life_s: int) -> None:
     for resource in ("[", "file://[", "*", "*://x", "[r]ight://*", "{right,x}://*", "x"):
         with pytest.raises(PatternError):
             world.store.mint(ALICE, resource, ["read"], by=DEFAULT_PRINCIPAL, life_s=None)
+
+
+def test_a_principal_has_so_many_tokens_and_no_more(world: World) -> None:
+    short = world.minted(life_s=10)
+    base = world.minted(life_s=None)
+
+    def derived(number: int) -> SignedToken:
+        return base.attenuate(Caveat(resource=f"file:///srv/{number}"))
+
+    for number in range(MAX_PER_PRINCIPAL - 2):
+        world.store.add(derived(number))
+    refused("too-many", lambda: world.store.add(derived(-1)))
+    refused("too-many", lambda: world.minted(scope="session"))
+    world.store.add(derived(0))  # it is here already
+    world.minted(principal=BOB)
+    world.now += 10  # the first one ends and makes room
+    world.store.add(derived(-1))
+    assert short not in world.store.usable(ALICE)
+    assert len(world.store.usable(ALICE)) == MAX_PER_PRINCIPAL
+    assert world.store.revoke(base.token.id, by=DEFAULT_PRINCIPAL)
+    assert world.store.usable(ALICE) == []
+    assert world.minted() in world.store.usable(ALICE)
 
 
 def test_rights_are_resources() -> None:
