@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from astrid_engine_mcp.stdio import Ended, Log, Streams
 from astrid_hookspecs.errors import AstridError
 
 _TIMEOUT: Final = httpx2.Timeout(30.0, read=300.0)
+_UNPACKED: Final = {"Accept-Encoding": "identity"}
 
 
 LookUp = Callable[[], Awaitable[str]]
@@ -95,10 +96,14 @@ async def http_streams(
     del log
     parts = urlsplit(url)
     await address()
-    headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
+    headers = dict(_UNPACKED)
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    flow = bounds.Flow()
+    checked = CheckedTransport(parts.hostname or "", address=address)
     client = httpx2.AsyncClient(
-        transport=_Bounded(CheckedTransport(parts.hostname or "", address=address), ended=ended),
-        headers=dict(headers),
+        transport=_Bounded(checked, ended=ended, flow=flow),
+        headers=headers,
         timeout=_TIMEOUT,
         trust_env=False,
         follow_redirects=False,
@@ -110,7 +115,7 @@ async def http_streams(
         ) as (incoming, outgoing),
     ):
         to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-        pump = asyncio.create_task(_pump(incoming, to_session))
+        pump = asyncio.create_task(_pump(incoming, to_session, ended=ended, flow=flow))
         watch = asyncio.create_task(_close_when(ended, to_session))
         try:
             yield from_server, outgoing
@@ -123,13 +128,22 @@ async def http_streams(
 
 
 async def _pump(
-    incoming: Incoming, to_session: MemoryObjectSendStream[SessionMessage | Exception]
+    incoming: Incoming,
+    to_session: MemoryObjectSendStream[SessionMessage | Exception],
+    *,
+    ended: Ended,
+    flow: bounds.Flow,
 ) -> None:
+    """Pass messages on; one piece of a stream may hold thousands, so they are counted here."""
     with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
         while True:
             try:
                 message = await incoming.receive()
             except anyio.EndOfStream:
+                break
+            fault = flow.fault(size_bytes=0, is_garbage=isinstance(message, Exception))
+            if fault is not None:
+                ended.set(fault)
                 break
             await to_session.send(message)
     await to_session.aclose()
@@ -144,19 +158,35 @@ async def _close_when(
 
 
 class _Bounded(httpx2.AsyncBaseTransport):
-    """Ends the connection when an answer is larger than any message may be, or comes too fast."""
+    """Ends the connection when an answer is larger than any message may be, or comes too fast.
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, *, ended: Ended) -> None:
+    What is counted has to be what is read, so an answer that is to be unpacked first is refused.
+    """
+
+    def __init__(
+        self, inner: httpx2.AsyncBaseTransport, *, ended: Ended, flow: bounds.Flow
+    ) -> None:
         self._inner = inner
         self._ended = ended
+        self._flow = flow
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """As the transport inside."""
+        """As the transport inside.
+
+        Raises:
+            httpx2.ReadError: The answer is compressed.
+        """
+        if request.method == "POST":
+            self._flow.asked()
         try:
             response = await self._inner.handle_async_request(request)
         except httpx2.ConnectError:
             self._ended.set("it cannot be reached")
             raise
+        if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            await response.aclose()
+            self._ended.set("it compresses its answers, and was asked not to")
+            raise httpx2.ReadError("the answer is compressed", request=request)
         is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
         response.stream = _BoundedStream(
             response.stream, ended=self._ended, total=None if is_stream else bounds.MESSAGE_BYTES
