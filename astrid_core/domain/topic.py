@@ -56,6 +56,8 @@ ELICIT_TOPIC: Final = "astrid.v1.elicit"
 """Says that an install hook asks a person for something."""
 ELICIT_ANSWERS: Final = "astrid.v1.elicit.response."
 """Before the id of the request that a front end answers."""
+KERNEL_PREFIX: Final = "astrid.v1."
+"""What the kernel says and is asked."""
 PROCESS_EVENTS: Final = "astrid.process.v1."
 """Before the kind of what happened to a process and the suffix that its watcher chose."""
 _RESERVED_PREFIXES: Final = (
@@ -64,6 +66,7 @@ _RESERVED_PREFIXES: Final = (
     ELICIT_ANSWERS,
     "client.v1.",
 )
+_SAID_TO_THE_KERNEL: Final = (REQUEST_PREFIX, ADMIN_PREFIX, APPROVAL_ANSWERS, ELICIT_ANSWERS)
 _SHOWN_CHARACTERS: Final = 80
 
 
@@ -198,8 +201,14 @@ def is_reserved(topic: str, *, method: str | None = None) -> bool:
 
 
 def is_kernels_own(topic: str) -> bool:
-    """Whether nobody but the kernel may publish on the topic, no front end either."""
-    return topic.startswith(PROCESS_EVENTS)
+    """Whether nobody but the kernel may publish on the topic, no front end either.
+
+    Front ends and capsules act on what the kernel says there: they show people its questions, and
+    take its news for true.
+    """
+    if topic.startswith((PROCESS_EVENTS, ADMIN_RESPONSE_PREFIX)):
+        return True
+    return topic.startswith(KERNEL_PREFIX) and not topic.startswith(_SAID_TO_THE_KERNEL)
 
 
 def is_private(topic: str) -> bool:

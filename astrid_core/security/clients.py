@@ -22,8 +22,6 @@ OPEN_RIGHTS: Final = frozenset({"self:tool:call", "self:bus:subscribe", "self:ap
 """Rights of every enabled principal, unless they are revoked: each call, message and answer that
 follows is checked by itself."""
 
-_KERNEL_TOPICS: Final = "astrid.v1."
-
 
 def may_speak_for(principal: Principal, other: Principal) -> bool:
     """Whether a connection of `principal` may send a frame that names `other`."""
@@ -40,7 +38,7 @@ def may_publish(principal: Principal, topic: str) -> bool:
         return True
     if is_reserved(topic):
         return principal == DEFAULT_PRINCIPAL
-    return not topic.startswith(_KERNEL_TOPICS) and not is_kernels_own(topic)
+    return not is_kernels_own(topic)
 
 
 def may_hear(principal: Principal, about: Principal | None, *, topic: str = "") -> bool:

@@ -200,10 +200,28 @@ def test_ordinary_topics_are_not_reserved(topic: str):
     assert not is_reserved(topic)
 
 
-def test_events_about_processes_are_the_kernels_own():
-    assert is_kernels_own("astrid.process.v1.exited.x")
-    assert not is_kernels_own("astrid.process.v10.exited.x")
-    assert not is_kernels_own("astrid.v1.request.status")
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("astrid.process.v1.exited.x", True),
+        ("astrid.process.v10.exited.x", False),
+        ("astrid.v1.approval", True),
+        ("astrid.v1.approval.response", True),
+        ("astrid.v1.approval.response.r1", False),
+        ("astrid.v1.elicit", True),
+        ("astrid.v1.elicit.ended.e1", True),
+        ("astrid.v1.elicit.response.e1", False),
+        ("astrid.v1.capsules_loaded", True),
+        ("astrid.v1.response.status", True),
+        ("astrid.v1.request.status", False),
+        ("astrid.v1.admin.agent.create", False),
+        ("astrid.v1.admin.response.agent.create", True),
+        ("astrid.v10.approval", False),
+        ("notes.v1.saved", False),
+    ],
+)
+def test_what_the_kernel_says_is_its_own(topic: str, *, expected: bool):
+    assert is_kernels_own(topic) is expected
 
 
 def test_read_only_method_opens_no_other_reserved_topic():

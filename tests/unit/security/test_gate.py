@@ -64,8 +64,8 @@ def test_publish_denied_when_the_acl_is_empty() -> None:
         Recorder().gate().check_publish(CapsuleGrants(NOTES), ALICE, "a")
 
 
-def test_kernel_topic_denied_even_when_an_uplink_publishes_what_the_acl_names() -> None:
-    topic = "astrid.process.v1.exited.x"
+@pytest.mark.parametrize("topic", ["astrid.process.v1.exited.x", "astrid.v1.approval"])
+def test_kernel_topic_denied_even_when_an_uplink_publishes_what_the_acl_names(topic: str) -> None:
     for uplink in (False, True):
         recorder = Recorder()
         grants = CapsuleGrants(NOTES, publish=(topic,), uplink=uplink)
