@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ FILE_NAME: Final = "daemon.log"
 MAX_FILE_BYTES: Final = 6 * 1024 * 1024
 KEPT_FILES: Final = 4
 """Besides the one in use: all of them together stay below 32 MiB."""
+_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_MESSAGE: Final = 16 * 1024
 _LEVELS: Final = {
     "trace": "TRACE",
@@ -37,22 +39,69 @@ def log_to_file(directory: Path, *, level: str, echo: bool) -> None:
     """
     logger.remove()
     logger.add(
-        directory / FILE_NAME,
+        LogFile(directory),
         format=_line,
         level=_LEVELS[level],
-        rotation=MAX_FILE_BYTES,
-        retention=KEPT_FILES,
-        delay=True,
         backtrace=False,
         diagnose=False,  # values of variables could be secrets
-        opener=_private,
     )
     if echo:
         logger.add(sys.stderr, level=_LEVELS[level], backtrace=False, diagnose=False)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+class LogFile:
+    """`daemon.log`, and those before it under the time of their end; one thread writes at a time.
+
+    A line that the system does not take is lost. That is said once on stderr, until one is taken
+    again: a traceback for each, with all that is known about the line, would fill what is left.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._descriptor: int | None = None
+        self._is_torn = False
+        self._is_failing = False
+
+    def write(self, text: str) -> None:
+        """Append a line."""
+        try:
+            self._append(text.encode("utf-8", "replace"))
+        except OSError as error:
+            if not self._is_failing:
+                self._is_failing = True
+                sys.stderr.write(f"! the log cannot be written: {error.strerror}\n")
+        else:
+            self._is_failing = False
+
+    def stop(self) -> None:
+        """Close the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _append(self, data: bytes) -> None:
+        descriptor = self._opened(len(data))
+        data = b"\n" + data if self._is_torn else data
+        while data:
+            written = os.write(descriptor, data)
+            data = data[written:]
+            self._is_torn = bool(data)
+
+    def _opened(self, coming: int) -> int:
+        """The file in use, a new one where the line would make it too large."""
+        path = self._directory / FILE_NAME
+        if self._descriptor is None:
+            self._descriptor = os.open(path, _APPEND, 0o600)
+        size = os.fstat(self._descriptor).st_size
+        if size and size + coming > MAX_FILE_BYTES:
+            self.stop()
+            ended = dt.datetime.now(dt.UTC)
+            path.rename(self._directory / f"daemon.{ended:%Y-%m-%d_%H-%M-%S_%f}.log")
+            for old in sorted(self._directory.glob("daemon.*.log"))[:-KEPT_FILES]:
+                old.unlink()
+            self._is_torn = False
+            self._descriptor = os.open(path, _APPEND, 0o600)
+        return self._descriptor
 
 
 def _line(record: Record) -> str:

@@ -68,6 +68,7 @@ def _in_short(error: Exception) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    logger.remove()  # until there is a file, what is wrong is said once, on stderr
     home = Home.open(resolve_home(os.environ))
     RunFiles(home.run).check_path()
     workspace = Path(options.workspace).absolute()

@@ -147,7 +147,9 @@ class Home:
             raise ConfigError(
                 f"the runtime home {path} cannot be used: {error.strerror or error}",
                 code="home.unusable",
-                hint="set ASTRID_HOME to a directory that you own",
+                hint="free some space, or move ASTRID_HOME to another disk"
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else "set ASTRID_HOME to a directory that you own",
             ) from error
 
     def lock(self) -> HomeLock:

@@ -24,9 +24,10 @@ from astrid_core.domain.manifest import Manifest, TopicDeclaration
 from astrid_core.domain.wit import WitSet, WitSyntaxError
 from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
+from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.install.tree import CHUNK, open_beneath, remove_tree
 from astrid_hookspecs.engines import ComponentReport, Engine, Progress
-from astrid_hookspecs.errors import CapsuleError, ComponentError, IntegrityError
+from astrid_hookspecs.errors import AstridError, CapsuleError, ComponentError, IntegrityError
 
 TEXT_LIMIT: Final = MIB
 
@@ -112,9 +113,24 @@ def component_named(name: str) -> Iterator[None]:
     try:
         yield
     except ComponentError as error:
-        error.message = f"{name}: {error.message}"
-        error.args = (error.message,)
+        _prefix(error, name)
         raise
+
+
+@contextmanager
+def archive_named(source: Source) -> Iterator[None]:
+    """Say in a refusal of what an archive holds, which archive it was; a directory can be seen."""
+    try:
+        yield
+    except (CapsuleError, ComponentError, IntegrityError) as error:
+        if source.kind == "archive":
+            _prefix(error, source.path.name)
+        raise
+
+
+def _prefix(error: AstridError, name: str) -> None:
+    error.message = f"{name}: {error.message}"
+    error.args = (error.message,)
 
 
 def store_component(

@@ -28,6 +28,7 @@ from astrid_core.kernel.install.answers import (
 from astrid_core.kernel.install.consent import Consent, compare
 from astrid_core.kernel.install.content import (
     StoredComponent,
+    archive_named,
     bake_topics,
     store_component,
     store_wit,
@@ -78,6 +79,7 @@ class Staged:
     def __init__(self, home: Home, place: Place, source: Source, *, tools: Tools) -> None:
         self._home = home
         self._place = place
+        self._source = source
         self._tools = tools
         self._replaced: Path | None = None
         self._reversal: Reversal | None = None
@@ -165,15 +167,16 @@ class Staged:
         """
         phase: Phase = "astrid-install" if self.previous is None else "astrid-upgrade"
         self._step("content")
-        topics = bake_topics(self.manifest, self._staging)
-        component = store_component(
-            self._home,
-            self._staging,
-            self.manifest,
-            engine=self._tools.engine,
-            progress=progress,
-        )
-        wit_files = store_wit(self._home, self._staging)
+        with archive_named(self._source):
+            topics = bake_topics(self.manifest, self._staging)
+            component = store_component(
+                self._home,
+                self._staging,
+                self.manifest,
+                engine=self._tools.engine,
+                progress=progress,
+            )
+            wit_files = store_wit(self._home, self._staging)
         self._step("meta")
         meta = build_meta(
             self.manifest,

@@ -13,7 +13,7 @@ from astrid_core.domain.archive_rules import MANIFEST, MIB
 from astrid_core.domain.manifest import Manifest, parse_manifest
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.archive import unpack_named
-from astrid_core.kernel.install.content import read_inside
+from astrid_core.kernel.install.content import archive_named, read_inside
 from astrid_core.kernel.install.sources import Source, require_manifest
 from astrid_core.kernel.install.tree import copy_source
 from astrid_hookspecs.errors import CapsuleError
@@ -57,7 +57,8 @@ def read_manifest(directory: Path, source: Source) -> Manifest:
         CapsuleError: `capsule.file`: it cannot be read.
         ManifestError: It was refused.
     """
-    text = read_inside(directory, MANIFEST, limit=MIB, what="the manifest")
+    with archive_named(source):
+        text = read_inside(directory, MANIFEST, limit=MIB, what="the manifest")
     is_archive = source.kind == "archive"
     path = f"{source.path}:{MANIFEST}" if is_archive else source.path / MANIFEST
     return parse_manifest(text, path=str(path))

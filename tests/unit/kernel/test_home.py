@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import stat
@@ -55,6 +56,19 @@ def test_open_lays_out_private_directories_whatever_the_umask(tmp_path: Path) ->
     assert (home.etc / "layout-version").read_text() == "1\n"
     assert person.env_file(CapsuleId("notes")).parent.is_dir()
     assert list(home.principals()) == ["ada"]
+
+
+def test_a_home_without_space_gets_no_advice_about_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("astrid_core.kernel.home.write_atomic", full)
+    monkeypatch.setattr("astrid_core.kernel.home.create_exclusive", full)
+    with pytest.raises(ConfigError, match="No space left") as caught:
+        Home.open(tmp_path / "home")
+    assert caught.value.hint == "free some space, or move ASTRID_HOME to another disk"
 
 
 def test_open_tightens_a_readable_directory(tmp_path: Path) -> None:

@@ -329,6 +329,19 @@ def test_announced_hash_is_accepted_when_right(workshop: Workshop) -> None:
     workshop.install(workshop.source(manifest=manifest, files={"x.wasm": "{}"}))
 
 
+def test_what_is_wrong_inside_an_archive_names_the_archive(workshop: Workshop) -> None:
+    missing = workshop.source(manifest='[[component]]\nfile = "x.wasm"\n')
+    refused = workshop.source(name="other", component=b"no json")
+    for source, code in ((missing, "capsule.file"), (refused, None)):
+        with pytest.raises((CapsuleError, ComponentError)) as caught:
+            workshop.install(workshop.pack(source))
+        assert caught.value.message.startswith(f"{source.name}.capsule: ")
+        assert code in (None, caught.value.code)
+        with pytest.raises((CapsuleError, ComponentError)) as seen:
+            workshop.install(source)
+        assert ".capsule" not in seen.value.message
+
+
 def test_damaged_blob_in_the_content_store_is_replaced(workshop: Workshop) -> None:
     digest = blake3(b"{}").hexdigest()
     path = workshop.home.component(digest)
