@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import re
@@ -69,9 +70,7 @@ def sleeps(request: AuthzRequest) -> Vote:
     return FINE
 
 
-def belongs_to_a_thread() -> Policy:
-    connection = sqlite3.connect(":memory:")
-
+def belongs_to_a_thread(connection: sqlite3.Connection) -> Policy:
     def policy(request: AuthzRequest) -> Vote:
         if threading.current_thread() is not threading.main_thread() or request.context == {}:
             connection.execute("SELECT 1")
@@ -109,7 +108,8 @@ def test_a_policy_that_is_slow_is_rejected(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_policy_that_belongs_to_one_thread_is_rejected() -> None:
-    assert "threads-may-ask-at-once" in failed(belongs_to_a_thread())
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        assert "threads-may-ask-at-once" in failed(belongs_to_a_thread(connection))
 
 
 @pytest.mark.parametrize("argument", ["request", ""])

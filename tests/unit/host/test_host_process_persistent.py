@@ -138,11 +138,12 @@ def test_backpressure_stops_the_process_instead_of_losing_output(opened: Open, r
 
 def test_stop_asks_then_insists_and_forgets(opened: Open, run: Run, world: World) -> None:
     instance = opened(persistent=True)
-    polite = kept(run, instance, "sh", "-c", "trap 'exit 4' TERM; while :; do sleep 0.02; done")
-    time.sleep(0.2)
+    loop = "echo ready; while :; do sleep 0.02; done"
+    polite = kept(run, instance, "sh", "-c", f"trap 'exit 4' TERM; {loop}")
+    world_wait(lambda: bool(run(instance, "status", polite)[1].buffered_bytes))
     assert run(instance, "stop", polite, None) == ("ok", (4, None))
-    stubborn = kept(run, instance, "sh", "-c", "trap '' TERM; while :; do sleep 0.02; done")
-    time.sleep(0.2)
+    stubborn = kept(run, instance, "sh", "-c", f"trap '' TERM; {loop}")
+    world_wait(lambda: bool(run(instance, "status", stubborn)[1].buffered_bytes))
     assert run(instance, "stop", stubborn, 30_001)[0] == "invalid-input"
     assert run(instance, "stop", stubborn, 50) == ("ok", (None, signal.SIGKILL))
     assert run(instance, "status", stubborn)[0] == "no-such-process"
