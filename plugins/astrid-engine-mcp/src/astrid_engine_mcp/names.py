@@ -13,7 +13,7 @@ from typing import Final
 MAX_NAME: Final = 64
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_PLAIN_CONTROLS: Final = frozenset("\n\r\t")
+_NOT_PLAIN: Final = re.compile(r"[^ -~\n\r\t]")
 _UNSEEN: Final = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 )
@@ -40,15 +40,14 @@ def hidden_characters(value: object) -> list[str]:
     """
     found: dict[str, None] = {}
     for text in _texts(value):
-        for at, char in enumerate(text):
+        for match in _NOT_PLAIN.finditer(text):
+            at, char = match.start(), match.group()
             if _is_hidden(char, before=text[at - 1] if at else ""):
                 found.setdefault(f"U+{ord(char):04X}")
     return list(found)
 
 
 def _is_hidden(char: str, *, before: str) -> bool:
-    if " " <= char <= "~" or char in _PLAIN_CONTROLS:
-        return False
     if char in _EMOJI_STYLE:  # one after a visible sign is its style; more carry something else
         return not before or before.isspace() or before in _EMOJI_STYLE
     if "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef":

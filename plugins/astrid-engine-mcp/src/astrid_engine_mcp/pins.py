@@ -7,18 +7,18 @@ characters; every later difference waits for somebody's yes.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from blake3 import blake3
 
 from astrid_engine_mcp.bounds import DEFINITION_BYTES, NAME_CHARACTERS, PIN_BYTES, PINS
+from astrid_engine_mcp.difference import Differences
 from astrid_engine_mcp.names import hidden_characters, plain_name
 from astrid_hookspecs.errors import ToolError, ToolNotFoundError
 from astrid_hookspecs.tool_servers import OfferedTool, ToolPin
@@ -132,6 +132,8 @@ class PinBook:
             entries = self._servers.setdefault(server, {})
             for entry in entries.values():
                 entry.is_present = False
+            owners = self._owners()
+            used = sum(entry.size_bytes for entry in entries.values())
             for definition in definitions:
                 name = str(definition["name"])
                 if name == HOOK_TOOL or not plain_name(name):
@@ -141,10 +143,15 @@ class PinBook:
                     continue
                 entry = entries.setdefault(name, Entry())
                 entry.is_present = True
-                used = sum(one.size_bytes for one in entries.values() if one is not entry)
+                used -= entry.size_bytes
                 room = min(DEFINITION_BYTES, PIN_BYTES - used)
-                shadows = self._shadows(server, name, taken)
+                plain = plain_name(name)
+                others = owners.get(plain, set()) - {(server, name)}
+                shadows = plain if others or taken(plain) else ""
                 self._update(entry, dict(definition), shadows=shadows, room_bytes=room)
+                used += entry.size_bytes
+                if entry.accepted is not None:
+                    owners.setdefault(plain, set()).add((server, name))
                 if entry.proposed is None and entry.accepted is not None:
                     usable[_offered_as(server, name, entry)] = name
                 elif entry.reasons:
@@ -165,11 +172,13 @@ class PinBook:
     def pins(self) -> tuple[ToolPin, ...]:
         """Every tool on record, by server and name."""
         with self._lock:
-            return tuple(
-                self._pin(server, name, entry)
+            found = [
+                (server, name, replace(entry))
                 for server, entries in sorted(self._servers.items())
                 for name, entry in sorted(entries.items())
-            )
+            ]
+        differences = Differences()
+        return tuple(self._pin(*one, differences) for one in found)
 
     def approve(self, server: str, tool: str, *, proposed: str) -> ToolPin:
         """As `PinnedTools.approve`."""
@@ -195,7 +204,7 @@ class PinBook:
             entry.accepted, entry.proposed, entry.reasons = entry.proposed, None, ()
             entry.weigh()
             self._save()
-            return self._pin(server, name, entry)
+            return self._pin(server, name, entry, Differences())
 
     def _update(
         self, entry: Entry, definition: dict[str, Any], *, shadows: str, room_bytes: int
@@ -222,17 +231,16 @@ class PinBook:
             entry.proposed = definition
         entry.weigh()
 
-    def _shadows(self, server: str, name: str, taken: Callable[[str], bool]) -> str:
-        """The name on the bus that the tool would take from somebody else; empty for none."""
-        plain = plain_name(name)
-        for other, entries in self._servers.items():
-            for known, entry in entries.items():
-                is_self = (other, known) == (server, name)
-                if not is_self and plain_name(known) == plain and entry.accepted is not None:
-                    return plain
-        return plain if taken(plain) else ""
+    def _owners(self) -> dict[str, set[tuple[str, str]]]:
+        """The accepted tools, as server and name, by the name that each would have on the bus."""
+        owners: dict[str, set[tuple[str, str]]] = {}
+        for server, entries in self._servers.items():
+            for name, entry in entries.items():
+                if entry.accepted is not None:
+                    owners.setdefault(plain_name(name), set()).add((server, name))
+        return owners
 
-    def _pin(self, server: str, name: str, entry: Entry) -> ToolPin:
+    def _pin(self, server: str, name: str, entry: Entry, differences: Differences) -> ToolPin:
         is_open = entry.proposed is None and entry.accepted is not None
         return ToolPin(
             capsule=self.capsule,
@@ -242,7 +250,7 @@ class PinBook:
             accepted="" if entry.accepted is None else digest(entry.accepted),
             proposed="" if entry.proposed is None else digest(entry.proposed),
             reasons=entry.reasons,
-            diff=_diff(entry),
+            diff="" if entry.proposed is None else differences.of(entry.accepted, entry.proposed),
         )
 
     def _load(self, data: dict[str, Any]) -> None:
@@ -285,7 +293,8 @@ class PinBook:
             for server, entries in self._servers.items()
         }
         record = {"version": _VERSION, "servers": servers, "extras": self._extras}
-        text = json.dumps(record, indent=1)
+        # Indented it is larger by the depth of what the servers nest, which no bound counts.
+        text = json.dumps(record, separators=(",", ":"))
         if text == self._saved:
             return
         draft = self.path.with_suffix(".new")
@@ -318,18 +327,3 @@ def _offer(server: str, name: str, entry: Entry, definition: Mapping[str, Any]) 
         output_schema=definition.get("outputSchema"),
         annotations=definition.get("annotations") or {},
     )
-
-
-def _diff(entry: Entry) -> str:
-    """From the accepted to the proposed definition; non-ASCII characters show as escapes."""
-    if entry.proposed is None:
-        return ""
-    before = [] if entry.accepted is None else _pretty(entry.accepted)
-    lines = difflib.unified_diff(
-        before, _pretty(entry.proposed), "accepted", "proposed", lineterm=""
-    )
-    return "\n".join(lines)
-
-
-def _pretty(definition: Mapping[str, Any]) -> list[str]:
-    return json.dumps(definition, indent=1, sort_keys=True, ensure_ascii=True).splitlines()
