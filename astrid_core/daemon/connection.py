@@ -18,6 +18,7 @@ from typing import Final, Protocol, cast
 from loguru import logger
 
 from astrid_core.daemon.outbox import Outbox
+from astrid_core.daemon.turns import TURN_S, Turns
 from astrid_core.domain.framing import (
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_BYTES,
@@ -55,6 +56,7 @@ class Host(Protocol):
 
     token: bytes
     version: str
+    turns: Turns
 
     def admit(self, connection: Connection, principal: Principal) -> str:
         """Count an authenticated client; returns why it cannot stay, empty when it can."""
@@ -111,6 +113,7 @@ class Connection(asyncio.Protocol):
         self._is_closed = False
         self._is_paused = False
         self._is_pumping = False
+        self._is_waiting = False
         self._is_deaf = False
         self._is_held = False
         self._lock = threading.Lock()
@@ -261,17 +264,30 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def _pump(self) -> None:
-        """Act on the frames that are here, as far as the client keeps up."""
-        if self._is_pumping:  # a frame was answered at once: the pump that acts on it goes on
+        """Act on the frames that are here, when it is this connection's turn."""
+        # A frame was answered at once: the turn in which it is acted on goes on.
+        if self._is_pumping or self._is_waiting or self._is_closed:
             return
+        if not self.is_open:
+            self._turn()
+        elif not self._host.turns.ask(self.principal, self._turn):
+            self._is_waiting = True
+            self._pause_or_resume(more=False)
+
+    def _turn(self) -> None:
+        """Act on frames, as far as the client keeps up and until others have waited enough."""
+        self._is_waiting = False
         self._is_pumping = True
-        left = FRAMES_A_TURN
+        left, until = FRAMES_A_TURN, self._loop.time() + TURN_S
         try:
             while left and self._may_read() and (body := self._reader.next_frame()) is not None:
                 self._frame(body)
-                left -= 1
+                left = left - 1 if self._loop.time() < until else 0
         except RemoteProtocolError as error:
             self.drop(error.message)
+        except Exception:
+            self.drop("a defect")
+            raise
         finally:
             self._is_pumping = False
         if not self._is_closed and not self._is_deaf:
@@ -317,7 +333,10 @@ class Connection(asyncio.Protocol):
 
     def _is_crowded(self) -> bool:
         return (
-            self._is_held or self._busy >= MAX_BUSY or self._outbox.queued_bytes > HIGH_WATER_BYTES
+            self._is_held
+            or self._is_waiting
+            or self._busy >= MAX_BUSY
+            or self._outbox.queued_bytes > HIGH_WATER_BYTES
         )
 
     def _pause_or_resume(self, *, more: bool) -> None:

@@ -48,6 +48,8 @@ _AROUND_BYTES: Final = 4096
 """What a message has besides its payload."""
 _LONGEST_TEXT: Final = 3
 """Times as long as in UTF-8 is a text of which every other letter is escaped."""
+_ESCAPE_SAVES: Final = 5
+"""Bytes by which a letter is shorter than its longest escape, at most."""
 _MAX_BRACKETS: Final = 65_536
 
 ResultT = TypeVar("ResultT")
@@ -311,8 +313,8 @@ def _is_request(topic: str) -> bool:
 def _check_effort(body: bytes) -> None:
     """Refuse a frame that nobody could receive anyway, before it is read: the others would wait.
 
-    What is longer than the longest payload can only be one by escapes and spaces, of which JSON has
-    at most so many, and a text hardly consists of brackets.
+    What is longer than the longest payload can only be one by escapes and spaces, which are
+    counted, and a text hardly consists of brackets.
 
     Raises:
         QuotaExceededError: Its payload cannot be short enough.
@@ -320,6 +322,11 @@ def _check_effort(body: bytes) -> None:
     if len(body) <= MAX_PAYLOAD_BYTES + _AROUND_BYTES:
         return
     is_short = len(body) <= _LONGEST_TEXT * MAX_PAYLOAD_BYTES + _AROUND_BYTES
+    if is_short:
+        escapes = body.replace(b"\\\\", b"").count(b"\\u")
+        spaces = sum(body.count(space) for space in (b" ", b"\n", b"\r", b"\t"))
+        left = len(body) - _ESCAPE_SAVES * escapes - spaces
+        is_short = left <= MAX_PAYLOAD_BYTES + _AROUND_BYTES
     if not is_short or body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
         raise QuotaExceededError(
             f"a frame of {len(body)} bytes holds a payload that is too long; at most "

@@ -18,6 +18,7 @@ from typing import Final
 from loguru import logger
 
 from astrid_core.daemon.connection import Connection
+from astrid_core.daemon.turns import Turns
 from astrid_core.kernel.entrance import ACCEPT_PAUSE_S, Entrance
 from astrid_core.kernel.peer import own_uid, peer_uid
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
@@ -58,6 +59,7 @@ class SocketServer(Entrance[Connection]):
         super().__init__(listener, now=self._loop.time)
         self.token = token
         self.version = version
+        self.turns = Turns(self._loop)
         self._handler = handler
         self._left = left
         self._uid_of = uid_of

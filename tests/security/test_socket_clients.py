@@ -12,6 +12,7 @@ import pytest
 from astrid_core.daemon.connection import MAX_BUSY
 from astrid_core.daemon.router import MAX_SUBSCRIPTIONS
 from astrid_core.daemon.server import MAX_CONNECTIONS, MAX_OF_ONE
+from astrid_core.domain.payload import MAX_PAYLOAD_BYTES
 from astrid_core.kernel.audit.reader import Row
 from astrid_hookspecs.values import NIL_SOURCE
 from tests.support.capsules import answering, manifest, write_capsule
@@ -388,6 +389,45 @@ def test_a_flood_of_messages_is_cut_off_by_bytes_per_second(daemon: Daemon) -> N
 def test_a_payload_that_is_too_long_is_refused(honest: Client) -> None:
     honest.send("user.v1.prompt", {"type": "custom", "data": "z" * (1024 * 1024 + 1)})
     assert message(honest)["payload"]["rule"] == "payload-size"
+
+
+@pytest.mark.parametrize("letter", ["\\", "/", "u", "\u20ac", "\U0001f600"])
+def test_a_long_frame_is_read_if_escapes_and_spaces_are_what_makes_it_long(
+    honest: Client, letter: str
+) -> None:
+    units = letter.encode("utf-16-be").hex("|", 2).split("|")
+    text = "".join(f"\\u{unit}" for unit in units) * 200_000
+    body = b'{"topic":"user.v1.prompt","source_id":"%b","payload":%b%b}' % (
+        NIL_SOURCE.encode(),
+        b" \t\r\n" * 80_000,
+        b'{"type":"custom","data":"%b"}' % text.encode(),
+    )
+    assert len(body) > 1.4 * MAX_PAYLOAD_BYTES
+    honest.send_body(body)
+    assert honest.ask("ListCapsules")["status"] == "Success"
+    answer = honest.ask("Subscribe", params={"pattern": "user.v1.prompt"})
+    assert answer["status"] == "Success"
+    honest.send_body(body)
+    assert message(honest)["payload"] == letter * 200_000
+
+
+@pytest.mark.parametrize("filler", ["", "\\\\u" * 250_000])
+def test_a_long_frame_is_not_read_if_its_payload_cannot_be_short(
+    honest: Client, filler: str
+) -> None:
+    keys = ",".join(f'"k{number}":1' for number in range(130_000))
+    body = (
+        b'{"topic":"user.v1.prompt","source_id":"%b","payload":{"type":"custom",%b,"x":"%b"}}'
+        % (
+            NIL_SOURCE.encode(),
+            keys.encode(),
+            filler.encode(),
+        )
+    )
+    honest.send_body(body)
+    refused = message(honest)["payload"]
+    assert refused["rule"] == "payload-size"
+    assert refused["data"].startswith("a frame of")  # not: a payload of
 
 
 def test_no_answer_names_a_path_or_the_token(daemon: Daemon, honest: Client) -> None:

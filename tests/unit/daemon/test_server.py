@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from astrid_core.daemon import server as server_module
 from astrid_core.daemon.connection import Connection
 from astrid_core.daemon.run_files import RunFiles
 from astrid_core.daemon.server import SocketServer
+from astrid_core.daemon.turns import TURN_S
 from astrid_core.kernel import entrance
 from tests.support.daemon import Client, short_directory
 
@@ -32,6 +34,7 @@ class World:
     def __init__(self, path: Path, **more: Any) -> None:
         self.path = path
         self.frames: list[bytes] = []
+        self.on_frame: Callable[[bytes], None] = lambda _body: None
         self.connections: list[Connection] = []
         listener = RunFiles(path.parent).bind()
         self.server = SocketServer(listener, token=TOKEN, version="1", handler=self._handle, **more)
@@ -41,15 +44,16 @@ class World:
         if connection not in self.connections:
             self.connections.append(connection)
         self.frames.append(body)
+        self.on_frame(body)
         connection.send(body)
 
-    async def client(self, *, hello: bool = True) -> Client:
-        return await asyncio.to_thread(self._connect, hello)
+    async def client(self, *, hello: bool = True, principal: str | None = None) -> Client:
+        return await asyncio.to_thread(self._connect, hello, principal)
 
-    def _connect(self, hello: bool) -> Client:
+    def _connect(self, hello: bool, principal: str | None) -> Client:
         client = Client(self.path, timeout_s=PATIENCE_S)
         if hello:
-            answer = client.hello(TOKEN.hex())
+            answer = client.hello(TOKEN.hex(), principal=principal)
             assert answer is not None
             assert answer["status"] == "ok"
         return client
@@ -113,6 +117,31 @@ def test_20_who_says_nothing_is_sent_away_in_time(
         with await world.client() as other:
             other.send_body(b"still here")
             assert await asyncio.to_thread(other.receive_body) == b"still here"
+
+    run(work)
+
+
+@pytest.mark.parametrize("frames", [1, 10])
+def test_one_principal_with_many_connections_has_one_turn_in_two(
+    run: Callable[..., None], frames: int
+) -> None:
+    """Each of its frames takes the loop as long as the longest turn."""
+
+    async def work(world: World) -> None:
+        crowd = [await world.client(principal="alice") for _ in range(12)]
+        bob = await world.client(principal="bob")
+        world.on_frame = lambda body: time.sleep(TURN_S if body == b"a" else 0)
+        with contextlib.ExitStack() as stack:
+            for client in (*crowd, bob):
+                stack.enter_context(client)
+            for _ in range(frames):  # nobody is served before all of it is there
+                for client in crowd:
+                    client.send_body(b"a")
+            bob.send_body(b"b")
+            await world.until(lambda: b"b" in world.frames)
+            # What was in front of it when it was seen: at once, and at most one of a line.
+            assert world.frames.index(b"b") <= 3
+            await world.until(lambda: len(world.frames) == 12 * frames + 1)
 
     run(work)
 
