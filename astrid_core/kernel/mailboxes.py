@@ -142,7 +142,8 @@ class Mailboxes(Generic[T]):
                 share.parked.append(box)
                 return True
             share.active += 1
-        return self._pool.submit(box) or self._is_given_back(box)
+        is_taken = self._pool.submit(box, principal=key.principal)
+        return is_taken or self._is_given_back(box)
 
     def stop(self) -> list[T]:
         """Accept nothing more.
@@ -191,7 +192,7 @@ class Mailboxes(Generic[T]):
                 return True
             successor = self._give_place_locked(box)
         if successor is not None:
-            self._pool.submit(successor)
+            self._pool.submit(successor, principal=successor.key.principal)
         return False
 
     def _handle_item(self, box: _Mailbox[T], item: T) -> None:

@@ -1,8 +1,10 @@
 """Worker threads for guest calls: a bounded number, one hand-over per piece of work.
 
-Trusted with the number of guests that compute at once: it never exceeds `size` by more than the
-workers that come back from a wait. A worker that waits inside a host call says so with `blocked()`
-and another one takes its place, up to a hard cap on threads.
+Trusted with the number of guests that compute at once: it exceeds `size` by no more than the
+workers that come back from a wait, and one for each principal that would have none: whoever
+computes without end, in as many capsules as it likes, keeps nobody else from running. A worker that
+waits inside a host call says so with `blocked()` and another one takes its place, up to a hard cap
+on threads.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import os
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol
@@ -20,6 +21,8 @@ from typing import Final, NamedTuple, Protocol
 from loguru import logger
 
 from astrid_core.domain.failure_text import failure_text
+from astrid_core.kernel.job_queue import JobQueue, Queued
+from astrid_hookspecs.values import Principal
 
 DEFAULT_MAX_THREADS: Final = 256
 DEFAULT_IDLE_S: Final = 10.0
@@ -43,7 +46,7 @@ class Job(Protocol):
 
 
 class _Assignment(NamedTuple):
-    job: Job
+    queued: Queued[Job]
     thread: threading.Thread | None
     """The thread to start for it; None hands it to a thread that idles."""
 
@@ -73,7 +76,8 @@ class WorkerPool:
     """Daemon threads that run jobs in the order they became ready.
 
     Each thread of the pool is in one of three states: running (or about to), blocked, or idle. Jobs
-    wait in one list while `size` threads are running. Every method may be called from any thread.
+    wait while `size` threads are running, but for the first job of a principal. Every method may be
+    called from any thread.
 
     Args:
         size: Threads that run at once; `default_size()` unless given.
@@ -96,8 +100,8 @@ class WorkerPool:
         self._name = name
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._waiting: deque[Job] = deque()
-        self._handed: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: JobQueue[Job] = JobQueue()
+        self._handed: queue.SimpleQueue[Queued[Job] | None] = queue.SimpleQueue()
         """Exactly one entry for each idle thread that was chosen; None ends the thread."""
         self._threads: set[threading.Thread] = set()
         self._running = 0
@@ -107,8 +111,12 @@ class WorkerPool:
         self._local = threading.local()
         self._section = _BlockedSection(self._enter_blocked, self._leave_blocked)
 
-    def submit(self, job: Job) -> bool:
+    def submit(self, job: Job, *, principal: Principal | None = None) -> bool:
         """Run a job soon. Must not be called again for it until `run_one` returned False.
+
+        Args:
+            job: The job.
+            principal: For whom it works; None for the kernel itself.
 
         Returns:
             False when the job will not run: the pool is closed, or has no thread and gets none.
@@ -116,9 +124,10 @@ class WorkerPool:
         with self._lock:
             if self._is_closed:
                 return False
-            self._waiting.append(job)
-            assignment = self._assign_locked()
-        return self._hand_over(assignment) or not self._is_taken_back(job)
+            queued = Queued(job, principal)
+            self._waiting.append(queued)
+            assignments = self._assign_locked()
+        return self._hand_over(assignments) or not self._is_taken_back(queued)
 
     def blocked(self) -> _BlockedSection:
         """A context for the time that a worker waits: another thread may run in its place.
@@ -162,38 +171,37 @@ class WorkerPool:
                 "waiting": len(self._waiting),
             }
 
-    def _assign_locked(self) -> _Assignment | None:
-        """Choose a thread for the oldest waiting job, if one more may run."""
-        if not self._waiting or self._running >= self._size:
-            return None
-        if self._idle:
-            self._idle -= 1
+    def _assign_locked(self) -> list[_Assignment]:
+        """Choose threads for the next jobs, as long as one more may run."""
+        found: list[_Assignment] = []
+        while self._waiting and (self._idle or len(self._threads) < self._max_threads):
+            queued = self._waiting.take(has_room=self._running < self._size)
+            if queued is None:
+                break
             self._running += 1
-            return _Assignment(self._waiting.popleft(), None)
-        if len(self._threads) >= self._max_threads:
-            return None
-        job = self._waiting.popleft()
-        thread = threading.Thread(
-            target=self._work, args=(job,), name=f"{self._name}-{next(self._numbers)}", daemon=True
-        )
-        self._threads.add(thread)
-        self._running += 1
-        return _Assignment(job, thread)
+            thread = None
+            if self._idle:
+                self._idle -= 1
+            else:
+                name = f"{self._name}-{next(self._numbers)}"
+                thread = threading.Thread(target=self._work, args=(queued,), name=name, daemon=True)
+                self._threads.add(thread)
+            found.append(_Assignment(queued, thread))
+        return found
 
-    def _is_taken_back(self, job: Job) -> bool:
+    def _is_taken_back(self, queued: Queued[Job]) -> bool:
         """Forget a job that no thread is there to take, now or later."""
         with self._lock:
-            if self._threads or job not in self._waiting:
-                return False
-            self._waiting.remove(job)
-            return True
+            return not self._threads and self._waiting.discard(queued)
 
-    def _hand_over(self, assignment: _Assignment | None) -> bool:
-        """Whether it went as planned; otherwise the job waits, for a thread that exists."""
-        if assignment is None:
-            return True
+    def _hand_over(self, assignments: list[_Assignment]) -> bool:
+        """Whether it went as planned; otherwise a job waits, for a thread that exists."""
+        outcomes = [self._is_handed_over(one) for one in assignments]
+        return all(outcomes)
+
+    def _is_handed_over(self, assignment: _Assignment) -> bool:
         if assignment.thread is None:
-            self._handed.put(assignment.job)
+            self._handed.put(assignment.queued)
             return True
         try:
             assignment.thread.start()
@@ -201,52 +209,59 @@ class WorkerPool:
             with self._lock:
                 self._threads.discard(assignment.thread)
                 self._running -= 1
-                self._waiting.appendleft(assignment.job)
+                self._waiting.put_back(assignment.queued)
             logger.error("cannot start a worker thread: {}", error)
             return False
         return True
 
-    def _work(self, first: Job) -> None:
+    def _work(self, first: Queued[Job]) -> None:
         self._local.depth = 0
-        job: Job | None = first
-        while job is not None:
+        queued: Queued[Job] | None = first
+        while queued is not None:
+            self._local.principal = queued.principal
             try:
-                more = job.run_one()
+                more = queued.job.run_one()
             except Exception as error:  # noqa: BLE001 - one job's fault must not cost a worker
                 logger.error(
                     "a job broke its promise not to raise; it is dropped: {}", failure_text(error)
                 )
                 more = False
-            job = self._next(job if more else None)
+            queued = self._next(queued, more=more)
         with self._lock:
             self._threads.discard(threading.current_thread())
 
-    def _next(self, again: Job | None) -> Job | None:
+    def _next(self, done: Queued[Job], *, more: bool) -> Queued[Job] | None:
         """The job this thread runs next, after a wait where necessary; None ends the thread."""
         with self._lock:
+            self._waiting.stop(done.principal)
             if self._is_closed:
                 self._running -= 1
                 return None
-            if again is not None:
-                self._waiting.append(again)
+            if more:
+                self._waiting.append(done)
             # Above the size, after waits that ended together, threads give their place up.
-            if self._waiting and self._running <= self._size:
-                return self._waiting.popleft()
-            self._running -= 1
-            self._idle += 1
+            following = self._waiting.take(has_room=self._running <= self._size)
+            if following is None:
+                self._running -= 1
+                self._idle += 1
+            # The job that is taken may be another principal's than the one that ended.
+            others = self._assign_locked() if following is not None else []
+        self._hand_over(others)
+        if following is not None:
+            return following
         try:
-            job = self._handed.get(timeout=self._idle_s)
+            following = self._handed.get(timeout=self._idle_s)
         except queue.Empty:
             with self._lock:
                 if self._idle:
                     self._idle -= 1
                     return None
             # No idle thread is left to choose, so this one was chosen just now.
-            job = self._handed.get()
-        if job is None:
+            following = self._handed.get()
+        if following is None:
             with self._lock:
                 self._running -= 1
-        return job
+        return following
 
     def _enter_blocked(self) -> None:
         depth = getattr(self._local, "depth", None)
@@ -258,8 +273,9 @@ class WorkerPool:
         with self._lock:
             self._running -= 1
             self._blocked += 1
-            assignment = None if self._is_closed else self._assign_locked()
-        self._hand_over(assignment)
+            self._waiting.stop(self._local.principal)
+            assignments = [] if self._is_closed else self._assign_locked()
+        self._hand_over(assignments)
 
     def _leave_blocked(self) -> None:
         depth = getattr(self._local, "depth", None)
@@ -270,6 +286,7 @@ class WorkerPool:
             with self._lock:
                 self._blocked -= 1
                 self._running += 1
+                self._waiting.go_on(self._local.principal)
 
 
 def _join(thread: threading.Thread, *, deadline: float) -> None:

@@ -309,3 +309,35 @@ def test_calls_and_changes_at_once_neither_hang_nor_mix_up_answers(
         assert len(kernel._parts.capsules._sources._grants) == len(kernel.capsules())
 
     run(work)
+
+
+def test_one_who_computes_without_end_in_many_capsules_keeps_nobody_else_waiting(
+    run: Callable[..., None], tmp_path: Path
+) -> None:
+    settings = tmp_path / "home" / "etc" / "config.toml"
+    settings.parent.mkdir(parents=True, mode=0o700)
+    settings.parents[1].chmod(0o700)
+    settings.write_text("[limits]\nworkers = 1\n")
+
+    async def work(kernel: Kernel) -> None:
+        (settings.parent / "profiles" / "mallory.toml").write_text(
+            "[quotas]\nmax_timeout_secs = 5\n"
+        )
+        spinning = answering("continue", body="(loop $again (br $again))")
+        for name, component in (("one", spinning), ("two", spinning), ("ok", answering("deny"))):
+            source = write_capsule(tmp_path / name, component, manifest(name, body=tool(name)))
+            await install(kernel, source)
+        hogs = [
+            asyncio.create_task(kernel.call_tool(name, principal="mallory"))
+            for name in ("one", "two")
+        ]
+        await eventually(lambda: sum(c.stats()["active"] for c in kernel.capsules()) >= 1)
+        started = time.monotonic()
+        with pytest.raises(PolicyDeniedError):
+            await kernel.call_tool("ok", principal="alice")
+        assert time.monotonic() - started < 2
+        for hog in hogs:
+            hog.cancel()
+        await asyncio.gather(*hogs, return_exceptions=True)
+
+    run(work)

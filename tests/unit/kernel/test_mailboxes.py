@@ -241,10 +241,10 @@ def test_item_is_given_back_once_when_stopping_overtakes_a_closed_pool():
     given_back: list[str] = []
 
     class ClosingPool(WorkerPool):
-        def submit(self, job: Job) -> bool:
+        def submit(self, job: Job, *, principal: Principal | None = None) -> bool:
             given_back.extend(boxes.stop())
             self.close(timeout_s=0)
-            return super().submit(job)
+            return super().submit(job, principal=principal)
 
     boxes: Mailboxes[str] = Mailboxes(ClosingPool(size=1), handle=lambda _: None)
     accepted = boxes.offer(key(), "x", size_bytes=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from astrid_core.kernel.worker_pool import WorkerPool, _join, default_size
+from astrid_hookspecs.values import Principal
 
 WAIT_S = 20.0
 
@@ -137,6 +139,97 @@ def test_jobs_take_turns():
     assert done.wait(WAIT_S)
     assert order[:4] == ["greedy", "modest", "greedy", "modest"]
     assert pool.close(timeout_s=WAIT_S)
+
+
+class For:
+    """A job that works for a principal until it is let go."""
+
+    def __init__(self, pool: WorkerPool, principal: str, *, waits: bool = False) -> None:
+        self.began, self.may_end, self.ended = (threading.Event() for _ in range(3))
+        self._section = pool.blocked() if waits else contextlib.nullcontext()
+        assert pool.submit(self, principal=Principal(principal))
+
+    def run_one(self) -> bool:
+        self.began.set()
+        with self._section:
+            self.may_end.wait(WAIT_S)
+        self.ended.set()
+        return False
+
+
+def test_who_has_nothing_running_is_kept_back_by_nobody(pool: WorkerPool):
+    hogs = [For(pool, "mallory") for _ in range(5)]
+    assert all(hog.began.wait(WAIT_S) for hog in hogs[:2])
+    alices, bobs = [For(pool, "alice") for _ in range(2)], [For(pool, "bob")]
+    assert alices[0].began.wait(WAIT_S)
+    assert bobs[0].began.wait(WAIT_S)
+    assert pool.stats()["waiting"] == 4
+    alices[0].may_end.set()
+    assert alices[1].began.wait(WAIT_S), "the next is the first again"
+    for job in (*alices, *bobs, *hogs):
+        job.may_end.set()
+    assert all(job.ended.wait(WAIT_S) for job in (*alices, *bobs, *hogs))
+
+
+def test_a_turn_of_somebody_else_keeps_nobody_back(pool: WorkerPool):
+    """One thread ends a job and takes another principal's: whose job ended gets a thread, too."""
+    bob, hog = For(pool, "bob"), For(pool, "mallory")
+    assert bob.began.wait(WAIT_S)
+    assert hog.began.wait(WAIT_S)
+    second_hog, second_bob = For(pool, "mallory"), For(pool, "bob")
+    bob.may_end.set()
+    assert second_hog.began.wait(WAIT_S)
+    assert second_bob.began.wait(WAIT_S)
+    for job in (hog, second_hog, second_bob):
+        job.may_end.set()
+    assert all(job.ended.wait(WAIT_S) for job in (hog, second_hog, second_bob))
+
+
+def test_one_who_waits_has_nothing_running(pool: WorkerPool):
+    hogs = [For(pool, "mallory") for _ in range(2)]
+    assert all(hog.began.wait(WAIT_S) for hog in hogs)
+    waits, computes = For(pool, "alice", waits=True), For(pool, "alice")
+    assert waits.began.wait(WAIT_S)
+    assert computes.began.wait(WAIT_S)
+    waits.may_end.set()
+    assert waits.ended.wait(WAIT_S)
+    third = For(pool, "alice")
+    assert not third.began.wait(0.05), "one runs already"
+    computes.may_end.set()
+    assert third.began.wait(WAIT_S)
+    for job in (third, *hogs):
+        job.may_end.set()
+    assert all(job.ended.wait(WAIT_S) for job in (third, *hogs))
+
+
+def test_principals_take_turns_however_many_jobs_one_has():
+    pool = WorkerPool(size=1, idle_s=WAIT_S)
+    order: list[str] = []
+    gate, done = threading.Event(), threading.Event()
+    Tasks(pool).add(lambda: gate.wait(WAIT_S))  # the kernel's own: it has a place, and no more
+    first = For(pool, "alice")
+    assert first.began.wait(WAIT_S)
+    for who in ("alice", "alice", "alice", "bob"):
+        Noted(pool, who, order, done)
+    first.may_end.set()
+    gate.set()
+    assert done.wait(WAIT_S)
+    assert order.index("bob") < 3
+    assert pool.close(timeout_s=WAIT_S)
+
+
+class Noted:
+    """A job that notes for whom it ran; `done` at the fourth."""
+
+    def __init__(self, pool: WorkerPool, who: str, order: list[str], done: threading.Event) -> None:
+        self._who, self._order, self._done = who, order, done
+        pool.submit(self, principal=Principal(who))
+
+    def run_one(self) -> bool:
+        self._order.append(self._who)
+        if len(self._order) == 4:
+            self._done.set()
+        return False
 
 
 def test_blocked_worker_is_replaced_and_the_bound_holds_after_it_returns(pool: WorkerPool):
