@@ -16,10 +16,12 @@ from typing import Any, Final, Literal
 import msgspec
 from blake3 import blake3
 
+from astrid_core.domain.json_size import json_size
 from astrid_hookspecs.errors import CapsuleError, IntegrityError
 
 META_LIMIT: Final = 8 * 1024 * 1024
 TOOLS_LIMIT: Final = 1024 * 1024
+_INDENTED: Final = 64 * 1024
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _REINSTALL: Final = "install the capsule again with `astrid capsule install`"
@@ -119,8 +121,21 @@ def seal_meta(meta: CapsuleMeta, *, name: str, key: bytes) -> CapsuleMeta:
 
 
 def encode_meta(meta: CapsuleMeta) -> bytes:
-    """The text of `meta.json`: indented JSON with a final newline."""
-    return msgspec.json.format(_ENCODER.encode(meta), indent=2) + b"\n"
+    """The text of `meta.json`: JSON with a final newline, indented unless it is long.
+
+    Raises:
+        CapsuleError: `capsule.record`: it is larger than `META_LIMIT`, and could not be read again.
+    """
+    data = _ENCODER.encode(meta)
+    if len(data) <= _INDENTED:  # what nests deeply grows a hundredfold by it
+        data = msgspec.json.format(data, indent=2)
+    if len(data) >= META_LIMIT:
+        raise CapsuleError(
+            f"the record of the capsule would be larger than {META_LIMIT} bytes",
+            code="capsule.record",
+            hint="shorten the descriptions and schemas of its topics and tools, or their number",
+        )
+    return data + b"\n"
 
 
 def parse_meta(data: bytes, *, name: str, key: bytes) -> CapsuleMeta:
@@ -163,13 +178,16 @@ def parse_tools(data: bytes) -> list[ToolDescription]:
     """Read the builder's `tools.json`: an object with the list `tools`.
 
     Raises:
-        CapsuleError: `capsule.tools`; too large, no such object, or a name appears twice.
+        CapsuleError: `capsule.tools`; too large, nested too deeply, no such object, or a name
+            appears twice.
     """
     if len(data) > TOOLS_LIMIT:
         raise CapsuleError(f"tools.json is larger than {TOOLS_LIMIT} bytes", code="capsule.tools")
     try:
         entries = msgspec.json.decode(data, type=_ToolsFile).tools
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        for entry in entries:
+            json_size(entry.input_schema, most=META_LIMIT)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CapsuleError(f"tools.json cannot be read: {error}", code="capsule.tools") from error
     names = [entry.name for entry in entries]
     if len(set(names)) != len(names):

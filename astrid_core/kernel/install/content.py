@@ -20,6 +20,7 @@ from blake3 import blake3
 from astrid_core.domain.archive_rules import DEFAULT_LIMITS, MIB
 from astrid_core.domain.capsule_meta import BakedTopic
 from astrid_core.domain.json_schema import find_schema
+from astrid_core.domain.json_size import json_size
 from astrid_core.domain.manifest import Manifest, TopicDeclaration
 from astrid_core.domain.wit import WitSet, WitSyntaxError
 from astrid_core.kernel.durable import write_atomic
@@ -30,6 +31,8 @@ from astrid_hookspecs.engines import ComponentReport, Engine, Progress
 from astrid_hookspecs.errors import AstridError, CapsuleError, ComponentError, IntegrityError
 
 TEXT_LIMIT: Final = MIB
+SCHEMAS_LIMIT: Final = 4 * MIB
+"""Of the schemas of all topics of a capsule together, as they are written into its record."""
 
 EngineSource = Callable[[], Engine]
 """Returns the engine for components, or raises `PluginLoadError`; called on first need."""
@@ -208,20 +211,25 @@ def bake_topics(manifest: Manifest, staging: Path) -> list[BakedTopic]:
 
     Raises:
         CapsuleError: `capsule.topic`; an unknown record, a text that is not WIT, or a schema file
-            that is missing or not JSON.
+            that is missing or not JSON; or more than `SCHEMAS_LIMIT` bytes of schemas.
     """
     wits: WitSet | None = None
     if any(topic.wit_type is not None for topic in manifest.topics):
         wits = _parse_wit(staging)
-    return [
-        BakedTopic(
-            name=topic.name,
-            direction=topic.direction,
-            description=topic.description,
-            schema=_schema(topic, staging, wits),
+    baked: list[BakedTopic] = []
+    left = SCHEMAS_LIMIT
+    for topic in manifest.topics:
+        schema = _schema(topic, staging, wits)
+        left -= _written_size(topic, schema, most=left)
+        baked.append(
+            BakedTopic(
+                name=topic.name,
+                direction=topic.direction,
+                description=topic.description,
+                schema=schema,
+            )
         )
-        for topic in manifest.topics
-    ]
+    return baked
 
 
 def _schema(topic: TopicDeclaration, staging: Path, wits: WitSet | None) -> Any:
@@ -239,6 +247,14 @@ def _schema(topic: TopicDeclaration, staging: Path, wits: WitSet | None) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise _bad_topic(topic, f"{topic.schema!a} is not JSON: {error}") from error
+
+
+def _written_size(topic: TopicDeclaration, schema: Any, *, most: int) -> int:
+    """Bytes of a schema; a record that is named a thousand times is in it a thousand times."""
+    try:
+        return json_size(schema, most=most)
+    except ValueError as error:
+        raise _bad_topic(topic, f"{error}; all together have at most {SCHEMAS_LIMIT}") from error
 
 
 def _refuse_constant(name: str) -> object:

@@ -159,7 +159,8 @@ class Staged:
             progress: Where to report long steps.
 
         Raises:
-            CapsuleError: `capsule.file`, `capsule.topic`, `capsule.tools`, `capsule.lifecycle`.
+            CapsuleError: `capsule.file`, `capsule.topic`, `capsule.tools`, `capsule.record`,
+                `capsule.lifecycle`.
             IntegrityError: The component is not the announced one.
             EngineError: The component or its hook was refused or failed.
             SecretError, StoreError: A store failed.
@@ -191,13 +192,14 @@ class Staged:
         meta = seal_meta(meta, name=self.name, key=self._home.meta_key())
         if self._is_unchanged(meta):
             return self._keep(answers)
+        record = encode_meta(meta)
         version = str(self.manifest.package.version)
         with recorded(self._tools.audit, "install", capsule=self.name, version=version):
             self._step("hook")
             try:
                 writes = self._run_hook(phase, component, answers, progress)
                 self._step("record")
-                write_atomic(self._staging / META, encode_meta(meta))
+                write_atomic(self._staging / META, record)
                 sync_tree(self._staging)
                 self._swap(meta, answers, writes)
             except BaseException:
