@@ -149,3 +149,26 @@ def test_a_commit_takes_along_the_rest_of_a_chain_of_renames(ws: Workspace) -> N
     assert not [path for path in left if path > "d20" and path != "other"]
     assert not ws.view.commit().failed
     assert ws.contents() == shown
+
+
+def test_a_link_that_is_no_text_holds_up_nothing_but_itself(ws: Workspace) -> None:
+    ws.edit("d/note", b"moves")
+    (ws.lower / "d" / "odd").symlink_to(os.fsdecode(b"\xff"))
+    ws.view.rename("d", "e")
+    ws.write("other", b"new")
+    report = ws.view.commit()
+    assert sorted(report.committed) == ["d/note", "e", "e/note", "other"]
+    assert dict(report.failed)["e/odd"] == "the link's target is not UTF-8"
+    ws.view.rollback()
+    assert ws.changed() == {}
+    assert [path.name for path in (ws.lower / "d").iterdir()] == ["odd"]
+
+
+def test_one_path_can_be_taken_back_beside_a_link_that_is_no_text(ws: Workspace) -> None:
+    ws.edit("d/note", b"moves")
+    (ws.lower / "d" / "odd").symlink_to(os.fsdecode(b"\xff"))
+    ws.view.rename("d", "e")
+    ws.view.mkdir("d")
+    ws.write("d/new", b"new")
+    ws.view.rollback(["d/new"])
+    assert "d/new" not in ws.changed()

@@ -213,6 +213,8 @@ class Applier:
 
     def _write_link(self, item: Item) -> None:
         target = "" if item.place.node is None else item.place.node.target
+        if item.place.lower is not None:  # only what cannot be said is not in the node
+            target = self._lower.readlink(item.place.lower)
         if item.below is None or _was(item) != "symlink":
             self._lower.symlink(target, item.path)
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from astrid_hookspecs.errors import VfsError
+from astrid_hookspecs.vfs import VfsDirectory
 from astrid_vfs_overlay.copy_up import PERMISSIONS
 from astrid_vfs_overlay.edit import Edit
 from astrid_vfs_overlay.lower import all_names, lower_stat
@@ -59,11 +61,20 @@ def _take_over(edit: Edit, directory: Node, path: str) -> list[tuple[Node, str]]
         if found is None:
             continue
         mode = found.mode & PERMISSIONS
-        if found.kind == "symlink":
-            node = edit.make("symlink", mode=mode, target=lower.readlink(source))
+        target = _target(lower, source) if found.kind == "symlink" else None
+        if target is not None:
+            node = edit.make("symlink", mode=mode, target=target)
         else:
             node = edit.make(found.kind, mode=mode, lower=source)
         if found.kind == "directory":
             made.append((node, join(path, name)))
         edit.put(directory, name, node)
     return made
+
+
+def _target(lower: VfsDirectory, path: str) -> str | None:
+    """What a lower link says; None where it cannot be said, and the commit of that path fails."""
+    try:
+        return lower.readlink(path)
+    except VfsError:
+        return None
