@@ -14,7 +14,7 @@ from astrid_core.domain.approval import MAX_ACTION, MAX_RESOURCE, ApprovalError,
 from astrid_core.domain.budget import BudgetExceededError
 from astrid_core.host.handlers import HostPackage, handles
 from astrid_core.host.label import CONTROL
-from astrid_hookspecs.engines import WitError
+from astrid_hookspecs.engines import MIB, WitError
 from astrid_hookspecs.errors import ApprovalDeniedError, StoreError
 
 _DECISIONS: Final = {
@@ -26,6 +26,8 @@ _DECISIONS: Final = {
 _NO: Final = "approval.denied"
 _MARK_BYTES: Final = 8
 _MAX_MADE_LEGIBLE: Final = 16 * MAX_RESOURCE
+_MAX_RESOURCE_TEXT: Final = MIB
+"""Of one that is longer, not all may have crossed, and a yes would count for others too."""
 
 
 class ApprovalResponseRecord(NamedTuple):
@@ -59,7 +61,7 @@ class ApprovalHost(HostPackage):
     def request_approval(self, request: ApprovalRequestRecord) -> ApprovalResponseRecord:
         """Ask, wait a minute at most, and say what was decided. A no is an answer."""
         action, resource = request
-        if len(action) > MAX_ACTION:
+        if len(action) > MAX_ACTION or len(resource) > _MAX_RESOURCE_TEXT:
             raise WitError("invalid-input")
         instance, approver = self.instance, self.instance.services.people.approver
         if approver is None:

@@ -20,6 +20,8 @@ from astrid_hookspecs.sandboxes import ProcessSandbox, no_sandbox
 from astrid_hookspecs.values import CapsuleId, Principal
 
 MIB = 1024 * 1024
+MAX_TEXT_BYTES = 8 * MIB
+"""Of one text of a guest; every function of the ABI refuses or cuts a shorter one."""
 TICK_S = 0.1
 """Granularity of guest deadlines. Spec: host-abi 16.5."""
 
@@ -217,7 +219,8 @@ class HostInstance(Protocol):
     may return named tuples); enums as the case name; variants as `(case, payload)` with payload
     None for a bare case; options as the value or None; flags as a frozenset of names; own and
     borrowed resources as the host object itself. A `result` is the ok value, returned, or
-    `WitError`, raised. Case and field names are in the kebab-case of the WIT.
+    `WitError`, raised. Case and field names are in the kebab-case of the WIT. Of a text of a guest
+    that has more than `MAX_TEXT_BYTES`, that much crosses: no function takes one as long.
     """
 
     cancel: CancelToken

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from astrid_engine_wasm import lift
 from astrid_engine_wasm.binding import Cause, GuestFailure, GuestInstance
 from astrid_engine_wasm.lower import BLOCK
 from astrid_engine_wasm.wit_types import (
@@ -26,7 +27,7 @@ from astrid_engine_wasm.wit_types import (
     WitType,
     parse_type,
 )
-from astrid_hookspecs.engines import WitError
+from astrid_hookspecs.engines import MIB, WitError
 
 Bind = Callable[..., GuestInstance]
 IPC_ERROR = "variant{capability-denied, closed, unknown(string)}"
@@ -178,6 +179,15 @@ def test_a_double_too_large_for_f32_becomes_infinite(bind_guest: Bind) -> None:
 def test_lone_surrogates_become_question_marks(bind_guest: Bind) -> None:
     assert through_a_guest(bind_guest, "string", ["a\ud800b"]) == ["a?b"]
     assert through_a_guest(bind_guest, "char", ["\udfff"]) == ["?"]
+
+
+def test_the_beginning_of_a_text_crosses_that_is_longer_than_any_function_takes(
+    bind_guest: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lift.MAX_TEXT_BYTES == 8 * MIB
+    monkeypatch.setattr(lift, "MAX_TEXT_BYTES", 5)
+    texts = ["12345", "123456", "1234\xe4", "1234\U0001f600"]
+    assert through_a_guest(bind_guest, "string", texts) == ["12345", "12345", "1234", "1234"]
 
 
 def test_anything_that_is_bytes_crosses_as_bytes(bind_guest: Bind) -> None:

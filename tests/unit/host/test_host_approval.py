@@ -223,6 +223,11 @@ def test_long_resources_share_no_answer(front: Front, long: str) -> None:
     assert front.asks("send", long + "2")
 
 
+def test_a_resource_refused_when_it_may_not_all_have_crossed(front: Front) -> None:
+    assert front.ask("send", "r" * (1024 * 1024 + 1)) == ("invalid-input", None)
+    assert front.shown == []
+
+
 def test_nothing_is_approved_where_nobody_can_be_asked(
     world: Any, call: Callable[..., tuple[str, Any]]
 ) -> None:

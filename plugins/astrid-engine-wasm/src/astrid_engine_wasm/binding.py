@@ -38,6 +38,7 @@ from astrid_engine_wasm.failure import Cause, GuestFailure, parse_failure
 from astrid_engine_wasm.ffi import memory
 from astrid_engine_wasm.gauge import GAUGE
 from astrid_engine_wasm.layout import ENTRY_SIZE, ENTRY_VALUE, PAYLOAD, VALUE_SIZE
+from astrid_engine_wasm.lift import text_at
 from astrid_engine_wasm.lower import BLOCK, borrow_block, return_block, write_bytes
 from astrid_engine_wasm.resources import type_number
 from astrid_engine_wasm.signature import Accepted, check_exports, check_imports
@@ -266,10 +267,10 @@ class GuestInstance:
             raise self._stopped(error)
         record = _words(memory, result + PAYLOAD)[1]
         size, address, some = _capsule_result(memory, record)
-        action, data = str(memory[address : address + size], "utf-8"), None
+        action, data = text_at(address, size), None
         if some:
             size, address = _words(memory, some + PAYLOAD)
-            data = str(memory[address : address + size], "utf-8")
+            data = text_at(address, size)
         ffi.value_delete(result)
         memory[result] = 0  # the next call drops what is here
         return GuestResult(action, data)

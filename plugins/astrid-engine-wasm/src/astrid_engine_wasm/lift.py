@@ -28,7 +28,7 @@ from astrid_engine_wasm.wit_types import (
     Variant,
     WitType,
 )
-from astrid_hookspecs.engines import WitError
+from astrid_hookspecs.engines import MAX_TEXT_BYTES, WitError
 from astrid_hookspecs.errors import ComponentError
 
 
@@ -115,6 +115,16 @@ def lift_bytes(address: int, _frame: Frame) -> bytes:
 def lift_string(address: int, _frame: Frame) -> str:
     """`string`: the runtime checked that it is UTF-8."""
     size, data = _words(memory, address + PAYLOAD)
+    return text_at(data, size)
+
+
+def text_at(data: int, size: int) -> str:
+    """A text in memory; its beginning where it is longer than any that a function takes.
+
+    Decoding holds the interpreter, and everybody waits for as long as a guest's text is.
+    """
+    if size > MAX_TEXT_BYTES:
+        return str(memory[data : data + MAX_TEXT_BYTES], "utf-8", "ignore")
     return str(memory[data : data + size], "utf-8")
 
 
