@@ -27,7 +27,7 @@ from astrid_core.domain.request_topics import (
     REQUEST_PREFIX,
     RESPONSE_PREFIX,
 )
-from astrid_hookspecs.errors import RemoteProtocolError
+from astrid_hookspecs.errors import LocalProtocolError, RemoteProtocolError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -123,6 +123,7 @@ class DaemonClient:
 
         Raises:
             RemoteError: The daemon refused or failed.
+            LocalProtocolError: It cannot be sent: it is no JSON, or too long.
             AnswerTimeoutError: Nothing came in time; a late answer is dropped.
             ConnectionLostError: The daemon went away.
         """
@@ -288,13 +289,21 @@ class DaemonClient:
         }
         if params is not None:
             payload["params"] = params
-        self._waiting.add(request_id)
         self._frame(prefix + method, payload, deadline)
+        self._waiting.add(request_id)
         return request_id
 
     def _frame(self, topic: str, payload: Mapping[str, object], deadline: float) -> None:
         frame = {"topic": topic, "payload": payload, "source_id": NIL_SOURCE}
-        self._stream.send(json.dumps(frame, ensure_ascii=False).encode(), deadline=deadline)
+        try:
+            body = json.dumps(frame, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError, RecursionError) as error:  # the daemon would end the line
+            raise LocalProtocolError(
+                f"this cannot be sent as JSON: {_no_json(error)}",
+                code="protocol.not-json",
+                hint="send JSON in UTF-8, without NaN and Infinity, nested up to 128 levels",
+            ) from error
+        self._stream.send(body, deadline=deadline)
 
     def _wait(
         self,
@@ -335,3 +344,9 @@ class DaemonClient:
             self._messages.popleft()
             self.lost += 1
         self._messages.append(Message(str(topic), payload, str(source_id)))
+
+
+def _no_json(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "a text holds half of a surrogate pair"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

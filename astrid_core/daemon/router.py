@@ -14,13 +14,12 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
-import msgspec
-
 from astrid_core.daemon.answering import Answering
 from astrid_core.daemon.connection import Connection
 from astrid_core.daemon.deadlines import Deadlines
 from astrid_core.daemon.requests import Requests
 from astrid_core.daemon.tool_call import ClientCall
+from astrid_core.daemon.unread import address_of, check_effort
 from astrid_core.domain.kernel_request import (
     KernelRequest,
     Reply,
@@ -32,7 +31,7 @@ from astrid_core.domain.kernel_request import (
     response_topic,
     text_param,
 )
-from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError
+from astrid_core.domain.payload import PayloadError
 from astrid_core.domain.payload_message import WireMessage, format_timestamp, parse_message
 from astrid_core.domain.request_topics import REQUEST_PREFIX
 from astrid_core.domain.topic import check_publish_topic, is_admin_request
@@ -44,14 +43,6 @@ from astrid_hookspecs.values import NIL_SOURCE, Principal, parse_principal
 
 MAX_SUBSCRIPTIONS: Final = 128
 CLOSE_TIMEOUT_S: Final = 10.0
-_AROUND_BYTES: Final = 4096
-"""What a message has besides its payload."""
-_LONGEST_TEXT: Final = 3
-"""Times as long as in UTF-8 is a text of which every other letter is escaped."""
-_ESCAPE_SAVES: Final = 5
-"""Bytes by which a letter is shorter than its longest escape, at most."""
-_MAX_BRACKETS: Final = 65_536
-
 ResultT = TypeVar("ResultT")
 
 
@@ -76,15 +67,6 @@ class _Presence:
         """As `astrid_hookspecs.engines.Progress`."""
         if self._is_over:
             raise RequestError(f"the client went away while {step}", code="request.abandoned")
-
-
-class _Addressed(msgspec.Struct):
-    """What a frame must have at least to be answered."""
-
-    topic: str
-
-
-_address: Final = msgspec.json.Decoder(_Addressed).decode
 
 
 class Router:
@@ -120,7 +102,7 @@ class Router:
             RemoteProtocolError: It is no message.
         """
         try:
-            _check_effort(body)
+            check_effort(body)
             message = parse_message(body, now=format_timestamp(time.time_ns()))
         except (PayloadError, QuotaExceededError) as error:
             self._refuse(connection, body, error)
@@ -208,11 +190,11 @@ class Router:
 
     def _refuse(self, connection: Connection, body: bytes, problem: AstridError) -> None:
         """Answer a frame that is no message, if it says at least where the answer goes."""
-        try:
-            topic = response_topic(_address(body).topic)
-        except (ValueError, RecursionError) as error:
-            raise RemoteProtocolError(f"a frame is no message: {problem.message}") from error
-        self._send(connection, _safe(topic), error_answer(problem, request_id=None))
+        topic, request_id = address_of(body)
+        if topic is None:
+            raise RemoteProtocolError(f"a frame is no message: {problem.message}") from problem
+        answer = error_answer(problem, request_id=request_id)
+        self._send(connection, _safe(response_topic(topic)), answer)
 
     async def close(self) -> None:
         """Wait for the requests that are under way, and give up those that take too long."""
@@ -308,32 +290,6 @@ def _check_room(connection: Connection) -> None:
 
 def _is_request(topic: str) -> bool:
     return topic.startswith(REQUEST_PREFIX) or is_admin_request(topic)
-
-
-def _check_effort(body: bytes) -> None:
-    """Refuse a frame that nobody could receive anyway, before it is read: the others would wait.
-
-    What is longer than the longest payload can only be one by escapes and spaces, which are
-    counted, and a text hardly consists of brackets.
-
-    Raises:
-        QuotaExceededError: Its payload cannot be short enough.
-    """
-    if len(body) <= MAX_PAYLOAD_BYTES + _AROUND_BYTES:
-        return
-    is_short = len(body) <= _LONGEST_TEXT * MAX_PAYLOAD_BYTES + _AROUND_BYTES
-    if is_short:
-        escapes = body.replace(b"\\\\", b"").count(b"\\u")
-        spaces = sum(body.count(space) for space in (b" ", b"\n", b"\r", b"\t"))
-        left = len(body) - _ESCAPE_SAVES * escapes - spaces
-        is_short = left <= MAX_PAYLOAD_BYTES + _AROUND_BYTES
-    if not is_short or body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
-        raise QuotaExceededError(
-            f"a frame of {len(body)} bytes holds a payload that is too long; at most "
-            f"{MAX_PAYLOAD_BYTES}",
-            rule="payload-size",
-            hint="pass a path or a key instead of the content",
-        )
 
 
 def _safe(topic: str) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
+from astrid_core.daemon.client import DaemonClient
+from astrid_core.daemon.client_errors import RemoteError
 from tests.support.daemon import STATUS, Client, Daemon, daemon_home, install_tools, prepare
 
 WRONG = "ab" * 32
@@ -188,6 +191,40 @@ def test_what_is_no_request_is_answered_and_not_recorded(
 def test_a_frame_that_says_nowhere_where_to_answer_closes(client: Client, body: bytes) -> None:
     client.send_body(body)
     assert client.receive() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"text": json.loads("[" * 200 + "]" * 200)}, "payload.too-deep"),
+        ({"text": "x" * 4 * 1024 * 1024}, "denied.quota"),
+        ({f"k{number}": 1 for number in range(130_000)}, "denied.quota"),
+    ],
+    ids=["deep", "long", "keys"],
+)
+def test_who_asks_with_a_frame_that_is_refused_unread_hears_of_it(
+    daemon: Daemon, client: Client, arguments: object, code: str
+) -> None:
+    answer = client.call("echo", arguments)
+    assert (answer["status"], answer["code"]) == ("Error", code)
+    with (
+        DaemonClient.connect(daemon.home) as ours,
+        pytest.raises(RemoteError) as caught,
+    ):
+        ours.call_tool("echo", cast("dict[str, object]", arguments))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("request_id", [b"7", b"null", b'"%b"' % (b"x" * 129)])
+def test_an_id_that_is_none_is_not_echoed_either(client: Client, request_id: bytes) -> None:
+    client.send_body(
+        b'{"topic":"astrid.v1.request.x","source_id":7,"payload":{"type":"raw_json","request_id":%b}}'
+        % request_id
+    )
+    message = client.receive()
+    assert message is not None
+    assert message["topic"] == "astrid.v1.response.x"
+    assert "request_id" not in message["payload"]
 
 
 def test_frames_arrive_whole_whatever_the_pieces_are(client: Client) -> None:

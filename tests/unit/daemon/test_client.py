@@ -32,6 +32,7 @@ from astrid_hookspecs.errors import (
     AstridError,
     CapabilityDeniedError,
     IntegrityError,
+    LocalProtocolError,
     ManifestError,
     RemoteProtocolError,
 )
@@ -195,6 +196,35 @@ def test_each_request_gets_its_own_answer_whatever_the_order(home: Path) -> None
         # A message that carries the id of a request is no answer to it.
         kept = [message.topic for message in client.messages(timeout_s=0)]
         assert kept == ["a.b", "a.b"]
+
+
+def nested(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("-inf"), "\ud800", 10**5000, nested(100_000), object()],
+    ids=["nan", "infinity", "surrogate", "number", "deep", "object"],
+)
+def test_what_is_no_json_is_not_sent_and_costs_no_connection(home: Path, value: object) -> None:
+    def serve(sock: socket.socket) -> None:
+        request = read(sock)
+        sock.sendall(answer(request, data=request["payload"]["method"]))
+        until_gone(sock)
+
+    with daemon(home, accepting(serve)), connect(home) as client:
+        for act in (
+            lambda: client.call_tool("echo", {"text": value}),
+            lambda: client.publish("user.v1.prompt", {"type": "custom", "data": value}),
+        ):
+            with pytest.raises(LocalProtocolError) as caught:
+                act()
+            assert caught.value.code == "protocol.not-json"
+        assert client.request("ListCapsules").data == "ListCapsules"
 
 
 def test_an_answer_that_comes_too_late_belongs_to_nobody(home: Path) -> None:
