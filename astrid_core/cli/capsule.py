@@ -29,7 +29,7 @@ app = typer.Typer(
 app.command("new")(new_project)
 app.command("check")(check)
 app.command("build")(build_project)
-app.command("test")(run_tests)
+app.command("test", context_settings={"ignore_unknown_options": True})(run_tests)
 app.command("dev")(develop)
 app.command("install")(install)
 app.command("run")(run_tool)

@@ -184,11 +184,13 @@ def _mib(size: int) -> str:
 def run_tests(
     project: ProjectArgument = Path(),
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="Passed on to pytest, after --.")
+        list[str] | None, typer.Argument(help="Passed on to pytest, such as -q or -k NAME.")
     ] = None,
 ) -> None:
     """Run a project's tests against an in-memory host; nothing is built or installed."""
     output = current()
+    if str(project).startswith("-"):  # an option of pytest, and no project
+        arguments, project = [str(project), *(arguments or [])], Path()
     project = project.absolute()
     if not project.is_dir():
         raise CapsuleError(f"{project} is not a directory", code="capsule.source")

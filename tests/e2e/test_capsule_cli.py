@@ -97,6 +97,10 @@ def test_python_project_is_checked_and_tested_without_a_build(astrid: Shell) -> 
     project = astrid.workspace / "weather"
     assert astrid("capsule", "check", cwd=project).status == 0
     assert astrid("capsule", "test", cwd=project).status == 0
+    quiet = astrid("capsule", "test", "-q", "-k", "greets", cwd=project)
+    assert "1 passed, 1 deselected" in quiet.stdout
+    assert "session starts" not in quiet.stdout
+    assert astrid("capsule", "test", ".", "--", "--no-such-option", cwd=project).status == 1
     (project / "tests" / "test_weather.py").write_text("def test_fails():\n    assert 1 == 2\n")
     assert astrid("capsule", "test", cwd=project).status == 1
     with (project / "Capsule.toml").open("a") as file:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from astrid_sdk import http
+from astrid_sdk.bindings import WitCaseError
 from astrid_sdk.errors import CapabilityDeniedError, HttpError, InvalidRequestError
 from astrid_sdk.testing import FakeHost
+from astrid_sdk.testing.web import FakeHttp
 
 pytestmark = pytest.mark.usefixtures("host")
 URL = "https://example.org/letters"
@@ -43,3 +45,30 @@ def test_a_refusal(url: str, kind: type[Exception]) -> None:
     with pytest.raises(HttpError) as caught:
         http.get(url)
     assert isinstance(caught.value, kind)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("airlock-rejected", "local_egress"),
+        ("capability-denied", "net of Capsule.toml"),
+        ("timeout", "http-request: timeout"),
+    ],
+)
+def test_a_refusal_says_who_can_allow_it(
+    monkeypatch: pytest.MonkeyPatch, case: str, words: str
+) -> None:
+    def refuse(*_: object) -> object:
+        raise WitCaseError(case)
+
+    monkeypatch.setattr(FakeHttp, "http_request", refuse)
+    with pytest.raises(HttpError, match=words) as caught:
+        http.get(URL)
+    assert caught.value.case == case
+
+
+def test_a_request_that_a_test_forgot_is_named() -> None:
+    with pytest.raises(
+        HttpError, match=r"harness\.host\.web\['GET https://example\.org/letters'\]"
+    ):
+        http.get(URL)

@@ -399,6 +399,67 @@ class TestCheck:
         assert found == [("unknown-capability", "error", 2), ("unused-capability", "warning", 3)]
 
     @pytest.mark.parametrize(
+        ("source", "manifest", "expected"),
+        [
+            ("from astrid_sdk import http\nhttp.get(u)\nhttp.get(v)\n", "", ["missing-net"]),
+            ("from astrid_sdk import http\nhttp.get(u)\n", '[capabilities]\nnet = ["x.org"]\n', []),
+            ("from astrid_sdk.net import connect\nconnect('h', 1)\n", "", ["missing-net_connect"]),
+            ("from astrid_sdk import net\nnet.listen('h')\n", "", ["missing-net_tcp_bind"]),
+            ("from astrid_sdk import net\nnet.udp('h')\n", "", ["missing-net_udp"]),
+            ("from astrid_sdk import net\nnet.listen_local()\n", "", ["missing-net_bind"]),
+            ("import astrid_sdk.process as p\np.run(['ls'])\n", "", ["missing-host_process"]),
+            ("from astrid_sdk import sys\nsys.config('A')\nsys.config('A')\n", "", ["missing-env"]),
+            ("from astrid_sdk import sys\nsys.config('A')\n", '[env.A]\ntype = "text"\n', []),
+            ("from astrid_sdk import sys\nsys.config('A', 'b')\nsys.config(x)\n", "", []),
+            (
+                (
+                    "from astrid_sdk import elicit, sys\nelicit.secret('A')\nsys.config('A')\n"
+                    "sys.config('B')\n"
+                ),
+                "",
+                ["missing-env"],
+            ),
+            ("from astrid_sdk import elicit, sys\nelicit.secret(x)\nsys.config('B')\n", "", []),
+            (
+                (
+                    "from astrid_sdk import Deny, interceptor, run\n"
+                    "@interceptor('a.b')\ndef on(e): return Deny('no')\n@run\ndef main(loop): ...\n"
+                ),
+                "",
+                ["watching-interceptor"],
+            ),
+            (
+                (
+                    "from astrid_sdk import Deny, interceptor\n"
+                    "@interceptor('a.b')\ndef on(e): return Deny('no')\n"
+                ),
+                "",
+                [],
+            ),
+            (
+                (
+                    "from astrid_sdk import interceptor, run\n"
+                    "@interceptor('a.b')\ndef on(e): ...\n@run\ndef main(loop): ...\n"
+                ),
+                "",
+                [],
+            ),
+        ],
+    )
+    def test_uses_that_the_manifest_does_not_know(
+        self,
+        project: Write,
+        builder: PythonCapsuleBuilder,
+        source: str,
+        manifest: str,
+        expected: list[str],
+    ) -> None:
+        found = builder.check(project(source, manifest=manifest))
+
+        assert [item.rule for item in found] == expected
+        assert {item.severity for item in found} <= {"warning"}
+
+    @pytest.mark.parametrize(
         ("source", "lists", "expected"),
         [
             ("from astrid_sdk import fs\nfs.walk(x)\n", "", ['fs_read = ["workspace://"]']),

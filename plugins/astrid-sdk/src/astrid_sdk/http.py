@@ -13,7 +13,13 @@ from typing import Any, Final, NamedTuple
 
 from astrid_sdk.bindings import host_call, host_type
 from astrid_sdk.encode import to_json_text
+from astrid_sdk.errors import HttpError, host_error
 
+_ADVICE: Final = {
+    "airlock-rejected": "it leads to an address inside, and local_egress below [network] in "
+    "etc/config.toml does not allow that",
+    "capability-denied": "is the host in net of Capsule.toml?",
+}
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"})
 
 
@@ -80,7 +86,12 @@ def request(
     data = host_type("http", "HttpRequestData")(
         url, _method(method), [pair(key, value) for key, value in pairs.items()], body
     )
-    found = host_call("http", "http_request", data)
+    try:
+        found = host_call("http", "http_request", data)
+    except HttpError as error:
+        if error.detail is not None or error.case not in _ADVICE:
+            raise
+        raise host_error("http", error.function, error.case, detail=_ADVICE[error.case]) from None
     return Response(found.status, [(one.key, one.value) for one in found.headers], found.body)
 
 

@@ -21,6 +21,7 @@ from astrid_sdk_host.file_checks import check_files
 from astrid_sdk_host.manifest import grants_results_by_hand, routes_tools_by_hand
 from astrid_sdk_host.project import MANIFEST, Project, read_project, read_toml
 from astrid_sdk_host.sources import Declared, SourceFacts, read_sources
+from astrid_sdk_host.use_checks import check_uses
 
 CAPABILITIES: Final[dict[str, frozenset[str] | None]] = {
     "allow_persistent": frozenset({"process"}),
@@ -67,6 +68,7 @@ def check_project(root: Path) -> list[Finding]:
     findings += _check_topics(project, facts)
     findings += _check_handlers(project, facts)
     findings += check_files(project.manifest, facts)
+    findings += check_uses(project.manifest, facts)
     findings += check_manifest(project.root, modules=facts.modules)
     return findings
 

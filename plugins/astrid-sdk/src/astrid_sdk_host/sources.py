@@ -26,6 +26,7 @@ _CHANGING: Final = frozenset(
         *("rename", "hardlink"),
     }
 )
+_OTHER: Final = frozenset(f"{_SDK}.{name}" for name in ("http", "net", "process", "sys", "elicit"))
 _READ, _WRITE = "fs_read", "fs_write"
 
 
@@ -57,6 +58,16 @@ class FileCall(NamedTuple):
     line: int
 
 
+class OtherCall(NamedTuple):
+    """One call of another module that a manifest has to allow: its name, a literal first text."""
+
+    name: str
+    text: str | None
+    has_default: bool
+    file: str
+    line: int
+
+
 @dataclass(slots=True)
 class SourceFacts:
     """What was found in all files of a package.
@@ -65,6 +76,7 @@ class SourceFacts:
         declared: In the order of files and lines.
         calls: Calls with a literal topic.
         file_calls: Calls of `astrid_sdk.fs`.
+        other_calls: Calls of `http`, `net`, `process`, `sys` and `elicit`, as `http.get`.
         modules: Names of SDK modules that are imported (`kv`).
         syntax_errors: Message, file and line of each file that can not be read.
     """
@@ -72,6 +84,7 @@ class SourceFacts:
     declared: list[Declared] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     file_calls: list[FileCall] = field(default_factory=list)
+    other_calls: list[OtherCall] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
     syntax_errors: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -114,6 +127,7 @@ class _Reader:
             elif isinstance(node, ast.Call):
                 self._facts.calls.extend(self._calls(node))
                 self._facts.file_calls.extend(self._file_calls(node))
+                self._facts.other_calls.extend(self._other_calls(node))
 
     def _note_import(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
@@ -184,6 +198,14 @@ class _Reader:
         is_subscribe = isinstance(node.func, ast.Attribute) and node.func.attr == "subscribe"
         if is_subscribe and topic is not None:
             yield Call("subscribe", topic, self._name, node.lineno)
+
+    def _other_calls(self, node: ast.Call) -> Iterator[OtherCall]:
+        module, _, function = self._full_name(node.func).rpartition(".")
+        if module in _OTHER:
+            text = self._text(node.args[0]) if node.args else None
+            name = f"{module.removeprefix(f'{_SDK}.')}.{function}"
+            has_default = len(node.args) + len(node.keywords) > 1
+            yield OtherCall(name, text, has_default, self._name, node.lineno)
 
     def _file_calls(self, node: ast.Call) -> Iterator[FileCall]:
         module, _, function = self._full_name(node.func).rpartition(".")

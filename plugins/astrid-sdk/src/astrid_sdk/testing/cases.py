@@ -5,11 +5,21 @@ from __future__ import annotations
 from astrid_sdk.bindings import WitCaseError
 
 
-def require(condition: bool, *, case: str) -> None:  # noqa: FBT001 - the condition is the subject
+def require(
+    condition: bool,  # noqa: FBT001 - the condition is the subject
+    *,
+    case: str,
+    detail: str | None = None,
+) -> None:
     """Answer with an error case unless the condition holds.
+
+    Args:
+        condition: What has to hold.
+        case: Kebab-case name.
+        detail: What a test would have to say, where that is the reason.
 
     Raises:
         WitCaseError: The condition does not hold.
     """
     if not condition:
-        raise WitCaseError(case)
+        raise WitCaseError(case, detail)

@@ -87,7 +87,8 @@ class FakeApproval:
         require(len(request.action) <= MAX_ACTION, case="invalid-input")
         self._host.people.asked.append((request.action, request.target_resource))
         decision = self._host.people.approves.get(request.action)
-        require(decision is not None, case="timeout")
+        detail = f"harness.host.people.approves[{request.action!r}] is not set"
+        require(decision is not None, case="timeout", detail=detail)
         return ApprovalResponse(ApprovalDecision[str(decision).upper().replace("-", "_")])
 
 
@@ -131,7 +132,8 @@ class FakeElicit:
         is_choice = request.kind is QuestionKind.SELECT
         require(bool(request.options) or not is_choice, case="invalid-input")
         answer = self._host.people.answers.get(request.key)
-        require(answer is not None, case="cancelled")
+        detail = f"harness.host.people.answers[{request.key!r}] is not set"
+        require(answer is not None, case="cancelled", detail=detail)
         if request.kind is QuestionKind.ARRAY:
             return ElicitResponse(answer if isinstance(answer, list) else [str(answer)])
         require(not is_choice or answer in (request.options or ()), case="invalid-input")

@@ -76,8 +76,10 @@ class FakeHttp:
         """What the test says about the method and the address: `GET https://...`."""
         method = request.method.value
         require(request.url.startswith(("http://", "https://")), case="invalid-request")
-        found = self._host.web.get(f"{method} {request.url}")
-        require(found is not None, case="capability-denied")
+        wanted = f"{method} {request.url}"
+        found = self._host.web.get(wanted)
+        detail = f"harness.host.web[{wanted!r}] is not set"
+        require(found is not None, case="capability-denied", detail=detail)
         headers = {one.key: one.value for one in request.headers}
         self._host.sent.append(Sent(method, request.url, headers, request.body))
         status, body = found or (0, b"")
