@@ -100,17 +100,18 @@ class SqliteKvStore:
             keys = first_keys(self._db, space[0], prefix, after=after, limit=limit + 1)
         return KeyPage(keys[:limit], more=len(keys) > limit)
 
-    def clear_prefix(self, namespace: str, prefix: str) -> int:
+    def clear_prefix(self, namespace: str, prefix: str, *, limit: int | None = None) -> int:
         """As `KvStore.clear_prefix`, a page at a time: others come in between the pages.
 
         What was removed before a crash stays removed.
         """
         removed = 0
         while True:
+            page = _CLEAR_PAGE if limit is None else min(_CLEAR_PAGE, limit - removed)
             with self._guard():
-                found = self._clear_page(namespace, prefix)
+                found = self._clear_page(namespace, prefix, limit=page)
             removed += found
-            if found < _CLEAR_PAGE:
+            if found < page or removed == limit:
                 return removed
             time.sleep(_CLEAR_PAUSE_S)
 
@@ -258,13 +259,13 @@ class SqliteKvStore:
         self._remember(namespace, key, None)
         return True
 
-    def _clear_page(self, namespace: str, prefix: str) -> int:
+    def _clear_page(self, namespace: str, prefix: str, *, limit: int) -> int:
         """Remove the first keys with the prefix; returns how many."""
         space = self._space(namespace)
         if space is None:
             return 0
         self._begin()
-        removed = delete_first(self._db, space[0], prefix, limit=_CLEAR_PAGE)
+        removed = delete_first(self._db, space[0], prefix, limit=limit)
         if removed:
             self._charge(space, -sum(len(key.encode()) + length for key, length in removed))
             for key, _ in removed:

@@ -19,6 +19,8 @@ from astrid_hookspecs.values import CapsuleId, Principal
 MAX_KEY_BYTES: Final = 256
 MAX_VALUE_BYTES: Final = 1024 * 1024
 MAX_LISTED_KEYS: Final = 1024
+CLEARED_AT_ONCE: Final = 10_000
+"""Keys that are removed before the end of the call is looked at; a twentieth of a second."""
 RESERVED_PREFIX: Final = "__secret:"
 """Keys that earlier runtimes kept secrets under; refused, so that nothing ever stands there."""
 
@@ -112,8 +114,20 @@ class KvHost(HostPackage):
 
     @handles("kv-clear-prefix")
     def clear_prefix(self, prefix: str) -> int:
-        """Remove every key with the prefix; the empty one clears the namespace."""
-        return self._store.clear_prefix(self._namespace, check_prefix(prefix))
+        """Remove every key with the prefix; the empty one clears the namespace.
+
+        A guest may have made millions of them: the end of the call or of the capsule ends it, and
+        what is removed by then stays removed.
+        """
+        check_prefix(prefix)
+        removed = 0
+        while True:
+            found = self._store.clear_prefix(self._namespace, prefix, limit=CLEARED_AT_ONCE)
+            removed += found
+            if found < CLEARED_AT_ONCE:
+                return removed
+            if self.instance.is_stopped():
+                raise WitError("unknown", "the call ended before all keys were removed")
 
     @handles("kv-cas")
     def compare_and_swap(self, key: str, expected: bytes | None, new: bytes) -> None:

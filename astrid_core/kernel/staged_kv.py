@@ -78,14 +78,18 @@ class StagedKv:
             merged = sorted(kept | ours)
             return KeyPage(merged[:limit], more=page.more or len(merged) > limit)
 
-    def clear_prefix(self, namespace: str, prefix: str) -> int:
+    def clear_prefix(self, namespace: str, prefix: str, *, limit: int | None = None) -> int:
         """As `KvStore.clear_prefix`, visible here only."""
         with self._lock:
             removed = 0
-            while found := self.keys(namespace, prefix, after=None, limit=1024).keys:
+            while removed != limit:
+                page = 1024 if limit is None else min(1024, limit - removed)
+                found = self.keys(namespace, prefix, after=None, limit=page).keys
                 for key in found:
                     self._stage(namespace, key, None, None)
                 removed += len(found)
+                if not found:
+                    break
             return removed
 
     def compare_and_swap(

@@ -61,8 +61,11 @@ class KvStore(Protocol):
         """At most `limit` keys that start with `prefix` and sort after `after`."""
         ...
 
-    def clear_prefix(self, namespace: str, prefix: str) -> int:
-        """Remove every key that starts with `prefix`; returns how many."""
+    def clear_prefix(self, namespace: str, prefix: str, *, limit: int | None = None) -> int:
+        """Remove the first keys that start with `prefix`, at most `limit`; returns how many.
+
+        Without a limit it may take long, and nothing ends it.
+        """
         ...
 
     def compare_and_swap(

@@ -84,8 +84,14 @@ class PrefixIsAPattern(DictKvStore):
 
 
 class ClearsTooMuch(DictKvStore):
-    def clear_prefix(self, namespace: str, prefix: str) -> int:
-        return super().clear_prefix(namespace, prefix.rstrip("/"))
+    def clear_prefix(self, namespace: str, prefix: str, *, limit: int | None = None) -> int:
+        return super().clear_prefix(namespace, prefix.rstrip("/"), limit=limit)
+
+
+class ClearsInPages(DictKvStore):
+    def clear_prefix(self, namespace: str, prefix: str, *, limit: int | None = None) -> int:
+        pages = None if limit is None else -(-limit // 1000) * 1000
+        return super().clear_prefix(namespace, prefix, limit=pages)
 
 
 class NormalisesKeys(DictKvStore):
@@ -213,6 +219,7 @@ BROKEN: dict[str, Callable[[Path], KvStore]] = {
     "pages-are-exact": AfterIsInclusive,
     "prefixes-are-literal": PrefixIsAPattern,
     "clear-prefix-counts-and-spares-the-rest": ClearsTooMuch,
+    "clear-prefix-keeps-to-its-limit": ClearsInPages,
     "hostile-text-is-only-text": NormalisesKeys,
     "compare-and-swap-compares": SwapsAnyway,
     "compare-and-swap-loses-no-update": SwapsInTwoSteps,

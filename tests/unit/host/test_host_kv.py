@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from astrid_core.host import kv as host_kv
 from astrid_hookspecs.errors import StoreError
 
 MIB = 1024 * 1024
@@ -113,6 +114,21 @@ def test_108_clear_prefix(world: Any, kv: Any) -> None:
     assert kv(alice, "kv-clear-prefix", "a\0") == ("invalid-key", None)
     assert kv(alice, "kv-clear-prefix", "") == ("ok", 2)
     assert kv(alice, "kv-list-keys", "") == ("ok", [])
+
+
+@pytest.mark.parametrize(("stops", "left"), [(True, 3), (False, 0)])
+def test_the_end_of_the_call_ends_the_clearing(
+    world: Any, kv: Any, monkeypatch: pytest.MonkeyPatch, *, stops: bool, left: int
+) -> None:
+    monkeypatch.setattr(host_kv, "CLEARED_AT_ONCE", 2)
+    alice = world.open()
+    for number in range(7):
+        kv(alice, "kv-set", f"k{number}", b"")
+    looks = iter((False, stops, False, False))
+    monkeypatch.setattr(alice, "is_stopped", lambda: next(looks))
+    expected = ("unknown", "the call ended before all keys were removed") if stops else ("ok", 7)
+    assert kv(alice, "kv-clear-prefix", "k") == expected
+    assert len(kv(alice, "kv-list-keys", "")[1]) == left
 
 
 def test_110_concurrent_increments_with_compare_and_swap_lose_nothing(world: Any, kv: Any) -> None:

@@ -50,7 +50,9 @@ def test_nothing_reaches_the_base_before_commit(base: SqliteKvStore) -> None:
 
 def test_close_drops_what_was_staged(base: SqliteKvStore) -> None:
     staged = StagedKv(base)
-    assert staged.clear_prefix(NS, "") == 2
+    assert staged.clear_prefix(NS, "", limit=0) == 0
+    assert [staged.clear_prefix(NS, "", limit=1) for _ in range(3)] == [1, 1, 0]
+    assert staged.clear_prefix(NS, "") == 0
     assert staged.keys(NS, "", after=None, limit=9).keys == []
     staged.close()
     commit(staged, base)

@@ -160,6 +160,21 @@ def clear_prefix_counts_and_spares_the_rest(subject: KvSubject) -> None:
 
 
 @KV_STORE.required
+def clear_prefix_keeps_to_its_limit(subject: KvSubject) -> None:
+    """With a limit, `clear_prefix` removes so many of the first keys and leaves the others."""
+    store = subject.open()
+    names = [f"n{number:04}" for number in range(1500)]
+    for name in names:
+        store.set(NS, name, b"x")
+    require_equal(store.clear_prefix(NS, "n", limit=2), 2, "clear_prefix with a limit of 2")
+    left = store.keys(NS, "", after=None, limit=2).keys
+    require_equal(left, names[2:4], "the first keys afterwards")
+    require_equal(store.clear_prefix(NS, "n", limit=1200), 1200, "with a limit of 1200")
+    require_equal(store.clear_prefix(NS, "n", limit=1200), 298, "the last keys")
+    require_equal(store.size_bytes(NS), 0, "size afterwards")
+
+
+@KV_STORE.required
 def hostile_text_is_only_text(subject: KvSubject) -> None:
     """Quotes, statements, long and composed characters are keys like any other."""
     store = subject.open()

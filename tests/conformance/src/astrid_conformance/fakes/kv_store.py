@@ -66,14 +66,14 @@ class DictKvStore:
         ]
         return KeyPage(found[:limit], len(found) > limit)
 
-    def clear_prefix(self, namespace: str, prefix: str) -> int:
+    def clear_prefix(self, namespace: str, prefix: str, *, limit: int | None = None) -> int:
         """As `KvStore.clear_prefix`."""
 
         def clear(space: Space) -> int:
-            names = [name for name in space if name.startswith(prefix)]
-            for name in names:
+            names = sorted((name for name in space if name.startswith(prefix)), key=str.encode)
+            for name in names[:limit]:
                 del space[name]
-            return len(names)
+            return len(names[:limit])
 
         return self._change(namespace, clear)
 
