@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import pytest
 
 from astrid_core.domain.audit_entry import ChainId
 from astrid_core.domain.audit_segment import Condition
+from astrid_core.kernel.audit import log as log_module
 from astrid_core.kernel.audit import tail_seal
 from astrid_core.kernel.audit.chain_writer import ChainWriter
 from astrid_core.kernel.audit.checkpoint import write_checkpoint
@@ -279,6 +281,24 @@ def test_a_closed_log_takes_nothing_and_keeps_no_descriptor(places: AuditPlaces)
     for principal in ("ada", "carol"):
         with pytest.raises(AuditError, match="closed"):
             log.append(entry(2, principal=Principal(principal)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_a_principal_whose_name_was_said_keeps_no_descriptor(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(log_module, "FILES_PER_CHAIN", files // 8)
+    names = [Principal(f"p{number}") for number in range(40)]
+    with opened(places) as log:
+        log.append(entry(0))
+        before, most = len([*Path("/proc/self/fd").iterdir()]), 0
+        for number, name in enumerate([*names, *names], start=1):
+            log.append(entry(number, principal=name))
+            most = max(most, len([*Path("/proc/self/fd").iterdir()]))
+        assert most <= before + 2 * 8
+    assert conditions(places) == {Condition.INTACT}
+    assert len(rows(places, "fs.write-file")) == 2 * len(names) + 1
 
 
 def test_a_log_that_comes_back_goes_on(places: AuditPlaces) -> None:

@@ -82,6 +82,11 @@ class ChainWriter:
         self._durable = self._signed = Tip(0, GENESIS)
         self.last_used = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has descriptors."""
+        return self._position is not None or self._seal is not None
+
     def append(self, entry: AuditEntry) -> int:
         """Record an entry; returns its number when it is written and sealed.
 

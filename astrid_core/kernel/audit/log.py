@@ -8,6 +8,7 @@ Spec: kernel-and-security 8, 16 D-03, D-56.
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,10 @@ SIGN_S: Final = 0.02
 FLUSH_S: Final = 0.5
 CHECKPOINT_S: Final = 5.0
 MAX_OPEN_CHAINS: Final = 128
+"""What stays open for long."""
+FILES_PER_CHAIN: Final = 16
+"""For so many files that the process may open, one chain is open for a moment: two files. Who opens
+one more gives another back itself, because nobody else can be sure to keep up with it."""
 MAX_PRUNED: Final = 1000
 """Segments that one round removes at most."""
 MAX_LOOKED_AT: Final = 64
@@ -69,6 +74,7 @@ class AuditLog:
         self._key = key
         self._retention = retention or Retention()
         self._lock = threading.Lock()
+        self._room_lock = threading.Lock()
         self._writers: dict[ChainId, ChainWriter] = {}
         checkpoint = read_checkpoint(places, public=key.public)
         self._heads = checkpoint.heads
@@ -91,6 +97,8 @@ class AuditLog:
         writer = self._writers.get(ChainId(entry.principal, entry.session))
         if writer is None:
             writer = self._open_writer(ChainId(entry.principal, entry.session))
+        if not writer.is_open:
+            self._make_room()
         seq = writer.append(entry)
         if durable:
             writer.sync(seq)
@@ -193,7 +201,7 @@ class AuditLog:
             if time.monotonic() >= next_checkpoint:
                 self._guarded(self._checkpoint)
                 self._guarded(self._prune)
-                self._guarded(self._park)
+                self._park()
                 next_checkpoint = time.monotonic() + CHECKPOINT_S
 
     def _sign_until(self, moment: float) -> bool:
@@ -253,11 +261,20 @@ class AuditLog:
         size = sum(self._places.size_bytes(chain, first) for first in firsts)
         return [OldSegment(chain, written, size)]
 
-    def _park(self) -> None:
+    def _make_room(self) -> None:
+        """Before a chain is opened: a principal has a chain as soon as somebody says its name."""
+        with self._room_lock:
+            files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            if files != resource.RLIM_INFINITY:
+                self._park(leave=max(1, files // FILES_PER_CHAIN - 1))
+
+    def _park(self, *, leave: int = MAX_OPEN_CHAINS) -> None:
         """Give back descriptors of the chains that were not used for longest."""
-        writers = sorted(self._writers.values(), key=lambda writer: writer.last_used)
-        for writer in writers[: max(0, len(writers) - MAX_OPEN_CHAINS)]:
-            writer.park()
+        writers = [writer for writer in self._writers.values() if writer.is_open]
+        if len(writers) > leave:
+            writers.sort(key=lambda writer: writer.last_used)
+            for writer in writers[: len(writers) - leave]:
+                self._guarded(writer.park)
 
 
 def _broken(verdict: ChainVerdict) -> ChainBrokenError:
