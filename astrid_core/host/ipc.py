@@ -124,6 +124,7 @@ class IpcHost(HostPackage):
         if not is_valid:
             raise WitError("invalid-input")
         services.gate.check_claim(instance.grants, instance.principal, claimed, topic)
+        services.claims.admit(instance.context.id, claimed)
         self._publish(topic, payload, principal=claimed, attribution=Attribution.CLAIMED)
 
     @handles("subscribe")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from astrid_core.domain.rate import RateLimiter
 from astrid_core.host.http_network import Network
@@ -20,9 +20,12 @@ from astrid_core.ports.audit import AuditTrail, NoAudit
 from astrid_core.ports.clock import Clock
 from astrid_core.security.gate import Gate
 from astrid_hookspecs.buses import Bus
-from astrid_hookspecs.errors import ConfigError
+from astrid_hookspecs.errors import ConfigError, QuotaExceededError
 from astrid_hookspecs.stores import KvStore
 from astrid_hookspecs.values import CapsuleId, Principal
+
+MAX_CLAIMED: Final = 10_000
+"""Principals that one capsule may speak for while the kernel runs."""
 
 
 class Quotas(Protocol):
@@ -165,6 +168,35 @@ class PublishBudget:
             )
 
 
+class Claims:
+    """The principals that front ends have spoken for, while one kernel runs. Safe from any thread.
+
+    A name costs nothing to invent, and each gets an audit chain and queues of its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claimed: dict[CapsuleId, set[Principal]] = {}
+
+    def admit(self, capsule: CapsuleId, principal: Principal) -> None:
+        """Count a principal that a capsule speaks for; one that it spoke for before is free.
+
+        Raises:
+            QuotaExceededError: It has spoken for too many others.
+        """
+        with self._lock:
+            claimed = self._claimed.setdefault(capsule, set())
+            if principal in claimed:
+                return
+            if len(claimed) >= MAX_CLAIMED:
+                raise QuotaExceededError(
+                    f"capsule {capsule!r} spoke for {MAX_CLAIMED} principals already",
+                    rule="uplink.principals",
+                    hint="restart the daemon; a front end that needs more invents names",
+                )
+            claimed.add(principal)
+
+
 SecretLookup = Callable[[Principal, CapsuleId, str], str | None]
 """The text of a secret for (principal, capsule, key), or None."""
 SecretKeeper = Callable[[Principal, CapsuleId, str, str], None]
@@ -187,6 +219,7 @@ class HostServices:
             thread; leaving it must not wait long.
         capsules: For `check-capsule-capability`; None while there is no registry.
         rate: The publish budget.
+        claims: For whom front ends spoke.
         state: Charges what is written to the store; None: a namespace alone may hold as much as
             the principal's limit says.
         secrets: For secret-typed configuration; None while there is no secret store.
@@ -212,6 +245,7 @@ class HostServices:
     blocked: Callable[[], AbstractContextManager[object]]
     capsules: CapsuleDirectory | None = None
     rate: PublishBudget = field(default_factory=PublishBudget)
+    claims: Claims = field(default_factory=Claims)
     state: StateMeter | None = None
     secrets: SecretLookup | None = field(default=None, repr=False)
     keep_secret: SecretKeeper | None = field(default=None, repr=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from astrid_core.host import services as host_services
 from astrid_core.host.estate import MAX_QUEUES
 from astrid_core.host.instance import CHAIN_S
 from astrid_hookspecs.authz import Verdict, Vote
@@ -502,6 +503,19 @@ def test_an_uplink_speaks_for_nobody_who_is_disabled(world: Any, call: Any) -> N
     assert call(uplink, "publish-as", "x", "1", "bob")[0] == "capability-denied"
     world.disabled.clear()
     assert call(uplink, "publish-as", "x", "1", "bob")[0] == "ok"
+
+
+def test_an_uplink_that_speaks_for_too_many_is_refused_and_on_record(
+    world: Any, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_services, "MAX_CLAIMED", 2)
+    services = {"claims": host_services.Claims()}
+    uplink = world.open(uplink=True, services=services, **ACL)
+    heard = [call(uplink, "publish-as", "x", "1", name)[0] for name in ("a", "b", "a", "c", "b")]
+    assert heard == ["ok", "ok", "ok", "quota", "ok"]
+    assert world.decisions[-1].rule == "uplink.principals"
+    again = world.open(uplink=True, services=services, **ACL)
+    assert call(again, "publish-as", "x", "1", "d")[0] == "quota", "it counts for the capsule"
 
 
 def test_life_cycle_hooks_publish_and_receive_nothing(world: Any, call: Any) -> None:
