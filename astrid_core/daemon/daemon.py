@@ -110,6 +110,7 @@ class Daemon:
             )
         except BaseException:
             listener.close()
+            self._files.socket.unlink(missing_ok=True)
             raise
         self._bus_requests.start()
         self._server.start()

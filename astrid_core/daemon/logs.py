@@ -18,7 +18,10 @@ FILE_NAME: Final = "daemon.log"
 MAX_FILE_BYTES: Final = 6 * 1024 * 1024
 KEPT_FILES: Final = 4
 """Besides the one in use: all of them together stay below 32 MiB."""
-_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND: Final = (
+    os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+)
+"""A pipe in its place would make everybody who logs wait for somebody who reads."""
 _MAX_MESSAGE: Final = 16 * 1024
 _LEVELS: Final = {
     "trace": "TRACE",

@@ -67,17 +67,33 @@ class RunFiles:
                     f"another process listens on {self.socket}",
                     hint="stop it, or choose another home with ASTRID_HOME",
                 ) from error
-            raise ConfigError(
-                f"{self.socket} cannot be bound: {error.strerror or error}",
-                code="daemon.socket",
-                hint="look at what is there; it is not removed, because it does not look stale",
-            ) from error
+            raise _in_the_way(error, self.socket, "bound") from error
 
     def write_ready(self) -> None:
         """Say that clients are served."""
         write_atomic(self.ready, b"")
 
     def remove(self) -> None:
-        """Remove all of them, readiness first so that nobody new comes."""
+        """Remove all of them, readiness first so that nobody new comes.
+
+        Raises:
+            ConfigError: `daemon.socket`: one of them is something else. The others are removed.
+        """
+        problem: ConfigError | None = None
         for path in (self.ready, self.socket, self.token):
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                problem = _in_the_way(error, path, "removed")
+                problem.__cause__ = error
+        if problem is not None:
+            raise problem
+
+
+def _in_the_way(error: OSError, path: Path, what: str) -> ConfigError:
+    """The file that the system names is the one, if it names one."""
+    return ConfigError(
+        f"{error.filename or path} cannot be {what}: {error.strerror or error}",
+        code="daemon.socket",
+        hint="look at what is there; it is not removed, because it does not look stale",
+    )

@@ -157,6 +157,8 @@ class Home:
 
         Raises:
             HomeLockedError: Another process holds it.
+            ConfigError: `home.lock`: what is there is no lock file.
+            OSError: It cannot be made or written.
 
         Spec: kernel-and-security 16 D-01.
         """

@@ -6,14 +6,16 @@ D-01.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.errors import AstridError, ConfigError
 
 
 class HomeLockedError(AstridError):
@@ -46,6 +48,8 @@ def lock_holder(path: Path) -> int | None:
     try:
         text = os.pread(descriptor, 32, 0).strip()
         inode = os.fstat(descriptor).st_ino
+    except OSError:  # no regular file: who wants the lock is told so
+        return None
     finally:
         os.close(descriptor)
     if not text.isdigit() or not is_alive(int(text)):
@@ -75,6 +79,34 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def _opened(path: Path) -> int:
+    """A descriptor of the lock file, which is made if nothing is there.
+
+    Raises:
+        ConfigError, OSError: As `HomeLock.acquire`.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+            raise
+        raise _no_lock(path) from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise _no_lock(path)
+    return descriptor
+
+
+def _no_lock(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path} is no regular file of this user",
+        code="home.lock",
+        hint="look at what it is; without a daemon that runs it can be removed",
+    )
+
+
 class HomeLock:
     """The exclusive claim on a home; held until `close` or the end of the process."""
 
@@ -89,9 +121,10 @@ class HomeLock:
 
         Raises:
             HomeLockedError: Another process holds it.
+            ConfigError: `home.lock`: what is there is no lock file of this user.
+            OSError: It cannot be made or written.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)

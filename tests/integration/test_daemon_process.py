@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from astrid_core import Kernel
 from astrid_hookspecs.values import NIL_SOURCE
 from tests.support.daemon import Client, Daemon, daemon_home, install_tools, prepare
 
@@ -159,6 +160,20 @@ def test_8_a_killed_daemon_is_in_nobodys_way(daemon: Daemon) -> None:
     daemon.start()
     with daemon.connect() as client:
         assert client.ask("ListCapsules")["data"] == []
+
+
+def test_a_daemon_without_a_token_takes_its_socket_away(daemon: Daemon) -> None:
+    prepare(daemon.home, _nothing)
+    daemon.token.mkdir()
+    process = daemon.spawn()
+    _, said = process.communicate(timeout=60)
+    assert "token" in said
+    assert process.returncode == 1
+    assert not daemon.socket.exists()
+
+
+async def _nothing(_kernel: Kernel) -> None:
+    """Opening it is enough."""
 
 
 def test_13_chains_go_on_over_restarts(daemon: Daemon) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,17 @@ def test_full_files_are_put_aside_and_the_oldest_go(
     assert [path.read_text()[-2] for path in kept] == [str(last - KEPT_FILES + n) for n in range(4)]
     assert (tmp_path / "daemon.log").read_text() == f"a line of text {last}\n"
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_pipe_in_the_place_of_the_log_keeps_nobody_waiting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "daemon.log")
+    writing = threading.Thread(target=LogFile(tmp_path).write, args=("line\n",), daemon=True)
+    writing.start()
+    writing.join(10)
+    assert not writing.is_alive()
+    assert "the log cannot be written" in capsys.readouterr().err
 
 
 def test_a_link_in_the_place_of_the_log_is_not_followed(

@@ -85,6 +85,19 @@ def test_11_the_path_of_the_socket_has_a_longest_length(run: Path, length: int) 
     assert not files.socket.exists()
 
 
+@pytest.mark.parametrize("name", ["system.ready", "system.sock", "system.token"])
+def test_what_cannot_be_removed_is_named_and_the_others_go(run: Path, name: str) -> None:
+    files = RunFiles(run)
+    for path in (files.ready, files.socket, files.token):
+        path.write_bytes(b"")
+    (run / name).unlink()
+    (run / name).mkdir()
+    with pytest.raises(ConfigError, match=name) as caught:
+        files.remove()
+    assert caught.value.code == "daemon.socket"
+    assert [path.name for path in run.iterdir()] == [name]
+
+
 def test_the_files_are_private_and_go_at_the_end(run: Path) -> None:
     files = RunFiles(run)
     files.bind().close()

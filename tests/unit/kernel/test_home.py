@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from astrid_core.kernel.home import Home, HomeLockedError, resolve_home, write_atomic
+from astrid_core.kernel.home_lock import lock_holder
 from astrid_hookspecs.errors import ConfigError, IntegrityError
 from astrid_hookspecs.values import CapsuleId, Principal
 
@@ -209,6 +210,24 @@ def test_lock_names_the_holder_and_ends_with_it(tmp_path: Path) -> None:
         text = (home.run / "system.lock").read_text()
         assert text == f"{os.getpid()}\n"
     home.lock().close()
+
+
+@pytest.mark.parametrize("kind", ["link", "directory", "pipe"])
+def test_a_lock_that_is_no_file_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    home = Home.open(tmp_path / "home")
+    path = home.run / "system.lock"
+    target = tmp_path / "target"
+    if kind == "link":
+        path.symlink_to(target)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    assert lock_holder(path) is None
+    with pytest.raises(ConfigError, match=str(path)) as caught:
+        home.lock()
+    assert caught.value.code == "home.lock"
+    assert not target.exists()
 
 
 def test_lock_is_exclusive_within_one_process(tmp_path: Path) -> None:
