@@ -123,8 +123,10 @@ class StorageMeter:
             self._known_state().give_back(reserved.bytes)
 
     def used_bytes(self) -> int:
-        """What is taken now."""
+        """What is taken now; the state as the store has it, not as it was charged."""
         with self._lock:
+            if self._state is not None:
+                self._state.recount()
             return self._used()
 
     def charge_account(self, account: MeterAccount, growth_bytes: int) -> None:

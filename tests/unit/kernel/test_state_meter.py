@@ -87,6 +87,14 @@ def test_what_is_replaced_or_deleted_counts_no_longer(world: World) -> None:
     world.write(MAIL, "k", 999)
 
 
+def test_what_people_are_told_is_what_there_is(world: World) -> None:
+    for size in (10, 500, 20):
+        world.write(NOTES, "k", size)
+    assert world.meter.used_bytes(ALICE) == 21
+    world.kv.delete(NOTES, "k")
+    assert world.meter.used_bytes(ALICE) == 0
+
+
 def test_the_last_byte_can_be_used_and_what_shrinks_always_passes(world: World) -> None:
     world.write(NOTES, "k", 999)
     assert refused(world, NOTES, "k", 1000)
