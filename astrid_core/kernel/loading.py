@@ -129,7 +129,7 @@ class CapsuleLoader:
             raise CapsuleError(
                 f"capsule {capsule.id!r} ended before it was ready: {capsule.health().reason}",
                 code="capsule.crashed",
-                hint="its log says more: see the log directory of the default principal",
+                hint=f"its log says more: astrid logs {capsule.id}",
             )
         if outcome is Readiness.TIMEOUT:
             logger.warning("capsule {} did not signal readiness in time; going on", capsule.id)

@@ -124,6 +124,7 @@ def test_a_loop_that_crashes_at_once_is_tried_five_times_and_then_down(
         with pytest.raises(CapsuleError) as caught:
             await world.install(engine_guest("run_trap.wat"))
         assert caught.value.code == "capsule.crashed"
+        assert "astrid logs " in (caught.value.hint or "")
         await world.passes(10)
         assert [topic for topic, _ in world.said()] == ["failed"]
         waits = []

@@ -142,6 +142,7 @@ class TestDeclarations:
 
         assert (caught.value.file, caught.value.line) == ("src/probe/__init__.py", line)
         assert f"src/probe/__init__.py:{line}" in str(caught.value)
+        assert str(caught.value).partition("\n")[0].count("__init__.py:") == 1
         assert str(root) not in str(caught.value)
         assert "astrid_sdk/" not in str(caught.value)
         assert not (root / "staging").exists()
@@ -390,6 +391,32 @@ class TestCheck:
             def main(loop): ...
         """
         assert [rule for rule, *_ in rules(builder, project(source))] == ["dangling-subscription"]
+
+    def test_what_cannot_be_read_is_not_called_unused(
+        self, project: Write, builder: PythonCapsuleBuilder
+    ) -> None:
+        root = project("def f(:\n", manifest='[capabilities]\nnet = ["x.org"]\n')
+
+        assert [item.rule for item in builder.check(root)] == ["syntax-error"]
+
+    @pytest.mark.parametrize(
+        ("kind", "found"),
+        [
+            ("sekret", [("env-type", 2)]),
+            ("password", [("env-type", 2)]),
+            *((kind, []) for kind in ("Secret", "text", "array", "string", "number")),
+        ],
+    )
+    def test_a_secret_that_would_be_text(
+        self,
+        project: Write,
+        builder: PythonCapsuleBuilder,
+        kind: str,
+        found: list[tuple[str, int]],
+    ) -> None:
+        root = project(HELLO, manifest=f'[env.TOKEN]\ntype = "{kind}"\n')
+
+        assert [(item.rule, item.line) for item in builder.check(root)] == found
 
     def test_capabilities(self, project: Write, builder: PythonCapsuleBuilder) -> None:
         root = project(

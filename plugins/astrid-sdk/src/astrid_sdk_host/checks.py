@@ -21,7 +21,7 @@ from astrid_sdk_host.file_checks import check_files
 from astrid_sdk_host.manifest import grants_results_by_hand, routes_tools_by_hand
 from astrid_sdk_host.project import MANIFEST, Project, read_project, read_toml
 from astrid_sdk_host.sources import Declared, SourceFacts, read_sources
-from astrid_sdk_host.use_checks import check_uses
+from astrid_sdk_host.use_checks import check_uses, odd_types
 
 CAPABILITIES: Final[dict[str, frozenset[str] | None]] = {
     "allow_persistent": frozenset({"process"}),
@@ -69,7 +69,8 @@ def check_project(root: Path) -> list[Finding]:
     findings += _check_handlers(project, facts)
     findings += check_files(project.manifest, facts)
     findings += check_uses(project.manifest, facts)
-    findings += check_manifest(project.root, modules=facts.modules)
+    modules = None if facts.syntax_errors else facts.modules  # what cannot be read may use it
+    findings += check_manifest(project.root, modules=modules)
     return findings
 
 
@@ -87,6 +88,10 @@ def check_manifest(root: Path, *, modules: set[str] | None = None) -> list[Findi
     text = (root / MANIFEST).read_text(encoding="utf-8") if manifest else ""
     findings = list(_check_capabilities(manifest, text, modules))
     findings += _check_secrets(manifest, text)
+    findings += [
+        Finding("env-type", "warning", message, MANIFEST, line_of(text, f"env.{key}", "type"))
+        for key, message in odd_types(manifest)
+    ]
     return findings
 
 

@@ -93,6 +93,7 @@ def _source_error(project: Project, error: dict[str, Any]) -> SourceError:
     )
     place = f"{frames[-1]['file']}:{frames[-1]['line']}: " if frames else ""
     what = error["text"] if error["declaration"] else f"{error['type']}: {error['text']}"
+    what = what.removeprefix(place.rpartition("/")[2])  # a declaration says it by itself
     hint = None
     if error["type"] in ("ModuleNotFoundError", "ImportError"):
         hint = "list what the capsule imports under [project] dependencies; pure Python only"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +35,7 @@ _NEEDS: Final = {
 }
 _SETTINGS: Final = frozenset({"sys.config", "sys.config_json"})
 _DECISIONS: Final = frozenset({"Continue", "Deny", "Final"})
+_SECRETS: Final = frozenset({"api_key", "api-key", "credential", "key", "password", "token"})
 _ASKED: Final = "elicit.secret"
 
 
@@ -52,6 +54,15 @@ def check_uses(manifest: dict[str, Any], facts: SourceFacts) -> Iterator[Finding
         yield Finding(f"missing-{need.listed}", "warning", message, call.file, call.line)
     yield from _check_settings(_table(manifest, "env"), facts.other_calls)
     yield from _check_decisions(facts)
+
+
+def odd_types(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys of `[env]` whose type is taken for text and looks like a secret; what to say of each."""
+    for key, entry in _table(manifest, "env").items():
+        kind = str(entry.get("type", "text")).lower() if isinstance(entry, dict) else "text"
+        is_near = bool(difflib.get_close_matches(kind, ["secret"])) or kind in _SECRETS
+        if is_near and kind != "secret":
+            yield key, f'{key} has the type {kind!r}, which is text that people see: use "secret"'
 
 
 def _check_settings(declared: dict[str, Any], calls: list[OtherCall]) -> Iterator[Finding]:
