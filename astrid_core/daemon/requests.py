@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from astrid_core.daemon.tool_list import Row, tool_rows
 from astrid_core.domain.environment import onboarding_field
 from astrid_core.domain.error_fields import error_fields
 from astrid_core.domain.kernel_request import KernelRequest, Reply, RequestError, text_param
@@ -175,21 +176,10 @@ class Requests:
         return Reply("Success", asdict(pin))
 
     async def _tools(self, principal: Principal, _params: Mapping[str, Any]) -> Reply:
-        return Reply(
-            "Tools",
-            [
-                {
-                    "name": tool.name,
-                    "capsule": tool.capsule,
-                    "description": tool.description,
-                    "input_schema": tool.input_schema,
-                    "output_schema": tool.output_schema,
-                    "annotations": tool.annotations,
-                    "server": tool.server,
-                }
-                for tool in await asyncio.to_thread(self._kernel.tools, principal)
-            ],
-        )
+        return Reply("Tools", await asyncio.to_thread(self._listed_tools, principal))
+
+    def _listed_tools(self, principal: Principal) -> list[Row]:
+        return tool_rows(self._kernel.tools(principal))
 
     async def _reload(self, params: Mapping[str, Any]) -> Reply:
         if "name" in params:
