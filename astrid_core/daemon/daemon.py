@@ -106,6 +106,7 @@ class Daemon:
                 token=token,
                 version=self._version,
                 handler=self._router.handle,
+                meet=self._kernel.clients.meet,
                 left=partial(self._answering.soon, self._kernel.clients.end_session),
             )
         except BaseException:

@@ -21,6 +21,7 @@ from astrid_core.daemon.connection import Connection
 from astrid_core.daemon.turns import Turns
 from astrid_core.kernel.entrance import ACCEPT_PAUSE_S, Entrance
 from astrid_core.kernel.peer import own_uid, peer_uid
+from astrid_hookspecs.errors import QuotaExceededError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, Principal
 
 MAX_CONNECTIONS: Final = 256
@@ -42,6 +43,8 @@ class SocketServer(Entrance[Connection]):
         version: Told to clients.
         handler: Acts on the frames of authenticated clients.
         left: Told of a principal whose last connection has ended.
+        meet: Told of a principal that somebody connects for; raises `QuotaExceededError` if it is
+            one too many.
         uid_of: Who is at the other end.
     """
 
@@ -53,6 +56,7 @@ class SocketServer(Entrance[Connection]):
         version: str,
         handler: Handler,
         left: Callable[[Principal], None] = lambda _principal: None,
+        meet: Callable[[Principal], None] = lambda _principal: None,
         uid_of: Callable[[socket.socket], int | None] = peer_uid,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -62,6 +66,7 @@ class SocketServer(Entrance[Connection]):
         self.turns = Turns(self._loop)
         self._handler = handler
         self._left = left
+        self._meet = meet
         self._uid_of = uid_of
         self._open: set[Connection] = set()
         self._setting_up: set[asyncio.Task[object]] = set()
@@ -113,6 +118,10 @@ class SocketServer(Entrance[Connection]):
             return "too many connections"
         if principal != DEFAULT_PRINCIPAL and self.connected()[principal] >= MAX_OF_ONE:
             return f"too many connections for {principal!r}"
+        try:
+            self._meet(principal)
+        except QuotaExceededError as error:
+            return error.message
         self._open.add(connection)
         return ""
 

@@ -30,6 +30,7 @@ from astrid_core.domain.topic import (
 from astrid_core.kernel.approval_messages import take_answer
 from astrid_core.kernel.assembly import Parts, admin_of
 from astrid_core.kernel.elicit_messages import take_elicited
+from astrid_core.kernel.names_said import NamesSaid
 from astrid_core.kernel.request_guard import RequestGuard
 from astrid_core.kernel.tools import Outcome, StartedCall
 from astrid_core.security.clients import may_hear
@@ -61,6 +62,7 @@ class ClientAccess:
         self._lock = threading.Lock()
         self._requests = RequestGuard(parts.principals, parts.gate, parts.audit)
         self._bytes = RateLimiter()
+        self._names = NamesSaid(parts.profiles, parts.audit)
 
     @property
     def may_wait(self) -> bool:
@@ -93,12 +95,22 @@ class ClientAccess:
             VERIFIED for the connection's own principal, else CLAIMED.
 
         Raises:
-            DeniedError: The connection may not speak for that principal.
+            DeniedError: The connection may not speak for that principal, or clients named too many.
+            AuditError: It could not be recorded who speaks; the frame must not be acted on.
         """
         if named == principal:
             return Attribution.VERIFIED
         self._parts.gate.check_client_principal(principal, named)
+        self._names.speak(principal, named)
         return Attribution.CLAIMED
+
+    def meet(self, principal: Principal) -> None:
+        """Count a principal that a client connects for.
+
+        Raises:
+            QuotaExceededError: Clients named too many that nobody knows.
+        """
+        self._names.meet(principal)
 
     def authorise(self, principal: Principal, method: str) -> None:
         """Decide about a request, count it, record it; in this order.

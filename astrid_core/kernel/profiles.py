@@ -28,6 +28,10 @@ class ProfileStore:
         self._directory = os.fspath(directory)
         self._cache: dict[Principal, tuple[Stamp, Profile]] = {}
 
+    def has(self, principal: Principal) -> bool:
+        """Whether there is something in the place of the principal's profile."""
+        return os.path.lexists(f"{self._directory}/{principal}.toml")
+
     def quotas(self, principal: Principal) -> Quotas:
         """The principal's limits; raises as `profile`."""
         return self.profile(principal).quotas

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from astrid_core.kernel import names_said
 from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
 from tests.support.capsules import eventually
 from tests.support.daemon import Client, install_tools, short_directory
@@ -79,3 +80,26 @@ async def say(client: Client, more: dict[str, object]) -> str:
     client.send("astrid.v1.request.x", CALL, **more)
     message = await asyncio.to_thread(client.receive)
     return "" if message is None else str(message["payload"]["status"])
+
+
+def test_clients_name_so_many_strangers_and_no_more(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_said, "MAX_STRANGERS", 2)
+
+    async def main() -> None:
+        async with serving(home) as here:
+            with await here.client() as owner, await here.client("alice"):
+                assert await refusal(owner, "bob") == "self:capsule:list"
+                assert await refusal(owner, "carol") == "client.principals"
+                assert await refusal(owner, "alice") == "self:capsule:list"
+                with pytest.raises(RuntimeError, match="no profile"):
+                    await here.client("carol")
+
+    asyncio.run(main())
+
+
+async def refusal(client: Client, named: str) -> str:
+    """The rule that refuses a request for a principal."""
+    answer = await asyncio.to_thread(client.ask, "ListCapsules", principal=named)
+    return str(answer["rule"])

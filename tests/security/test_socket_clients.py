@@ -97,6 +97,18 @@ def test_the_owner_may_speak_for_others_who_gain_nothing_by_it(honest: Client) -
     assert honest.ask("GetStatus")["status"] == "Status"
 
 
+def test_who_spoke_for_whom_is_on_record_once(daemon: Daemon, honest: Client) -> None:
+    for _ in range(3):
+        honest.ask("ListCapsules", principal="spoken")
+    with daemon.connect(principal="spoken") as own:
+        own.ask("ListCapsules", principal="spoken")
+    rows = daemon.records(action="client.speak-for", principal="default")
+    mine = [row for row in rows if row["action"]["resource"] == "principal:spoken"]
+    assert [row["outcome"] for row in mine] == ["allowed"]
+    assert mine[0]["authorization"]["reason"] == "connection.principal"
+    assert daemon.records(action="client.speak-for", principal="spoken") == []
+
+
 @pytest.mark.parametrize(
     ("method", "rule"),
     [

@@ -22,6 +22,7 @@ from astrid_core.daemon.run_files import RunFiles
 from astrid_core.daemon.server import SocketServer
 from astrid_core.daemon.turns import TURN_S
 from astrid_core.kernel import entrance
+from astrid_hookspecs.errors import QuotaExceededError
 from tests.support.daemon import Client, short_directory
 
 TOKEN = bytes(range(32))
@@ -95,6 +96,23 @@ def test_22_another_user_is_sent_away_without_a_byte(run: Callable[..., None]) -
         assert world.server.clients() == []
 
     run(work, uid_of=lambda _sock: os.geteuid() + 1)
+
+
+def test_a_principal_too_many_is_sent_away_and_told_why(run: Callable[..., None]) -> None:
+    def meet(principal: str) -> None:
+        if principal == "alice":
+            raise QuotaExceededError("too many names", rule="client.principals")
+
+    async def work(world: World) -> None:
+        client = await world.client(hello=False)
+        answer = await asyncio.to_thread(client.hello, TOKEN.hex(), principal="alice")
+        assert answer is not None
+        assert (answer["status"], answer["reason"]) == ("error", "too many names")
+        assert await is_closed(client)
+        with await world.client(principal="bob"):
+            assert [row["principal"] for row in world.server.clients()] == ["bob"]
+
+    run(work, meet=meet)
 
 
 def test_a_peer_that_the_system_does_not_know_is_sent_away(run: Callable[..., None]) -> None:
