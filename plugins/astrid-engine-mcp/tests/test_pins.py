@@ -202,6 +202,26 @@ def test_no_more_text_is_remembered_than_there_is_room_for(
     assert sorted(book.judge("smtp", long, taken=nobody).usable) == ["t0", "t1"]
 
 
+def test_the_servers_of_a_capsule_share_the_room_for_tools(book: PinBook) -> None:
+    for server in range(3):
+        some = [tool(f"s{server}t{number}") for number in range(500)]
+        judged = book.judge(f"s{server}", some, taken=nobody)
+    assert len(book.pins()) == 1000
+    assert judged.usable == {}
+    assert "there is no room" in judged.news[0]
+
+
+def test_the_servers_of_a_capsule_share_the_room_for_text(
+    book: PinBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astrid_engine_mcp.pins.PIN_BYTES", 1000)
+    for server in range(5):
+        book.judge(f"s{server}", [tool(f"t{server}", description="x" * 300)], taken=nobody)
+    assert names(book) == ["t0", "t1"]
+    reasons = {reason for pin in book.pins() for reason in pin.reasons}
+    assert reasons == {"too large"}
+
+
 def test_a_tool_with_an_endless_name_is_left_out(book: PinBook) -> None:
     assert book.judge("smtp", [tool("x" * 257)], taken=nobody).usable == {}
     assert book.pins() == ()

@@ -39,9 +39,9 @@ NAME_CHARACTERS: Final = 256
 LIST_BYTES: Final = 4 * MIB
 """Of all pages of a list together, as JSON."""
 PINS: Final = 1000
-"""Tools of a server that are remembered, those that it has no more included."""
+"""Tools of the servers of a capsule that are remembered, those that they have no more included."""
 PIN_BYTES: Final = 8 * MIB
-"""Of what is remembered of a server, as JSON."""
+"""Of what is remembered of the servers of a capsule, as JSON."""
 RELIST_S: Final = 2.0
 """Between two listings that a server asks for by its news."""
 PROCESSES: Final = 64

@@ -133,14 +133,16 @@ class PinBook:
             for entry in entries.values():
                 entry.is_present = False
             owners = self._owners()
-            used = sum(entry.size_bytes for entry in entries.values())
+            every = [entry for known in self._servers.values() for entry in known.values()]
+            used, count = sum(entry.size_bytes for entry in every), len(every)
             for definition in definitions:
                 name = str(definition["name"])
                 if name == HOOK_TOOL or not plain_name(name):
                     continue
-                if len(name) > NAME_CHARACTERS or (name not in entries and len(entries) >= PINS):
+                if len(name) > NAME_CHARACTERS or (name not in entries and count >= PINS):
                     news.append(f"tool {name[:NAME_CHARACTERS]!a} is left out: there is no room")
                     continue
+                count += name not in entries
                 entry = entries.setdefault(name, Entry())
                 entry.is_present = True
                 used -= entry.size_bytes
