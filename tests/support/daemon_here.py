@@ -43,6 +43,7 @@ class DaemonHere:
         client = Client(self.files.socket, timeout_s=10)
         answer = client.hello(self.files.token.read_text(), principal=principal)
         if answer is None or answer["status"] != "ok":
+            client.close()
             raise RuntimeError(f"the handshake failed: {answer}")
         return client
 
