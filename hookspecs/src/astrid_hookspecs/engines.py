@@ -220,7 +220,8 @@ class HostInstance(Protocol):
     None for a bare case; options as the value or None; flags as a frozenset of names; own and
     borrowed resources as the host object itself. A `result` is the ok value, returned, or
     `WitError`, raised. Case and field names are in the kebab-case of the WIT. Of a text of a guest
-    that has more than `MAX_TEXT_BYTES`, that much crosses: no function takes one as long.
+    that has more than `MAX_TEXT_BYTES`, that much crosses: no function takes one as long. A list
+    of more items than any function takes may be a trap.
     """
 
     cancel: CancelToken

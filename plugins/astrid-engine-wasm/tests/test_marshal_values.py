@@ -190,6 +190,19 @@ def test_the_beginning_of_a_text_crosses_that_is_longer_than_any_function_takes(
     assert through_a_guest(bind_guest, "string", texts) == ["12345", "12345", "1234", "1234"]
 
 
+def test_a_list_longer_than_any_function_takes_is_a_trap(
+    bind_guest: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lift.MAX_ITEMS == 65_536
+    monkeypatch.setattr(lift, "MAX_ITEMS", 2)
+    assert through_a_guest(bind_guest, "u16", [1, 2]) == [1, 2]
+    guest = bind_guest(mirror("u16"), {"give": lambda: [1, 2, 3], "take": print})
+    with pytest.raises(GuestFailure) as caught:
+        guest.call_void("run")
+    assert caught.value.trap_code is Cause.HOST
+    assert "a list of 3 items; at most 2 can cross" in str(caught.value)
+
+
 def test_anything_that_is_bytes_crosses_as_bytes(bind_guest: Bind) -> None:
     values = [bytearray(b"ab"), memoryview(b"abcd")[::2], b"c"]
     assert through_a_guest(bind_guest, "list<u8>", values) == [b"ab", b"ac", b"c"]

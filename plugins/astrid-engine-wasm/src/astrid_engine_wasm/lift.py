@@ -28,7 +28,7 @@ from astrid_engine_wasm.wit_types import (
     Variant,
     WitType,
 )
-from astrid_hookspecs.engines import MAX_TEXT_BYTES, WitError
+from astrid_hookspecs.engines import MAX_TEXT_BYTES, HostTrap, WitError
 from astrid_hookspecs.errors import ComponentError
 
 
@@ -41,6 +41,9 @@ class Frame(Protocol):
     made: list[int]
     """Addresses of owned handles that the current result carries; dropped if it fails."""
 
+
+MAX_ITEMS = 65_536
+"""Of one list that is not bytes. No function takes as many, and no deadline covers reading them."""
 
 Lift: TypeAlias = Callable[[int, Frame], object]
 """(address of a value, frame) -> Python value."""
@@ -145,6 +148,8 @@ def _primitive(name: str) -> Lift:
 def _list(lift: Lift) -> Lift:
     def lift_list(address: int, frame: Frame) -> list[object]:
         size, data = _words(memory, address + PAYLOAD)
+        if size > MAX_ITEMS:
+            raise HostTrap(f"a list of {size} items; at most {MAX_ITEMS} can cross")
         stop = data + size * VALUE_SIZE
         return [lift(element, frame) for element in range(data, stop, VALUE_SIZE)]
 

@@ -197,10 +197,12 @@ def _trap(frame: HostFrame, where: str, error: BaseException, message: str) -> i
 
 def _trap_unlifted(context: int, target: Target, error: BaseException) -> int:
     frame = FRAMES.get(context)
-    if isinstance(error, Exception):
-        _log.error("arguments of %s could not be read", target, exc_info=error)
     if frame is None:
         return ffi.new_error(f"{target} was called after its instance was closed")
+    if isinstance(error, HostTrap):
+        return _trap(frame, str(target), error, str(error))
+    if isinstance(error, Exception):
+        _log.error("arguments of %s could not be read", target, exc_info=error)
     return _trap(frame, str(target), error, f"arguments of {target} could not be read")
 
 
