@@ -544,6 +544,27 @@ def test_the_least_used_process_makes_room(
     run(work)
 
 
+def test_a_capsule_of_many_servers_starts_a_few_at_a_time(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astrid_engine_mcp.capsule.STARTS", 2)
+    silent = [server(f"s{number}", "raw.py", "silent") for number in range(8)]
+
+    async def work(kernel: Kernel) -> None:
+        installing = asyncio.create_task(
+            install(kernel, write_servers(tmp_path / "c", "x", *silent))
+        )
+        await eventually(lambda: bool(kernel.capsules()), timeout_s=20)
+        (part,) = kernel.capsules()[0].parts
+        await eventually(lambda: part.stats()["starts"] == 2, timeout_s=20)
+        await asyncio.sleep(0.5)
+        assert part.stats()["instances"] == 2
+        installing.cancel()
+        await asyncio.gather(installing, return_exceptions=True)
+
+    run(work)
+
+
 def test_a_log_that_is_flooded_stays_short(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, talk(tmp_path), tool="echo")

@@ -46,6 +46,10 @@ RELIST_S: Final = 2.0
 """Between two listings that a server asks for by its news."""
 PROCESSES: Final = 64
 """Of one engine, for all capsules and principals."""
+STARTS: Final = 8
+"""Servers of one capsule that are asked for the first time, at the same time."""
+ROOM_S: Final = 10.0
+"""How long a start waits for the end of a process in whose place it comes."""
 
 QUESTIONS: Final = 4
 """That one server may ask at the same time."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 from mcp import MCPError, types
 
 from astrid_engine_mcp.asking import UnderWay
-from astrid_engine_mcp.bounds import START_S
+from astrid_engine_mcp.bounds import START_S, STARTS
 from astrid_engine_mcp.content import tool_answer
 from astrid_engine_mcp.extras import NAMES, call_extra, subject_of
 from astrid_engine_mcp.loop import LoopThread
@@ -165,9 +165,13 @@ class McpCapsule:
         Returns:
             What was wrong; empty when all answered.
         """
-        results = await asyncio.gather(
-            *(self._servers.get(server, principal) for server in unknown), return_exceptions=True
-        )
+        turns = asyncio.Semaphore(STARTS)
+
+        async def ask(server: str) -> None:
+            async with turns:
+                await self._servers.get(server, principal)
+
+        results = await asyncio.gather(*map(ask, unknown), return_exceptions=True)
         problems = [result for result in results if isinstance(result, Exception)]
         return "; ".join(
             error.message if isinstance(error, AstridError) else type(error).__name__

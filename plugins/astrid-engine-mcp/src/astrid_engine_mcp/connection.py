@@ -104,6 +104,11 @@ class Connection:
         """Whether no call can be made any more."""
         return self._ended.event.is_set() or self.task.done()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has started, and nobody uses it or waits for it."""
+        return self.calls == 0 and self._started.done() and not self.is_over
+
     def memory_bytes(self) -> int:
         """What its process and the descendants of it use now; 0 without a process. Any thread."""
         process = self._ended.process

@@ -34,24 +34,37 @@ class Slots:
     def __init__(self) -> None:
         self._live: set[Connection] = set()
 
-    def take(self, make: Callable[[], Connection]) -> Connection:
+    async def take(self, make: Callable[[], Connection]) -> Connection:
         """Make a connection, in place of the idle one that was not used for longest if need be.
+
+        Its process ends before another one starts, so that there are never more than the bound; one
+        that is still starting has somebody who waits for it, and is left.
 
         Raises:
             GuestLimitError: All are busy.
         """
-        if len(self._live) >= bounds.PROCESSES:
-            idle = [one for one in self._live if one.calls == 0]
-            if not idle:
+        end = time.monotonic() + bounds.ROOM_S
+        while len(self._live) >= bounds.PROCESSES:
+            ending = self._ending()
+            if ending is None or time.monotonic() >= end:
                 raise GuestLimitError(
                     f"{bounds.PROCESSES} servers are running and busy",
                     hint="wait for calls to finish",
                 )
-            min(idle, key=lambda one: one.used).stop("evicted")
+            await asyncio.wait({ending.task}, timeout=max(0.0, end - time.monotonic()))
         connection = make()
         self._live.add(connection)
         connection.task.add_done_callback(lambda _task: self._live.discard(connection))
         return connection
+
+    def _ending(self) -> Connection | None:
+        """One that makes room soon; None while there is none."""
+        idle = [one for one in self._live if one.is_idle]
+        if idle:
+            victim = min(idle, key=lambda one: one.used)
+            victim.stop("evicted")
+            return victim
+        return next((one for one in self._live if one.is_over), None)
 
 
 class Servers:
@@ -155,16 +168,18 @@ class Servers:
             )
         _, principal = key
         ground = await asyncio.to_thread(self._host.open_server, spec, principal)
-        self._check_open(spec)
-        connection = self._slots.take(
-            lambda: Connection(
+
+        def make() -> Connection:
+            self._check_open(spec)
+            return Connection(
                 spec.id,
                 transport=self._transport(spec, ground, principal),
                 asking=Asking(spec.id, ground, questions=self._questions),
                 listed=self._listed,
                 log=lambda level, line: self._host.log(principal, level, f"{spec.id}: {line}"),
             )
-        )
+
+        connection = await self._slots.take(make)
         self.starts += 1
         self._open[key] = connection
         self._tasks.add(connection.task)  # it goes on for a moment after a successor took its key
