@@ -33,6 +33,8 @@ from astrid_hookspecs.errors import AstridError, CapsuleError, ComponentError, I
 TEXT_LIMIT: Final = MIB
 SCHEMAS_LIMIT: Final = 4 * MIB
 """Of the schemas of all topics of a capsule together, as they are written into its record."""
+MAX_SCHEMAS: Final = 256
+"""Records and files that the topics of a capsule name: each may take a while to read."""
 
 EngineSource = Callable[[], Engine]
 """Returns the engine for components, or raises `PluginLoadError`; called on first need."""
@@ -211,15 +213,21 @@ def bake_topics(manifest: Manifest, staging: Path) -> list[BakedTopic]:
 
     Raises:
         CapsuleError: `capsule.topic`; an unknown record, a text that is not WIT, or a schema file
-            that is missing or not JSON; or more than `SCHEMAS_LIMIT` bytes of schemas.
+            that is missing or not JSON; more than `MAX_SCHEMAS`, or `SCHEMAS_LIMIT` bytes.
     """
     wits: WitSet | None = None
     if any(topic.wit_type is not None for topic in manifest.topics):
         wits = _parse_wit(staging)
     baked: list[BakedTopic] = []
+    known: dict[tuple[str | None, str | None], Any] = {}
     left = SCHEMAS_LIMIT
     for topic in manifest.topics:
-        schema = _schema(topic, staging, wits)
+        source = topic.wit_type, topic.schema
+        if source not in known:
+            if len(known) >= MAX_SCHEMAS:
+                raise _bad_topic(topic, f"a capsule has at most {MAX_SCHEMAS} schemas")
+            known[source] = _schema(topic, staging, wits)
+        schema = known[source]
         left -= _written_size(topic, schema, most=left)
         baked.append(
             BakedTopic(

@@ -76,6 +76,27 @@ def test_what_nests_too_deeply_to_be_read_again_is_refused(workshop: Workshop, d
     refused(workshop, "capsule.tools", version="2.0.0", manifest=TOOL, files=tools)
 
 
+def test_schemas_are_read_once_and_are_not_too_many(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def find(_wits: object, name: str) -> dict[str, str]:
+        read.append(name)
+        return {"title": name}
+
+    monkeypatch.setattr("astrid_core.kernel.install.content.find_schema", find)
+    files = {"wit/a.wit": named_often(1, 1)}
+    topics = [TOPIC.format(number=number, more='wit_type = "big"') for number in range(300)]
+    result = workshop.install(workshop.source(manifest="".join(topics), files=files))
+    assert len(result.capsule.meta.topics) == 300
+    assert read == ["big"]
+    others = [TOPIC.format(number=one, more=f'wit_type = "big{one}"') for one in range(257)]
+    with pytest.raises(CapsuleError, match="at most 256 schemas"):
+        workshop.install(workshop.source(version="2.0.0", manifest="".join(others), files=files))
+    assert len(read) == 257
+
+
 def test_capsule_denied_when_its_record_could_not_be_read_again(workshop: Workshop) -> None:
     topics = (
         TOPIC.format(number=number, more=f'description = "{"d" * 90_000}"\nschema = "s.json"')
