@@ -104,6 +104,7 @@ class IdentityHost(HostPackage):
         identities = self._allowed("link", platform=platform)
         _check_account(platform, account)
         check_label(method, limit_bytes=MAX_BYTES)
+        self.instance.services.identity_records.admit(self.instance.context.id)
         self._record("link", platform, account, user_id=user_id)
         identities.link(platform, account, user_id, method=method, may_move=False)
         self.instance.package(UplinkHost).flush()
@@ -125,6 +126,7 @@ class IdentityHost(HostPackage):
         identities = self._allowed("create-user", platform="")
         if name is not None:
             check_label(name, limit_bytes=MAX_BYTES, may_be_blank=True)
+        self.instance.services.identity_records.admit(self.instance.context.id)
         self._record("create-user", "", "")
         return CreatedUserRecord(identities.create_user(name).id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from astrid_hookspecs.errors import ConfigError, QuotaExceededError
 from astrid_hookspecs.stores import KvStore
 from astrid_hookspecs.values import CapsuleId, Principal
 
+MAX_IDENTITY_RECORDS: Final = 10_000
+"""Users and links that one capsule may make while the kernel runs."""
 MAX_CLAIMED: Final = 10_000
 """Principals that one capsule may speak for while the kernel runs."""
 
@@ -197,6 +200,32 @@ class Claims:
             claimed.add(principal)
 
 
+class IdentityRecords:
+    """How many users and links capsules made, while one kernel runs. Safe from any thread.
+
+    They are kept for good, in the kernel's own part of the store, which no principal pays for.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: Counter[CapsuleId] = Counter()
+
+    def admit(self, capsule: CapsuleId) -> None:
+        """Count one more.
+
+        Raises:
+            QuotaExceededError: The capsule made too many.
+        """
+        with self._lock:
+            if self._made[capsule] >= MAX_IDENTITY_RECORDS:
+                raise QuotaExceededError(
+                    f"capsule {capsule!r} made {MAX_IDENTITY_RECORDS} users and links already",
+                    rule="identity.records",
+                    hint="restart the daemon; a capsule that needs more makes them up",
+                )
+            self._made[capsule] += 1
+
+
 SecretLookup = Callable[[Principal, CapsuleId, str], str | None]
 """The text of a secret for (principal, capsule, key), or None."""
 SecretKeeper = Callable[[Principal, CapsuleId, str, str], None]
@@ -220,6 +249,7 @@ class HostServices:
         capsules: For `check-capsule-capability`; None while there is no registry.
         rate: The publish budget.
         claims: For whom front ends spoke.
+        identity_records: Users and links that capsules made.
         state: Charges what is written to the store; None: a namespace alone may hold as much as
             the principal's limit says.
         secrets: For secret-typed configuration; None while there is no secret store.
@@ -246,6 +276,7 @@ class HostServices:
     capsules: CapsuleDirectory | None = None
     rate: PublishBudget = field(default_factory=PublishBudget)
     claims: Claims = field(default_factory=Claims)
+    identity_records: IdentityRecords = field(default_factory=IdentityRecords)
     state: StateMeter | None = None
     secrets: SecretLookup | None = field(default=None, repr=False)
     keep_secret: SecretKeeper | None = field(default=None, repr=False)

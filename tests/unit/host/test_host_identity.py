@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from astrid_core.host import services
 from astrid_core.host.people import People
 from astrid_core.kernel.principals.identity import IdentityStore
 
@@ -90,6 +91,20 @@ def test_122_links(world: Any, call: Callable[..., tuple[str, Any]]) -> None:
     assert guest("link", ("discord", "9", NOBODY, "m")) == ("user-not-found", None)
     assert guest("unlink", ("DISCORD", "7")) == ("ok", None)
     assert guest("unlink", ("discord", "7")) == ("link-not-found", None)
+
+
+def test_a_capsule_that_makes_too_many_users_and_links_is_refused(
+    world: Any, call: Callable[..., tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "MAX_IDENTITY_RECORDS", 3)
+    guest = Guest(world, call, "admin")
+    user = guest("create-user", ("Ann",))[1].user_id
+    cases = [guest("link", ("discord", str(number), user, "code"))[0] for number in range(3)]
+    assert cases == ["ok", "ok", "unknown"]
+    assert guest("create-user", ("Ben",))[0] == "unknown"
+    assert [decision.rule for decision in world.decisions] == ["identity.records"] * 2
+    assert len(guest.store.links(user)) == 2
+    assert guest("resolve", ("discord", "1"))[0] == "ok", "looking is free"
 
 
 def test_a_link_to_a_user_that_is_gone(world: Any, call: Callable[..., tuple[str, Any]]) -> None:
