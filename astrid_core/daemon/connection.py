@@ -47,6 +47,8 @@ HIGH_WATER_BYTES: Final = 256 * 1024
 """From so many unsent bytes on, nothing more is read."""
 EVENT_BYTES: Final = 1024 * 1024
 """From so many unsent bytes on, events are lost to this client, and counted; answers are not."""
+LOOK_S: Final = 0.5
+"""How often it is looked whether a client is still there that is not read."""
 FRAMES_A_TURN: Final = 32
 """Frames of one connection that are acted on before the others have their turn."""
 
@@ -121,6 +123,7 @@ class Connection(asyncio.Protocol):
         self._lost = 0
         self._lost_ever = 0
         self._at_end: dict[object, Callable[[], None]] = {}
+        self._looking: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = loop.call_later(
             HANDSHAKE_TIMEOUT_S, self.drop, "no handshake in time"
         )
@@ -189,6 +192,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
+        self._look_later()
 
     def begin(self) -> None:
         """Count a request that is under way; on the loop."""
@@ -238,6 +242,8 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         logger.debug("connection {} closed: {}", self.source_id, reason)
         self._stop_timer()
+        if self._looking is not None:
+            self._looking.cancel()
         self._outbox.close()
         if self._transport is not None:
             self._transport.abort()
@@ -354,6 +360,23 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         elif was_paused and not self._is_paused:
             self._transport.resume_reading()
+        if self._is_paused:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        """Nothing is read, so nobody says when the client goes away."""
+        if self._looking is None and not self._is_closed:
+            self._looking = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """End what a client has under way that went away; there is no other end to come for it."""
+        self._looking = None
+        if self._is_closed or not self._is_paused:
+            return
+        if (self._busy >= MAX_BUSY or self._is_deaf) and self._outbox.is_hung_up():
+            self.drop("the client has gone")
+        else:
+            self._look_later()
 
     def _watch_partial(self) -> None:
         """Bound the time between the first byte of a frame and its last."""

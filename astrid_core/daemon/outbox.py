@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import threading
 from collections import deque
@@ -60,6 +61,15 @@ class Outbox:
     def is_broken(self) -> bool:
         """Whether the client was found to have gone, which the reading side may hear of later."""
         return self._is_broken
+
+    def is_hung_up(self) -> bool:
+        """Whether the client has closed its end altogether; does not wait, and reads nothing."""
+        with self._lock:
+            if self._is_closed:
+                return True
+            poll = select.poll()
+            poll.register(self._socket, 0)
+            return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def send(self, frame: bytes) -> bool:
         """Send a frame, or queue what does not fit.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from typing import cast
 
@@ -14,6 +15,7 @@ import pytest
 
 from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import RemoteError
+from astrid_core.daemon.connection import MAX_BUSY
 from tests.support.daemon import STATUS, Client, Daemon, daemon_home, install_tools, prepare
 
 WRONG = "ab" * 32
@@ -306,6 +308,20 @@ def test_a_client_that_leaves_stops_its_calls(daemon: Daemon, client: Client) ->
         )
         wait_for_active(client)
     wait_for_cancelled(client, before + 1)
+
+
+@pytest.mark.parametrize("calls", [MAX_BUSY - 1, MAX_BUSY, MAX_BUSY + 1])
+def test_a_client_that_leaves_stops_its_calls_however_many_there_are(
+    daemon: Daemon, client: Client, calls: int
+) -> None:
+    payload = {"type": "raw_json", "method": "CallTool", "params": {"name": "spin"}}
+    with daemon.connect(principal="gone") as leaving:
+        for _ in range(calls):
+            leaving.send("astrid.v1.request.x", payload)
+        wait_for_active(client)
+    deadline = time.monotonic() + 15
+    while spinner(client)["active"] or len(client.ask("GetStatus")["data"]["clients"]) > 1:
+        assert time.monotonic() < deadline
 
 
 def test_events_reach_those_who_subscribed(daemon: Daemon, client: Client) -> None:

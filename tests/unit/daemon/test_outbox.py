@@ -152,3 +152,19 @@ def test_frames_of_many_threads_are_whole(run: Callable[[Work], None]) -> None:
         assert all(len({*frame}) == 1 for frame in frames)
 
     run(work)
+
+
+def test_a_client_that_has_closed_is_known_to_have_whatever_it_sent(
+    run: Callable[[Work], None],
+) -> None:
+    async def work(world: World) -> None:
+        world.client.sendall(b"not read yet")
+        assert not world.outbox.is_hung_up()
+        world.client.shutdown(socket.SHUT_WR)  # it may still read
+        assert not world.outbox.is_hung_up()
+        world.client.close()
+        assert world.outbox.is_hung_up()
+        world.outbox.close()
+        assert world.outbox.is_hung_up()
+
+    run(work)
