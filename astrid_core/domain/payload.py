@@ -64,8 +64,7 @@ def parse_json(text: str | bytes) -> Any:
             code="payload.not-json",
             hint="publish one JSON value in UTF-8, without NaN or Infinity",
         ) from error
-    if not _is_shallow(text):
-        _check_text_nesting(text)
+    check_text_nesting(text)
     return value
 
 
@@ -218,12 +217,17 @@ def _is_shallow(text: str | bytes) -> bool:
     return text.count(b"[") + text.count(b"{") <= MAX_NESTING
 
 
-def _check_text_nesting(text: str | bytes) -> None:
-    """Count brackets of text that is known to be JSON.
+def check_text_nesting(text: str | bytes) -> None:
+    """Refuse text that is known to be JSON when nobody would read it: its brackets are counted.
 
     A message may hold a million containers: it is the text that is walked, by the interpreter's own
     loops, because the values would keep everybody else waiting.
+
+    Raises:
+        PayloadError: `payload.too-deep`.
     """
+    if _is_shallow(text):
+        return
     data = text.encode() if isinstance(text, str) else text
     steps = _STRINGS.sub(b"", data).translate(_STEPS, _NO_BRACKETS)
     if max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_NESTING:

@@ -14,7 +14,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final, Literal
 
-from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, encode
+from astrid_core.domain.payload import (
+    MAX_PAYLOAD_BYTES,
+    PayloadError,
+    check_text_nesting,
+    encode,
+)
 from astrid_core.domain.payload_variants import (
     Payload,
     RawJson,
@@ -212,6 +217,8 @@ class ToolServers(ServerQuestions):
         services.gate.check_publish(grants, call.principal, topic)
         try:
             kind, payload = encode(said)
+            if len(payload) <= MAX_PAYLOAD_BYTES:
+                check_text_nesting(payload)  # who is to receive it would refuse it
         except (PayloadError, TypeError, ValueError, RecursionError) as error:
             raise ToolError(
                 f"what {tool!r} answered cannot be sent: {error}", code="tool.answer"

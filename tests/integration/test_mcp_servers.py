@@ -492,6 +492,26 @@ def test_progress_is_told_on_the_bus(run: Run, tmp_path: Path) -> None:
     run(work)
 
 
+def test_odd_progress_is_left_out_or_cut_short(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def work(kernel: Kernel) -> None:
+        await serve(kernel, talk(tmp_path), tool="echo")
+        heard = kernel.subscribe("tool.v1.execute.odd_progress.progress")
+        try:
+            assert (await kernel.call_tool("odd_progress")).content == "done"
+            said = [
+                json.loads(message.payload) for message in heard.take(max_bytes=1 << 20).messages
+            ]
+        finally:
+            heard.close()
+        assert [(one["progress"], one["total"]) for one in said] == [(1, None), (2, 3)]
+        assert [len(one["message"]) for one in said] == [4096, 3]
+
+    run(work)
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_resources_and_prompts_are_tools(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, talk(tmp_path, "extras"), tool="raw:read_resource")

@@ -138,6 +138,17 @@ def progress(arguments: dict[str, Any]) -> dict[str, Any]:
     return text("done")
 
 
+def odd_progress(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Progress that is no number, out of no number, and with more to say than anybody reads."""
+    steps = ((float("nan"), 3, "nan"), (1, float("inf"), "x" * 2_000_000), (2, 3, "two"))
+    for step, total, message in steps:
+        told = {"progressToken": arguments["token"], "progress": step, "total": total}
+        params = {**told, "message": message}
+        send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+        time.sleep(0.06)
+    return text("done")
+
+
 def log(arguments: dict[str, Any]) -> dict[str, Any]:
     sys.stderr.write(arguments.get("text", "") + "\n")
     sys.stderr.flush()
@@ -198,7 +209,20 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     action.__name__: action
     for action in (
         *(echo, add_one, environment, die, hang, garbage, huge, flood, fork, bomb, image),
-        *(structured, write, read, network, progress, log, grow, fail, wait, ask, complain),
+        *(
+            structured,
+            write,
+            read,
+            network,
+            progress,
+            odd_progress,
+            log,
+            grow,
+            fail,
+            wait,
+            ask,
+            complain,
+        ),
     )
 }
 TOOLS = [

@@ -165,6 +165,17 @@ def test_answer_refused_when_the_bus_does_not_take_it(
     assert caught.value.code == "tool.answer"
 
 
+def test_answer_refused_when_nobody_would_read_it(world: Any, tmp_path: Path) -> None:
+    made = host(world, tmp_path)
+    made.offer_tools([ECHO])
+    inner: list[Any] = []
+    for _ in range(150):
+        inner = [inner]
+    with pytest.raises(ToolError, match="nested deeper") as caught:
+        made.answer(call(), "echo", call_id="c", answer=ToolAnswer("x", structured={"a": inner}))
+    assert caught.value.code == "tool.answer"
+
+
 def test_who_watches_offers_hears_of_them(world: Any, tmp_path: Path) -> None:
     made, heard = host(world, tmp_path), []
     assert made.taken_tools() == frozenset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import math
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final, Literal, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 from mcp import MCPError, types
 
 from astrid_engine_mcp.asking import UnderWay
-from astrid_engine_mcp.bounds import START_S, STARTS
+from astrid_engine_mcp.bounds import LOG_LINE_BYTES, START_S, STARTS
 from astrid_engine_mcp.content import tool_answer
 from astrid_engine_mcp.extras import NAMES, call_extra, subject_of
 from astrid_engine_mcp.loop import LoopThread
@@ -288,22 +289,28 @@ class _Progress:
         self._is_over = False
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+        if not math.isfinite(progress):
+            return
         now = time.monotonic()
         is_end = progress == total and not self._is_over
         if now - self._last < _PROGRESS_S and not is_end:
             return
         self._last, self._is_over = now, self._is_over or is_end
-        await asyncio.to_thread(self._report, progress, total, message or "")
+        known = total if total is not None and math.isfinite(total) else None
+        await asyncio.to_thread(self._report, progress, known, (message or "")[:LOG_LINE_BYTES])
 
     def _report(self, progress: float, total: float | None, message: str) -> None:
-        self._host.report_progress(
-            self._call,
-            self._tool,
-            call_id=self._call_id,
-            progress=progress,
-            total=total,
-            message=message,
-        )
+        try:
+            self._host.report_progress(
+                self._call,
+                self._tool,
+                call_id=self._call_id,
+                progress=progress,
+                total=total,
+                message=message,
+            )
+        except AstridError as error:  # the call goes on without
+            self._host.log(self._call.principal, "WARN", f"progress is not told: {error.message}")
 
 
 def _request(payload: bytes) -> tuple[str, dict[str, Any]]:
