@@ -23,6 +23,9 @@ from astrid_hookspecs.errors import ProtocolError
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 """Longest payload that a guest may publish. Checked by the publisher, not here."""
 
+MAX_REQUEST_BYTES: Final = 32 * 1024
+"""Longest request to the kernel that a guest may publish: the kernel reads it on its own time."""
+
 MAX_NESTING: Final = 128
 
 CUSTOM: Final = "custom"

@@ -11,12 +11,13 @@ from typing import Final, NamedTuple
 
 from astrid_core.domain.payload import (
     MAX_PAYLOAD_BYTES,
+    MAX_REQUEST_BYTES,
     PayloadError,
     normalise,
     request_method,
 )
 from astrid_core.domain.payload_message import format_timestamp
-from astrid_core.domain.request_topics import REQUEST_PREFIX
+from astrid_core.domain.request_topics import ADMIN_PREFIX, REQUEST_PREFIX
 from astrid_core.domain.topic import (
     MAX_CAUSAL_DEPTH,
     TopicError,
@@ -191,7 +192,8 @@ class IpcHost(HostPackage):
                 raise WitError("rate-limited")
             check_publish_topic(topic)
             services.gate.check_publish(instance.grants, instance.principal, topic)
-            if size > MAX_PAYLOAD_BYTES:
+            is_asked = topic.startswith((REQUEST_PREFIX, ADMIN_PREFIX))
+            if size > (MAX_REQUEST_BYTES if is_asked else MAX_PAYLOAD_BYTES):
                 raise WitError("invalid-input")
             kind, guest_json = normalise(payload)
             if topic.startswith(REQUEST_PREFIX):

@@ -518,6 +518,18 @@ def test_an_uplink_that_speaks_for_too_many_is_refused_and_on_record(
     assert call(again, "publish-as", "x", "1", "d")[0] == "quota", "it counts for the capsule"
 
 
+@pytest.mark.parametrize("topic", ["astrid.v1.request.x", "astrid.v1.admin.agent.list"])
+def test_a_request_to_the_kernel_is_refused_when_it_is_long(
+    world: Any, call: Any, topic: str
+) -> None:
+    """It would be read on the daemon's loop, where everybody waits for it."""
+    uplink = world.open(uplink=True, publish=(topic,))
+    frame = '{"type":"raw_json","method":"GetStatus","x":""}'
+    longest = frame.replace('""', f'"{"x" * (32 * 1024 - len(frame))}"')
+    assert call(uplink, "publish", topic, longest)[0] == "ok"
+    assert call(uplink, "publish", topic, longest + " ")[0] == "invalid-input"
+
+
 def test_life_cycle_hooks_publish_and_receive_nothing(world: Any, call: Any) -> None:
     hook = world.open(purpose="lifecycle", bindings=(InterceptorBinding("h.v1", "on"),), **ACL)
     assert call(hook, "publish", "x", "1")[0] == "capability-denied"
