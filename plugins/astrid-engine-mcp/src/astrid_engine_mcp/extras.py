@@ -6,11 +6,12 @@ They are offered where a server has them, under names that no tool of a server c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
 from mcp import types
+from pydantic import BaseModel
 
 from astrid_engine_mcp import bounds
 from astrid_engine_mcp.asking import UnderWay
@@ -109,17 +110,16 @@ async def call_extra(
     if name == "list_resources":
         return await _list_resources(ask)
     if name == "list_prompts":
-        prompts: list[dict[str, Any]] = []
+        prompts = _Collected()
         cursor: str | None = None
         for _page in range(bounds.PAGES):
             page = await ask(
                 types.ListPromptsRequest(params=_from(cursor)), types.ListPromptsResult
             )
-            prompts += [dumped(prompt) for prompt in page.prompts]
-            _check_room(prompts)
+            prompts.add(page.prompts)
             if not (cursor := page.next_cursor):
                 break
-        return _listed("prompts", prompts)
+        return _listed("prompts", prompts.found)
     if name == "read_resource":
         request = types.ReadResourceRequest(
             params=types.ReadResourceRequestParams(uri=arguments["uri"])
@@ -137,29 +137,42 @@ async def call_extra(
 
 
 async def _list_resources(ask: Ask) -> ToolAnswer:
-    resources: list[dict[str, Any]] = []
+    resources = _Collected()
     cursor: str | None = None
     for _page in range(bounds.PAGES):
         page = await ask(
             types.ListResourcesRequest(params=_from(cursor)), types.ListResourcesResult
         )
-        resources += [dumped(resource) for resource in page.resources]
-        _check_room(resources)
+        resources.add(page.resources)
         if not (cursor := page.next_cursor):
             break
     templates = await ask(
         types.ListResourceTemplatesRequest(params=None), types.ListResourceTemplatesResult
     )
-    resources += [dumped(template) for template in templates.resource_templates]
-    return _listed("resources", resources)
+    resources.add(templates.resource_templates)
+    return _listed("resources", resources.found)
 
 
-def _check_room(found: list[dict[str, Any]]) -> None:
-    """Refuse to go on collecting what could not be sent anyway."""
-    if len(json.dumps(found)) > bounds.LIST_BYTES:
-        raise ToolError(
-            f"the list has more than {bounds.LIST_BYTES // bounds.MIB} MiB", code="tool.answer"
-        )
+class _Collected:
+    """The pages of a list, as far as they could be sent; each is measured once."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+        self._size = 0
+
+    def add(self, page: Sequence[BaseModel]) -> None:
+        """One more page.
+
+        Raises:
+            ToolError: `tool.answer`: that is too much.
+        """
+        more = [dumped(one) for one in page]
+        self._size += len(json.dumps(more))
+        if self._size > bounds.LIST_BYTES:
+            raise ToolError(
+                f"the list has more than {bounds.LIST_BYTES // bounds.MIB} MiB", code="tool.answer"
+            )
+        self.found += more
 
 
 def _listed(what: str, found: list[dict[str, Any]]) -> ToolAnswer:
