@@ -173,6 +173,7 @@ class _Checker:
             if not (root / name).is_file():
                 message = f"{what} {name!a} does not exist"
                 self._findings.append(Finding("missing-file", "error", message, MANIFEST))
+        self._findings += _servers(manifest)
         self._topics(root, manifest)
         if not is_source:
             self._component(root, manifest)
@@ -227,6 +228,20 @@ class _Checker:
         self._findings.append(Finding(rule, "error", error.message, file, line))
         if error.hint is not None:
             self._hints[rule] = error.hint
+
+
+def _servers(manifest: Manifest) -> Iterator[Finding]:
+    """Programs that the gate will not start, by its rule."""
+    for server in manifest.mcp_servers:
+        command = server.command
+        if server.type == "stdio" and command is not None:
+            entries = manifest.capabilities.host_process
+            if not any(command == one or command.startswith(f"{one} ") for one in entries):
+                message = (
+                    f"the server {server.id!r} will not be started: "
+                    f'add host_process = ["{command}"] below [capabilities]'
+                )
+                yield Finding("missing-host_process", "error", message, MANIFEST)
 
 
 def _named_files(manifest: Manifest) -> Iterator[tuple[str, str]]:

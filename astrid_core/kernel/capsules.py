@@ -130,6 +130,10 @@ class CapsuleTable:
         """The ready capsules that offer a tool, by id."""
         return [capsule for capsule in self._by_tool.get(tool, ()) if capsule.state == "ready"]
 
+    def failing(self, tool: str) -> list[Loaded]:
+        """The capsules that would offer a tool and have failed, by id."""
+        return [capsule for capsule in self._by_tool.get(tool, ()) if capsule.state == "failed"]
+
     def speaker(self, source_id: str) -> CapsuleId | None:
         """The capsule that publishes under a source id; also while it is being replaced."""
         return self._sources.capsule(source_id)

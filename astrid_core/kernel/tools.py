@@ -16,18 +16,20 @@ from typing import Any, Final, NamedTuple
 
 from astrid_core.domain.payload import MAX_PAYLOAD_BYTES, PayloadError, decode, encode
 from astrid_core.domain.payload_message import format_timestamp
-from astrid_core.domain.payload_variants import ToolExecuteRequest, ToolExecuteResult
+from astrid_core.domain.payload_variants import Custom, ToolExecuteRequest, ToolExecuteResult
 from astrid_core.domain.topic import TOOL_PREFIX
 from astrid_core.kernel.audit.tool_calls import record_tool_call
 from astrid_core.kernel.capsules import CapsuleTable
 from astrid_core.kernel.chain import ChainEnd, ChainReport
 from astrid_core.kernel.dispatcher import Dispatcher
 from astrid_core.kernel.loaded import Loaded
+from astrid_core.kernel.supervision import FAILED_TOPIC
 from astrid_core.kernel.tool_catalogue import ToolInfo, described, not_found, spellings
 from astrid_hookspecs.buses import Attribution, Bus, Envelope
 from astrid_hookspecs.cancel import CancelToken
 from astrid_hookspecs.engines import Limits
 from astrid_hookspecs.errors import (
+    CapsuleNotFoundError,
     GuestCancelledError,
     PolicyDeniedError,
     QuotaExceededError,
@@ -95,6 +97,7 @@ class _Pending:
     principal: Principal
     on_done: Callable[[Outcome], None]
     started: float
+    is_hook: bool
 
 
 class ToolCalls:
@@ -112,6 +115,7 @@ class ToolCalls:
         self._lock = threading.Lock()
         self._pending: dict[str, _Pending] = {}
         self._stop_listening = bus.add_listener(RESULT_PATTERN, self._on_result)
+        self._stop_hearing = bus.add_listener(FAILED_TOPIC, self._on_failure)
 
     def start(
         self,
@@ -135,6 +139,7 @@ class ToolCalls:
 
         Raises:
             ToolNotFoundError: Nobody offers it, or several do.
+            CapsuleNotFoundError: `capsule.not-ready`: who offers it has failed.
             ToolError: `tool.arguments`: they cannot be encoded, or are too long.
             DeniedError, ConfigError, AuditError: A run loop offers it, and the principal may not
                 use it or that could not be recorded; calls of interceptors are refused through
@@ -159,7 +164,8 @@ class ToolCalls:
         is_hook = provider.answers_hooks()
         timeout_s = None if is_hook else _admit(provider, principal, tool, payload)
         with self._lock:
-            self._pending[call_id] = _Pending(provider.id, principal, on_done, time.perf_counter())
+            started = time.perf_counter()
+            self._pending[call_id] = _Pending(provider.id, principal, on_done, started, is_hook)
         envelope = Envelope(
             TOOL_PREFIX + tool,
             payload,
@@ -206,6 +212,7 @@ class ToolCalls:
     def close(self) -> None:
         """End every call that is still waiting."""
         self._stop_listening()
+        self._stop_hearing()
         with self._lock:
             waiting = list(self._pending)
         for call_id in waiting:
@@ -217,6 +224,9 @@ class ToolCalls:
         offering = self._capsules.offering(tool)
         named = [capsule for capsule in offering if not capsule_id or capsule.id == capsule_id]
         if not named:
+            for capsule in self._capsules.failing(tool):
+                if not capsule_id or capsule.id == capsule_id:
+                    raise _not_ready(capsule.id)
             raise not_found(name, spellings(self._capsules.tools()))
         others = [capsule for capsule in offering if capsule is not named[0]]
         deaf = next((capsule for capsule in others if not capsule.answers_hooks()), None)
@@ -229,7 +239,28 @@ class ToolCalls:
                 if deaf is None
                 else f"remove one: {deaf.id!r} hears every call of {tool!r} in its run loop",
             )
+        if not named[0].answers_hooks() and not named[0].health().ok:
+            raise _not_ready(named[0].id)  # the loop has ended, and nobody has looked yet
         return tool, named[0], others
+
+    def _on_failure(self, envelope: Envelope) -> None:
+        """A capsule has failed: nobody answers what its run loop was asked."""
+        if envelope.principal is not None:
+            return
+        try:
+            notice = decode(envelope.kind, envelope.payload)
+        except PayloadError:
+            return
+        data = notice.data if isinstance(notice, Custom) else None
+        failed = data.get("capsule_id") if isinstance(data, Mapping) else None
+        with self._lock:
+            waiting = [
+                call_id
+                for call_id, call in self._pending.items()
+                if call.provider == failed and not call.is_hook
+            ]
+        for call_id in waiting:
+            self._finish(call_id, _not_ready(CapsuleId(str(failed))))
 
     def _on_result(self, envelope: Envelope) -> None:
         try:
@@ -272,6 +303,15 @@ class ToolCalls:
             call = self._pending.pop(call_id, None)
         if call is not None:
             call.on_done(outcome)
+
+
+def _not_ready(capsule_id: CapsuleId) -> CapsuleNotFoundError:
+    return CapsuleNotFoundError(
+        f"capsule {capsule_id} has failed",
+        code="capsule.not-ready",
+        hint="it may be started again; 'astrid ps' shows its state, "
+        f"'astrid logs {capsule_id}' says why",
+    )
 
 
 def _admit(capsule: Loaded, principal: Principal, tool: str, payload: bytes) -> float:

@@ -20,7 +20,7 @@ from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.buses import Attribution, BusSubscription, Envelope
-from astrid_hookspecs.errors import CapsuleError
+from astrid_hookspecs.errors import CapsuleError, CapsuleNotFoundError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL
 from tests.support.capsules import answering, eventually, install, manifest, write_capsule
 from tests.support.engines import SiblingEngine, choose_sibling
@@ -28,6 +28,7 @@ from tests.support.guests import engine_guest
 
 ORDERS = '[subscribe]\n"orders.*" = { wit = "opaque" }\n'
 _AGAIN = "(br_if $again (i32.eqz (i32.load8_u (i32.const 256))))"
+TOOL = '"tool.v1.execute.ask" = { wit = "opaque", handler = "tool_execute_ask" }\n'
 POISON = (_AGAIN, f"(if (i32.load (i32.const 268)) (then unreachable)) {_AGAIN}")
 """Traps as soon as a message arrives: the list's length is at 268 in the answer of `recv`."""
 
@@ -514,5 +515,29 @@ def test_a_person_who_reloads_a_capsule_that_is_down_gets_five_new_tries(run: Ru
         await world.passes(60)
         assert world.kernel.capsules() == []
         assert world.said() == []
+
+    run(work)
+
+
+def test_calls_of_a_run_loop_that_fails_end_with_it(run: Run) -> None:
+    async def work(world: World) -> None:
+        text = manifest("loop", body=ORDERS + TOOL)
+        guest = engine_guest("run_recv.wat", POISON)
+        await install(world.kernel, write_capsule(world.folder / "tool", guest, text))
+        waiting = asyncio.create_task(world.kernel.call_tool("ask", timeout_s=60))
+        await asyncio.sleep(0)
+        await world.crash()
+
+        with pytest.raises(CapsuleNotFoundError) as unseen:  # before anybody has looked
+            await world.kernel.call_tool("ask", timeout_s=5)
+        await world.passes(supervision.PROBE_S)
+        with pytest.raises(CapsuleNotFoundError) as failed:
+            await asyncio.wait_for(waiting, 10)
+        with pytest.raises(CapsuleNotFoundError) as later:
+            await world.kernel.call_tool("ask", timeout_s=5)
+
+        for caught in (unseen, failed, later):
+            assert caught.value.code == "capsule.not-ready"
+            assert "astrid logs loop" in (caught.value.hint or "")
 
     run(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,3 +67,26 @@ def test_serving_a_terminal_says_that_a_client_is_expected(
 
     assert ended.stdout == ""
     assert ("'astrid mcp config CLIENT'" in ended.stderr) is (stdin is Terminal)
+
+
+@pytest.mark.parametrize(
+    ("entries", "rules"),
+    [
+        ("", ["missing-host_process"]),
+        ('[capabilities]\nhost_process = ["clock-serv"]\n', ["missing-host_process"]),
+        ('[capabilities]\nhost_process = ["clock-server"]\n', []),
+    ],
+)
+def test_a_server_that_the_gate_would_not_start_is_found(
+    astrid: Astrid, tmp_path: Path, entries: str, rules: list[str]
+) -> None:
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock/Capsule.toml").write_text(
+        f'[package]\nname = "clock"\nversion = "1.0.0"\n{entries}'
+        '[[mcp_server]]\nid = "time"\ntype = "stdio"\ncommand = "clock-server"\n'
+    )
+
+    ended = astrid("--json", "capsule", "check", str(tmp_path / "clock"))
+
+    assert [finding["rule"] for finding in ended.json["findings"]] == rules
+    assert ended.status == bool(rules)
