@@ -36,8 +36,15 @@ from astrid_hookspecs.values import Principal
 
 _RETRY_S: Final = 0.02
 _NEW_TOKEN_S: Final = 0.2
+_CROWD_S: Final = 2.0
+"""How long it is tried again to get in where others wait in line: who takes more than a moment for
+the handshake is sent away there without an answer."""
 _MAX_TOKEN_FILE: Final = 256
 _FOREIGN_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+class _SentAwayError(RefusedError):
+    """Nobody said why."""
 
 
 class Entered(NamedTuple):
@@ -57,7 +64,8 @@ class Entered(NamedTuple):
 def enter(run: Path, *, principal: Principal | None, timeout_s: float) -> Entered:
     """Connect and authenticate.
 
-    A daemon that has bound its socket and not written its token yet is waited for.
+    A daemon that has bound its socket and not written its token yet is waited for, and so is, for a
+    while, one that sends clients away because too many come.
 
     Args:
         run: The `run/` of the home.
@@ -74,6 +82,7 @@ def enter(run: Path, *, principal: Principal | None, timeout_s: float) -> Entere
     deadline = time.monotonic() + timeout_s
     _check_owner(paths)
     tried: bytes | None = None
+    sent_away: _SentAwayError | None = None
     while True:
         sock = _connect(paths, deadline)
         try:
@@ -87,12 +96,19 @@ def enter(run: Path, *, principal: Principal | None, timeout_s: float) -> Entere
                 # A daemon that starts binds first: this may be the token of the one before.
                 tried = token
                 deadline = min(deadline, time.monotonic() + _NEW_TOKEN_S)
+        except _SentAwayError as error:
+            if sent_away is None:
+                deadline = min(deadline, time.monotonic() + _CROWD_S)
+            sent_away = error
+        except SilentDaemonError as error:
+            sock.close()
+            raise sent_away or error from error
         except BaseException:
             sock.close()
             raise
         sock.close()
         if time.monotonic() >= deadline:
-            raise _no_entry(token, pid)
+            raise sent_away or _no_entry(token, pid)
         time.sleep(_RETRY_S)
 
 
@@ -223,7 +239,7 @@ def _shake_hands(
         where = "" if pid is None else f" (process {pid})"
         raise SilentDaemonError(f"the daemon{where} does not answer", pid=pid) from error
     except ConnectionLostError as error:
-        raise RefusedError(
+        raise _SentAwayError(
             "the daemon closed the connection without an answer",
             hint="it may be stopping, or have too many clients; see: astrid logs",
         ) from error

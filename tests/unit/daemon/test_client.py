@@ -167,7 +167,16 @@ def test_answers_to_a_handshake(home: Path, reply: object, error: type[AstridErr
     assert type(caught.value) is error
 
 
-def test_a_daemon_that_closes_or_keeps_silent(home: Path) -> None:
+def test_who_is_sent_away_from_a_crowd_tries_again(home: Path) -> None:
+    def send_away(_sock: socket.socket) -> None:
+        """Close it without an answer."""
+
+    with daemon(home, send_away, send_away, accepting(until_gone)) as hellos, connect(home):
+        assert [hello["token"] for hello in hellos] == [TOKEN] * 3
+
+
+def test_a_daemon_that_closes_or_keeps_silent(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_door, "_CROWD_S", 0.05)
     with daemon(home, lambda _sock: None), pytest.raises(RefusedError, match="without an answer"):
         connect(home)
     (home / "run/system.sock").unlink()
