@@ -227,6 +227,7 @@ class ToolCalls:
             for capsule in self._capsules.failing(tool):
                 if not capsule_id or capsule.id == capsule_id:
                     raise _not_ready(capsule.id)
+            self._refuse_silent(capsule_id, tool)
             raise not_found(name, spellings(self._capsules.tools()))
         others = [capsule for capsule in offering if capsule is not named[0]]
         deaf = next((capsule for capsule in others if not capsule.answers_hooks()), None)
@@ -242,6 +243,15 @@ class ToolCalls:
         if not named[0].answers_hooks() and not named[0].health().ok:
             raise _not_ready(named[0].id)  # the loop has ended, and nobody has looked yet
         return tool, named[0], others
+
+    def _refuse_silent(self, capsule_id: str, tool: str) -> None:
+        for capsule in self._capsules.all():
+            if capsule.id == capsule_id and capsule.runs_servers and not capsule.tool_names:
+                raise ToolNotFoundError(
+                    f"{capsule_id}.{tool} is not there: no server of {capsule_id!r} has said what "
+                    "it offers",
+                    hint=f"it may not have started: astrid logs {capsule_id}",
+                )
 
     def _on_failure(self, envelope: Envelope) -> None:
         """A capsule has failed: nobody answers what its run loop was asked."""

@@ -58,6 +58,23 @@ def recorded(home: Path, action: str) -> list[Any]:
     return list(entries(AuditPlaces(home / "var" / "audit"), Query(action=action)))
 
 
+def test_a_tool_of_a_server_that_did_not_start_leads_to_the_log(run: Run, tmp_path: Path) -> None:
+    async def work(kernel: Kernel) -> None:
+        broken = server("raw", "no-such-file.py")
+        allowed = 'host_process = ["python3"]'
+        with pytest.raises(CapsuleError):
+            await install(
+                kernel, write_servers(tmp_path / "c", "talk", broken, capabilities=allowed)
+            )
+        with pytest.raises(ToolNotFoundError, match="no server of 'talk'") as caught:
+            await kernel.call_tool("talk.echo", {})
+        assert "astrid logs talk" in (caught.value.hint or "")
+        with pytest.raises(ToolNotFoundError, match="no loaded capsule"):
+            await kernel.call_tool("other.echo", {})
+
+    run(work)
+
+
 def test_a_tool_of_a_server_is_listed_and_called(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, talk(tmp_path), tool="echo")
