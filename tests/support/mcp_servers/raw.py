@@ -140,7 +140,7 @@ def progress(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def odd_progress(arguments: dict[str, Any]) -> dict[str, Any]:
     """Progress that is no number, out of no number, and with more to say than anybody reads."""
-    steps = ((float("nan"), 3, "nan"), (1, float("inf"), "x" * 2_000_000), (2, 3, "two"))
+    steps = ((float("nan"), 3, "nan"), (1, float("inf"), "x" * 2_000_000), (3, 3, "end"))
     for step, total, message in steps:
         told = {"progressToken": arguments["token"], "progress": step, "total": total}
         params = {**told, "message": message}
