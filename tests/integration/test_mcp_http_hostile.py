@@ -22,6 +22,7 @@ HELLO = {
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "hostile", "version": "1"},
 }
+CLOSES = "Connection: close"
 NEWS = {"jsonrpc": "2.0", "method": "notifications/message"}
 LOGGED = f"data: {json.dumps({**NEWS, 'params': {'level': 'info', 'data': 'x'}})}\n\n".encode()
 
@@ -29,7 +30,7 @@ LOGGED = f"data: {json.dumps({**NEWS, 'params': {'level': 'info', 'data': 'x'}})
 def respond(exchange: Exchange) -> None:
     """As any server; what it says of its own accord comes in one piece of a stream."""
     if exchange.seen.method != "POST":
-        exchange.answer(LOGGED * 2000, headers=("Content-Type: text/event-stream",))
+        exchange.answer(LOGGED * 2000, headers=("Content-Type: text/event-stream", CLOSES))
         return
     message = json.loads(exchange.seen.body)
     results: dict[str, Any] = {
@@ -38,11 +39,11 @@ def respond(exchange: Exchange) -> None:
         "tools/call": {"content": [{"type": "text", "text": "x" * (64 << 20)}]},
     }
     if "id" not in message:
-        exchange.answer(status=202)
+        exchange.answer(status=202, headers=(CLOSES,))
         return
     result = results[message["method"]]
     text = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
-    headers = ["Content-Type: application/json"]
+    headers = ["Content-Type: application/json", CLOSES]
     if message["method"] == "initialize" and exchange.server.routes.get("/talks"):
         headers.append("Mcp-Session-Id: 1")
     if message["method"] == "tools/call":
