@@ -25,6 +25,7 @@ from astrid_core.cli.capsule_session import (
 )
 from astrid_core.cli.output import current, describe
 from astrid_core.domain.archive_rules import DEFAULT_LIMITS, MANIFEST, MIB
+from astrid_core.domain.command_pattern import covering_server
 from astrid_core.domain.manifest import Manifest, parse_manifest
 from astrid_core.domain.resolve import unsatisfied
 from astrid_core.kernel.build import find_builder
@@ -236,7 +237,7 @@ def _servers(manifest: Manifest) -> Iterator[Finding]:
         command = server.command
         if server.type == "stdio" and command is not None:
             entries = manifest.capabilities.host_process
-            if not any(command == one or command.startswith(f"{one} ") for one in entries):
+            if covering_server(entries, command) is None:
                 message = (
                     f"the server {server.id!r} will not be started: "
                     f'add host_process = ["{command}"] below [capabilities]'

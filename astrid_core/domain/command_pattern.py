@@ -25,3 +25,13 @@ def covers(entry: str, argv: Sequence[str]) -> bool:
 def covering(entries: Iterable[str], argv: Sequence[str]) -> str | None:
     """The first entry that allows a command, None when none does."""
     return next((entry for entry in entries if covers(entry, argv)), None)
+
+
+def covering_server(entries: Iterable[str], command: str) -> str | None:
+    """The first entry that allows a server's program: equal to it, or its beginning and a space.
+
+    Spec: capsules-and-bus 5.1 step 2.
+    """
+    return next(
+        (entry for entry in entries if command == entry or command.startswith(f"{entry} ")), None
+    )

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from astrid_core.domain.capability import Decision
+from astrid_core.domain.command_pattern import covering_server
 from astrid_core.security.decider import Decider, Grant
 from astrid_core.security.grants import CapsuleGrants
 from astrid_hookspecs.authz import AuthzRequest
@@ -46,9 +47,9 @@ class ServerChecks(Decider):
         """
         request = AuthzRequest(principal, "server.start", command, grants.capsule)
         self._check_enabled(request, enabled=enabled)
-        for entry in grants.host_process:
-            if command == entry or command.startswith(f"{entry} "):
-                return self._ask_policies(request, rule=f"host_process:{entry}")
+        entry = covering_server(grants.host_process, command)
+        if entry is not None:
+            return self._ask_policies(request, rule=f"host_process:{entry}")
         raise self._refuse(
             request,
             rule="host_process",
