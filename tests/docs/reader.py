@@ -125,6 +125,10 @@ class Reader:
             for name, value in os.environ.items()
             if not name.startswith(("ASTRID_", "PYTEST_", "COV_")) or name == "ASTRID_CACHE_DIR"
         }
+        # In the usual place a pytest of the reader would delete, when it ends, all that earlier
+        # runs of others left there: minutes of work, on a slow disk.
+        temporary = self.home / ".pytest"
+        temporary.mkdir(exist_ok=True)
         caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
         beside = str(Path(sys.executable).parent)
         return {
@@ -133,6 +137,7 @@ class Reader:
             "ASTRID_HOME": str(self.home / ".astrid"),
             "XDG_CACHE_HOME": caches,
             "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTEST_DEBUG_TEMPROOT": str(temporary),
             "NO_COLOR": "1",
             "COLUMNS": "100",
         }

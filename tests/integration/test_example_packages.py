@@ -39,7 +39,7 @@ def run(arguments: list[str], target: Path, home: Path) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=200,
     )
 
 
@@ -56,7 +56,8 @@ def test_an_example_is_found_and_passes_its_own_tests(
         assert found >= set(names)
 
     tests = str(ROOT / "examples" / name / "tests")
-    ended = run(["pytest", "-q", "-n", "0", "-p", "no:cacheprovider", tests], target, tmp_path)
+    options = ["--timeout=60", f"--basetemp={tmp_path / 'base'}", "-p", "no:cacheprovider"]
+    ended = run(["pytest", "-q", "-n", "0", *options, tests], target, tmp_path)
     assert ended.returncode == 0, ended.stdout[-3000:]
 
 

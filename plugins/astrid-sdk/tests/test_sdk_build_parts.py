@@ -367,7 +367,7 @@ class TestScaffold:
         assert "@" not in (root / "pyproject.toml").read_text()
         assert builder.detects(root)
         assert builder.check(root) == []
-        assert run_tests(root) == "2 passed"
+        assert run_tests(root, tmp_path / "base") == "2 passed"
 
     @pytest.mark.parametrize(
         "name", ["Weather", "1x", "a--b", "a-", "a b", "../a", "", "-a", "ä", "a" * 65, "a\n"]
@@ -384,12 +384,14 @@ class TestScaffold:
 @pytest.mark.parametrize(
     ("name", "outcome"), [("field-notes", "22 passed"), ("heartbeat", "5 passed")]
 )
-def test_example_capsule_passes_its_own_tests_and_checks(name: str, outcome: str) -> None:
+def test_example_capsule_passes_its_own_tests_and_checks(
+    name: str, outcome: str, tmp_path: Path
+) -> None:
     assert PythonCapsuleBuilder().check(EXAMPLES / name) == []
-    assert run_tests(EXAMPLES / name) == outcome
+    assert run_tests(EXAMPLES / name, tmp_path / "base") == outcome
 
 
-def run_tests(root: Path) -> str:
+def run_tests(root: Path, base: Path) -> str:
     """Summary line of the project's own tests, run as its author would."""
     command = [
         sys.executable,
@@ -398,6 +400,7 @@ def run_tests(root: Path) -> str:
         "-q",
         "-p",
         "no:cacheprovider",
+        f"--basetemp={base}",
         "--rootdir",
         str(root),
     ]

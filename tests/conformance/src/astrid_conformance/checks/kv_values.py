@@ -5,7 +5,6 @@ Spec: kernel-and-security 9.1; `astrid_hookspecs.stores`.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +15,9 @@ from astrid_hookspecs.errors import StoreError
 from astrid_hookspecs.stores import KvWrite
 
 _ROUNDS: Final = 50
+_MOST_ROUNDS: Final = 2000
+_LOOKS: Final = 30
+_PAUSE_S: Final = 0.0005
 _THREADS: Final = 4
 
 
@@ -264,17 +266,23 @@ def apply_is_all_at_once(subject: KvSubject) -> None:
     store.apply(NS, [KvWrite("absent", None)])
     store.apply(NS, [])
     done = threading.Event()
+    looks: list[int] = []
     store.apply(OTHER, [KvWrite("left", b"x")])
 
     def swing() -> None:
-        for side in itertools.islice(itertools.cycle(("left", "right")), _ROUNDS * 2):
-            away = "right" if side == "left" else "left"
-            store.apply(OTHER, [KvWrite(side, None), KvWrite(away, b"x")])
-        done.set()
+        try:
+            for number in range(_MOST_ROUNDS):
+                side, away = ("right", "left") if number % 2 else ("left", "right")
+                store.apply(OTHER, [KvWrite(side, None), KvWrite(away, b"x")])
+                if number > _ROUNDS and len(looks) >= _LOOKS:
+                    break
+        finally:
+            done.set()
 
     def watch() -> None:
-        while not done.is_set():
+        while not done.wait(_PAUSE_S):  # which lets `swing` have a lock that both need
             found = store.keys(OTHER, "", after=None, limit=9).keys
+            looks.append(len(found))
             require(len(found) == 1, f"half of a batch was visible: {found}")
 
     in_threads(swing, watch)
