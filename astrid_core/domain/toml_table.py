@@ -110,7 +110,7 @@ class Table:
         return self._typed(key, int)
 
     def number(self, key: str) -> float | None:
-        """A number with or without a fraction, finite or not; None when the key is absent."""
+        """A number with or without a fraction; None when the key is absent."""
         value = self.raw(key)
         if type(value) is int:
             return float(max(-I64_END, min(value, I64_END)))

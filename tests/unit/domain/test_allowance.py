@@ -28,6 +28,7 @@ from astrid_core.domain.allowance import (
     Allowance,
     AllowanceError,
     check_allowance,
+    covering,
     format_allowance,
     parse_allowance,
 )
@@ -35,6 +36,7 @@ from astrid_core.domain.allowance_pattern import (
     SHELL_MARKS,
     ActionPattern,
     CapsuleCapability,
+    CapsuleCommand,
     CapsuleWildcard,
     CommandGlob,
     Custom,
@@ -200,7 +202,12 @@ def test_senseless_allowance_refused(made: Allowance) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [CommandGlob("a["), FileGlob("/a/../b*", "read"), WorkspaceRelative("[", "read")],
+    [
+        CommandGlob("a["),
+        FileGlob("/a/../b*", "read"),
+        WorkspaceRelative("[", "read"),
+        CapsuleCommand("shell", "git", "a["),
+    ],
 )
 def test_malformed_pattern_refused(pattern: ActionPattern) -> None:
     with pytest.raises(PatternError):
@@ -229,3 +236,26 @@ def test_damaged_record_refused(data: bytes) -> None:
     with pytest.raises(AllowanceError) as caught:
         parse_allowance(data)
     assert caught.value.code == "allowance.damaged"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_for_good"),
+    [
+        ({}, True),
+        ({"session_only": True}, False),
+        ({"expires_at": 9}, False),
+        ({"max_uses": 1}, False),
+    ],
+)
+def test_what_only_taking_it_back_ends(changes: dict[str, Any], is_for_good: bool) -> None:
+    assert allowance(**changes).is_for_good is is_for_good
+
+
+def test_the_first_allowance_that_covers_an_action_decides() -> None:
+    other = allowance(CommandGlob("ls *"))
+    named = allowance(id=uuid.UUID(int=2))
+    action = ExecuteCommand("git", ("push",))
+    found = covering([other, named, allowance()], action, principal="alice", root=None, now=0)
+    assert found is named
+    assert found.rule == f"allowance:{uuid.UUID(int=2)}"
+    assert covering([other], action, principal="alice", root=None, now=0) is None

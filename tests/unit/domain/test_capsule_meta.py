@@ -158,3 +158,17 @@ def test_malformed_tools_refused(data: bytes) -> None:
     with pytest.raises(CapsuleError) as caught:
         parse_tools(data)
     assert caught.value.code == "capsule.tools"
+
+
+def test_a_record_refused_when_it_could_not_be_read_again() -> None:
+    wide = ToolDescription(name="t", description="x" * META_LIMIT, input_schema={})
+    with pytest.raises(CapsuleError, match="larger than") as caught:
+        encode_meta(msgspec.structs.replace(META, tools=[wide]))
+    assert caught.value.code == "capsule.record"
+
+
+def test_a_long_record_is_one_line() -> None:
+    long = ToolDescription(name="t", description="x" * (64 * 1024), input_schema={})
+    text = encode_meta(msgspec.structs.replace(META, tools=[long]))
+    assert text.count(b"\n") == 1
+    assert text.endswith(b"}\n")

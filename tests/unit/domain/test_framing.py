@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from astrid_core.domain.framing import (
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_BYTES,
+    PREFIX,
     FrameReader,
     encode_frame,
 )
@@ -89,3 +90,11 @@ def test_who_receives_what_is_missing_takes_nothing_of_the_next_frame() -> None:
     assert (body, taken) == (first, len(encode_frame(first)))
     reader.feed(b"\0\0\0\0more")
     assert reader.missing == 0
+
+
+def test_what_is_missing_is_known_before_and_after_the_prefix() -> None:
+    reader = FrameReader(limit=16)
+    assert reader.missing == PREFIX.size
+    reader.feed(encode_frame(b"body")[:5])
+    assert reader.next_frame() is None
+    assert (reader.missing, reader.held_bytes) == (3, 5)

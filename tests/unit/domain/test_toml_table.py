@@ -56,3 +56,17 @@ def test_other_values_keep_names_and_lines_and_are_checked() -> None:
         Table.root(other).integer("b")
     with pytest.raises(ConfigError, match="NUL"):
         document.replaced({"b": "\0"})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", 1.0), ("0.5", 0.5), ("-9223372036854775808", -(2.0**63))],
+)
+def test_a_number_may_be_written_with_or_without_a_fraction(text: str, expected: float) -> None:
+    assert table(f"n = {text}\n").number("n") == expected
+
+
+def test_a_number_is_absent_or_one() -> None:
+    assert table("").number("n") is None
+    with pytest.raises(ConfigError):
+        table("n = true\n").number("n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
@@ -147,3 +147,20 @@ def test_a_policy_can_refuse_sockets() -> None:
         log.gate.check_listen(SOCKETS, ALICE, host="127.0.0.1", port=1)
     with pytest.raises(PolicyDeniedError):
         log.gate.check_datagrams(SOCKETS, ALICE, verb="bind", host="127.0.0.1", port=1)
+
+
+def test_of_a_names_addresses_those_remain_that_may_be_used() -> None:
+    log = Log()
+    grant = log.gate.check_http(GRANTS, ALICE, scheme="http", host="example.org", port=80)
+    inside, outside = ip_address("10.0.0.2"), ip_address("93.184.216.34")
+
+    def check(*addresses: IPv4Address | IPv6Address) -> list[CheckedAddress]:
+        return log.gate.check_some_address(
+            GRANTS, ALICE, addresses, 80, grant=grant, host="example.org", consent=[]
+        )
+
+    assert [one.address for one in check(inside, outside, inside)] == [outside]
+    assert len(log.refused) == 2
+    with pytest.raises(CapabilityDeniedError) as caught:
+        check(inside, inside)
+    assert caught.value.rule == "network.local-egress"

@@ -97,6 +97,7 @@ def test_schemas_are_read_once_and_are_not_too_many(
     assert len(read) == 257
 
 
+@pytest.mark.slow
 def test_capsule_denied_when_its_record_could_not_be_read_again(workshop: Workshop) -> None:
     topics = (
         TOPIC.format(number=number, more=f'description = "{"d" * 90_000}"\nschema = "s.json"')
