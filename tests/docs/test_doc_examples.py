@@ -141,6 +141,7 @@ class TestTheReader:
         with pytest.raises(AssertionError, match="not as the page says: no"):
             Reader(tmp_path / "home").follow(page)
 
+    @pytest.mark.slow
     def test_says_where_a_program_hangs(self, tmp_path: Path) -> None:
         page = tmp_path / "page.md"
         page.write_text("```python\nimport time\nprint(1, flush=True)\ntime.sleep(60)\n```\n")

@@ -110,6 +110,7 @@ def test_the_inbox_outlives_who_asked_and_the_yes_waits_for_the_retry(home: Path
     assert not tries(home, "git push; id")
 
 
+@pytest.mark.slow
 def test_always_has_a_scope_and_a_token(home: Path) -> None:
     (asked,) = put(home, "git push origin x")
     assert "does not cover" in astrid(
@@ -157,6 +158,7 @@ def test_a_session_needs_a_daemon(home: Path) -> None:
     assert len(waiting(home)) == 1
 
 
+@pytest.mark.slow
 def test_answer_denied_when_it_is_somebody_elses(home: Path) -> None:
     """T-15."""
     (asked,) = put(home, "a")

@@ -52,6 +52,7 @@ def found(home: Path, *arguments: str) -> list[dict[str, Any]]:
     return listed
 
 
+@pytest.mark.slow
 def test_entries_are_found_by_who_what_when_and_how_it_ended(home: Path) -> None:
     assert len(found(home, "query")) == 5
     assert len(found(home, "query", "--principal", "ada")) == 4

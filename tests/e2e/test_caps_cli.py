@@ -47,6 +47,7 @@ def test_a_question_without_sense_is_refused(home: Path) -> None:
     astrid(home, "explain", "alice", "fs.read", "workspace://a", "--capsule", "none", status=1)
 
 
+@pytest.mark.slow
 def test_a_token_is_made_narrowed_offline_and_kept(home: Path) -> None:
     token = astrid(home, "token", "mint", "alice", "right://system:status", "--life", "2h").strip()
     nowhere = home.parent / "nobodys-home"

@@ -163,6 +163,7 @@ def test_hostile_archives(astrid: Shell, named: str, members: list[Any]) -> None
     assert checked.json["findings"][0]["rule"].startswith("archive.")
 
 
+@pytest.mark.slow
 def test_failing_upgrade_changes_nothing(astrid: Shell) -> None:
     """T-27 with the real engine: the new version's upgrade hook traps."""
     component = '[[component]]\nfile = "hooked.wasm"\n'
@@ -227,6 +228,7 @@ def test_upgrade_asks_for_the_difference(astrid: Shell) -> None:
     assert "a.example" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_answers_on_a_terminal(astrid: Shell) -> None:
     """T-29."""
     asks = astrid.capsule("asks", manifest=ENV)
@@ -296,6 +298,7 @@ def test_malformed_answer_files(astrid: Shell, text: str) -> None:
     assert (ended.status, ended.json["error"]["code"]) == (1, "cli.variable")
 
 
+@pytest.mark.slow
 def test_wrong_choice_is_asked_again_three_times(astrid: Shell) -> None:
     """T-29, last line."""
     choice = '[env.mode]\ntype = "select"\nrequest = "Mode"\nenum_values = ["fast", "exact"]\n'
@@ -347,6 +350,7 @@ def test_ctrl_c_while_it_compiles_installs_nothing(astrid: Shell) -> None:
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.slow
 def test_dependencies(astrid: Shell) -> None:
     """T-25."""
     store = astrid.capsule("session-store", manifest='[exports.astrid]\nsession = "1.0.0"\n')
@@ -388,6 +392,7 @@ def test_tampering_is_refused_with_its_own_status(astrid: Shell) -> None:
     assert astrid("capsule", "show", "notes").status == 0
 
 
+@pytest.mark.slow
 def test_second_process_is_told_who_holds_the_home(astrid: Shell) -> None:
     asks = astrid.capsule("asks", manifest=ENV)
     with on_terminal(astrid, "capsule", "install", str(asks)) as (process, talk):

@@ -69,6 +69,7 @@ def test_t02_a_wrong_home_is_refused_early(fresh: Place, home: str) -> None:
         assert ended.stderr.startswith("✗ error: ASTRID_HOME ")
 
 
+@pytest.mark.slow
 def test_t02_a_home_that_others_can_write_to_names_the_bits_and_the_cure(fresh: Place) -> None:
     fresh.home.mkdir()
     fresh.home.chmod(0o777)
@@ -98,6 +99,7 @@ def test_t03_life_cycle_without_a_capsule(fresh: Place) -> None:
     assert fresh.json("stop") == {"outcome": "not-running"}
 
 
+@pytest.mark.slow
 def test_t03_a_restart_is_another_process_in_the_same_workspace(fresh: Place) -> None:
     first = fresh.json("restart", "--timeout", "90")
     second = fresh.json("restart", "--timeout", "90", cwd=fresh.home)
@@ -149,6 +151,7 @@ def test_t07_a_daemon_that_hangs_is_named_not_doubled_and_killed_on_request(
     fresh.ask("status", status=3)
 
 
+@pytest.mark.slow
 def test_t34_a_token_of_another_home_is_refused_with_a_reason(running: Place) -> None:
     token = running.run / "system.token"
     right = token.read_text()
@@ -173,6 +176,7 @@ def test_t34_a_token_that_others_can_read_is_not_sent(running: Place) -> None:
         token.chmod(0o600)
 
 
+@pytest.mark.slow
 def test_a_home_that_somebody_else_is_using_is_waited_for_and_never_stopped(fresh: Place) -> None:
     holder = (
         "import sys; from pathlib import Path; from astrid_core.kernel.home import Home\n"
@@ -194,6 +198,7 @@ def test_a_home_that_somebody_else_is_using_is_waited_for_and_never_stopped(fres
         process.stdin.close()
 
 
+@pytest.mark.slow
 def test_a_daemon_that_cannot_start_says_why(fresh: Place) -> None:
     etc = fresh.home / "etc"
     etc.mkdir(parents=True, mode=0o700)
@@ -206,6 +211,7 @@ def test_a_daemon_that_cannot_start_says_why(fresh: Place) -> None:
     assert "[FAIL] configuration" in fresh.ask("doctor", status=1).stdout
 
 
+@pytest.mark.slow
 def test_a_daemon_runs_nothing_of_the_directory_it_is_started_in(fresh: Place) -> None:
     trap = "import os; os._exit(66)"
     (fresh.project / "astrid_core").mkdir()
@@ -280,6 +286,7 @@ def test_a_call_from_another_project_says_whose_files_the_tool_sees(running: Pla
     assert f"the daemon's workspace is {running.project}" in ended.stderr
 
 
+@pytest.mark.slow
 def test_what_is_loaded_and_who_is_connected(running: Place) -> None:
     running.ask(*ECHO)
     rows = {row["capsule"]: row for row in running.json("ps")}
@@ -329,6 +336,7 @@ def test_nobody_and_nothing_without_a_daemon(idle: Place) -> None:
         assert "no daemon is running" in ended.stderr
 
 
+@pytest.mark.slow
 def test_t44_logs_are_bounded_filtered_and_lines_of_json(running: Place) -> None:
     assert len(running.ask("logs", "-n", "2").stdout.splitlines()) <= 2
     for text in running.ask("logs", "--json").stdout.splitlines():
@@ -342,6 +350,7 @@ def test_t44_logs_are_bounded_filtered_and_lines_of_json(running: Place) -> None
     assert running.ask("logs", "echo").stdout == ""
 
 
+@pytest.mark.slow
 def test_t44_following_goes_on_through_a_restart_and_ends_with_ctrl_c(fresh: Place) -> None:
     fresh.ask(*START)
     with subprocess.Popen(

@@ -144,6 +144,7 @@ def test_t20_ordinary_agents_are_not_operators(served: Cli) -> None:
     assert len([*entries(places, Query(principal="dora", outcome="denied"))]) == 2
 
 
+@pytest.mark.slow
 def test_t21_limits(served: Cli) -> None:
     served.ok("agent", "create", "dora")
     named = ("--memory", "128MiB", "--timeout", "2h30m", "--ipc-rate", "5MiB/s")

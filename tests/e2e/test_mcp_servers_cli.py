@@ -82,6 +82,7 @@ def test_a_server_is_added_called_and_removed_while_the_daemon_runs(directory: P
         astrid(directory, "stop")
 
 
+@pytest.mark.slow
 def test_comments_of_the_operator_stay(directory: Path) -> None:
     astrid(directory, "mcp", "add", "one", "--", "true")
     path = directory / "h/etc/servers.toml"

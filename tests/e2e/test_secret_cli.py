@@ -91,6 +91,7 @@ def test_t22_secrets(home: Path, *, served: bool) -> None:
             astrid(home, "stop")
 
 
+@pytest.mark.slow
 def test_a_value_that_cannot_be_is_refused(home: Path) -> None:
     of = ("--capsule", "t-elicit")
     assert "nobody can be asked" in astrid(home, "secret", "set", "K", *of, status=6).stderr

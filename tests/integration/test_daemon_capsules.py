@@ -22,6 +22,7 @@ def installed(daemon: Daemon) -> Path:
     return daemon.home / "home/default/.local/capsules"
 
 
+@pytest.mark.slow
 def test_capsules_come_are_replaced_and_go_under_a_running_daemon(tmp_path: Path) -> None:
     async def nothing_yet(kernel: Kernel) -> None:
         del kernel
@@ -74,6 +75,7 @@ def test_an_installation_ends_with_the_client_that_asked_for_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("guest", ["run_trap.wat", "run_silent.wat"])
+@pytest.mark.slow
 def test_a_capsule_that_never_gets_ready_keeps_no_daemon_from_starting(
     tmp_path: Path, guest: str
 ) -> None:

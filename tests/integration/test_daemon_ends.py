@@ -36,6 +36,7 @@ def test_who_is_used_by_nobody_ends_and_leaves_nothing(home: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_client_keeps_it_alive_until_it_leaves(home: Path) -> None:
     async def main() -> None:
         slower = QUICK._replace(timeout_s=0.5)  # the client has to get in before

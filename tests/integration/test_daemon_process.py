@@ -105,6 +105,7 @@ def _is_held(path: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_what_is_under_way_is_answered_before_it_ends(daemon: Daemon) -> None:
     prepare(daemon.home, install_tools)
     daemon.start()
@@ -146,6 +147,7 @@ def test_69_a_request_ends_it_after_it_was_answered(daemon: Daemon) -> None:
     assert "stopping: request" in [line["message"] for line in daemon.log()]
 
 
+@pytest.mark.slow
 def test_8_a_killed_daemon_is_in_nobodys_way(daemon: Daemon) -> None:
     daemon.start()
     with daemon.connect():
@@ -176,6 +178,7 @@ async def _nothing(_kernel: Kernel) -> None:
     """Opening it is enough."""
 
 
+@pytest.mark.slow
 def test_13_chains_go_on_over_restarts(daemon: Daemon) -> None:
     for _ in range(2):
         daemon.start()

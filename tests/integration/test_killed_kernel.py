@@ -61,6 +61,7 @@ def capsule_directory(home: Path) -> Path:
     return home / "home" / "default" / ".local" / "capsules"
 
 
+@pytest.mark.slow
 def test_a_kernel_killed_while_busy_leaves_a_home_that_works(run: Run, tmp_path: Path) -> None:
     home, sources = tmp_path / "home", tmp_path / "sources"
     orders = '[subscribe]\n"orders.*" = { wit = "opaque" }\n'

@@ -40,6 +40,7 @@ async def relist(kernel: Kernel, *tools: Any) -> None:
     await kernel.call_tool("grow", {"text": json.dumps([definition("grow", "Does grow."), *tools])})
 
 
+@pytest.mark.slow
 def test_a_changed_tool_is_blocked_until_it_is_approved(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, changing(tmp_path), tool="echo")
@@ -61,6 +62,7 @@ def test_a_changed_tool_is_blocked_until_it_is_approved(run: Run, tmp_path: Path
     run(work)
 
 
+@pytest.mark.slow
 def test_a_blocked_tool_stays_blocked_over_a_restart(run: Run, tmp_path: Path) -> None:
     async def first(kernel: Kernel) -> None:
         await serve(kernel, changing(tmp_path), tool="echo")
@@ -101,6 +103,7 @@ def test_tool_blocked_when_another_servers_tool_has_its_name(run: Run, tmp_path:
     run(work)
 
 
+@pytest.mark.slow
 def test_a_new_tool_appears_and_a_hidden_one_does_not(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, changing(tmp_path), tool="echo")

@@ -283,6 +283,7 @@ def test_a_server_that_says_too_much_is_ended(
     run(work)
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_costs_one_call(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         (tmp_path / "home" / "home" / "bob").mkdir(mode=0o700)
@@ -581,6 +582,7 @@ def test_the_least_used_process_makes_room(
     run(work)
 
 
+@pytest.mark.slow
 def test_a_capsule_of_many_servers_starts_a_few_at_a_time(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

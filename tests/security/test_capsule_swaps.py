@@ -217,6 +217,7 @@ def test_a_tool_call_reaches_a_run_loop_only_through_the_gate(
     run(work, plugins={"probe": Probe(("capsule.invoke", topic))})
 
 
+@pytest.mark.slow
 def test_a_run_loop_that_never_answers_is_given_up_at_the_principals_limit(
     run: Callable[..., None], tmp_path: Path
 ) -> None:

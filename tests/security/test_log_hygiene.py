@@ -78,6 +78,7 @@ def calls_in(path: Path) -> Iterator[tuple[int, str]]:
                     yield node.lineno, "exception-or-diagnose"
 
 
+@pytest.mark.slow
 def test_no_module_hands_an_exception_object_to_loguru() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line} logger.{name}"

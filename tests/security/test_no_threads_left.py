@@ -83,6 +83,7 @@ def test_watching_works_after_its_thread_could_not_be_started(tmp_path: Path) ->
         table.close()
 
 
+@pytest.mark.slow
 def test_a_cancelled_process_ends_where_no_thread_can_ask_it_to(tmp_path: Path) -> None:
     table = ProcessTable(tmp_path, sandbox=sandbox_or_skip)
     try:

@@ -341,6 +341,7 @@ def test_a_guest_denied_entry_while_it_is_entered(bind_guest: Bind) -> None:
     assert refused == ["engine.busy"] * 3 + ["thread"]
 
 
+@pytest.mark.slow
 def test_two_stores_on_two_threads_keep_their_answers_apart(bind_guest: Bind) -> None:
     stop = time.monotonic() + 2
     wrong: list[object] = []

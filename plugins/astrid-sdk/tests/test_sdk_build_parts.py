@@ -110,6 +110,7 @@ class TestChildren:
         assert "'A'" in finished.output
 
     @pytest.mark.parametrize("end", ["time.sleep(60)", "sys.exit(0)"], ids=["hangs", "leaves"])
+    @pytest.mark.slow
     def test_what_a_child_started_does_not_outlive_it(self, tmp_path: Path, end: str) -> None:
         code = (
             "import subprocess, sys, time;"
@@ -384,6 +385,7 @@ class TestScaffold:
 @pytest.mark.parametrize(
     ("name", "outcome"), [("field-notes", "22 passed"), ("heartbeat", "5 passed")]
 )
+@pytest.mark.slow
 def test_example_capsule_passes_its_own_tests_and_checks(
     name: str, outcome: str, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_percentiles(percent: float, value: float) -> None:
     assert measure.percentile([float(n) for n in range(100, 0, -1)], percent) == value
 
 
+@pytest.mark.slow
 def test_every_benchmark_is_found_and_described() -> None:
     assert {"marshal", "tool_call", "first_call", "socket"} <= set(collect.names())
     listed = command("--list").stdout.splitlines()

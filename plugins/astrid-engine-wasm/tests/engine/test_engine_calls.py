@@ -77,6 +77,7 @@ def test_117_run_loop_lets_the_next_engine_answer(bench: Any, make_call: MakeCal
         capsule.invoke("x", b"", make_call())
 
 
+@pytest.mark.slow
 def test_busy_principal_does_not_delay_others_and_waits_for_itself(
     bench: Any, host: Any, make_call: MakeCall
 ) -> None:
