@@ -254,6 +254,30 @@ def test_what_could_not_be_made_durable_stops_the_chain_until_a_new_start(
     writer.park()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the files of descriptors in /proc")
+def test_a_chain_that_cannot_be_made_durable_does_not_keep_others_from_it(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+
+    def broken_for_ada(descriptor: int) -> None:
+        file = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        owner = file.relative_to(places.root).parts[0]
+        if owner == "ada":
+            raise OSError(errno.EIO, "the disk is broken")
+        synced.add(owner)
+
+    monkeypatch.setattr(log_module, "FLUSH_S", 0.01)
+    with opened(places) as log:
+        for name in ("ada", "bob", "carol"):
+            log.append(entry(1, principal=Principal(name)))
+        monkeypatch.setattr(os, "fdatasync", broken_for_ada)
+        deadline = time.monotonic() + 20
+        while synced != {"bob", "carol"} and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert synced == {"bob", "carol"}
+
+
 def test_a_file_that_could_not_be_closed_is_never_written_again(
     places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:

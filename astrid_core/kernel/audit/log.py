@@ -197,7 +197,7 @@ class AuditLog:
         while self._sign_until(time.monotonic() + FLUSH_S):
             for work in self._rounds:
                 self._guarded(work)
-            self._guarded(self._flush)
+            self._flush()
             if time.monotonic() >= next_checkpoint:
                 self._guarded(self._checkpoint)
                 self._guarded(self._prune)
@@ -224,7 +224,7 @@ class AuditLog:
 
     def _flush(self) -> None:
         for writer in self._writers.values():
-            writer.flush()
+            self._guarded(writer.flush)
 
     def _checkpoint(self) -> None:
         heads = dict(self._heads)
