@@ -261,7 +261,7 @@ def test_a_chain_that_cannot_be_made_durable_does_not_keep_others_from_it(
     synced: set[str] = set()
 
     def broken_for_ada(descriptor: int) -> None:
-        file = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        file = Path(f"/proc/self/fd/{descriptor}").readlink()
         owner = file.relative_to(places.root).parts[0]
         if owner == "ada":
             raise OSError(errno.EIO, "the disk is broken")

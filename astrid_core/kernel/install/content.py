@@ -92,15 +92,16 @@ def hash_inside(root: Path, name: str, *, limit: int, what: str) -> str:
 
 @contextmanager
 def _opened_inside(root: Path, name: str, *, what: str) -> Iterator[BufferedReader]:
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        file = open_beneath(descriptor, Path(name).parts)
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            file = open_beneath(descriptor, Path(name).parts)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise CapsuleError(
             f"{what} {name!a} cannot be read: {error.strerror}", code="capsule.file"
         ) from error
-    finally:
-        os.close(descriptor)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise CapsuleError(f"{what} {name!a} is not a file", code="capsule.file")

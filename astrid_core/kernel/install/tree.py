@@ -24,7 +24,7 @@ from astrid_core.domain.archive_rules import (
     EntryLedger,
     refuse,
 )
-from astrid_hookspecs.errors import IntegrityError
+from astrid_hookspecs.errors import CapsuleError, IntegrityError
 
 CHUNK: Final = 256 * 1024
 
@@ -144,11 +144,17 @@ def walk_source(root: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterat
     installer writes at the root. Links are followed as long as they stay inside `root`.
 
     Raises:
-        ArchiveError: As `EntryLedger`; also `link-escape` and `kind`.
+        ArchiveError: As `EntryLedger`; also `link-escape`, `kind`, `changed` and `unreadable`.
+        CapsuleError: `capsule.source`: `root` is no directory, or cannot be read.
 
     Spec: capsules-and-bus 2.4 step 6.
     """
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CapsuleError(
+            f"{root} cannot be read: {error.strerror}", code="capsule.source"
+        ) from error
     try:
         walker = _Walker(root.resolve(), descriptor, EntryLedger(limits))
         status = os.fstat(descriptor)
@@ -178,10 +184,15 @@ class _Walker:
                 os.close(descriptor)
 
     def _open(self, directory: int, parts: tuple[str, ...]) -> int:
-        status = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
         name = "/".join(parts)
-        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-            return os.open(parts[-1], _READ, dir_fd=directory)
+        try:
+            status = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+                return os.open(parts[-1], _READ, dir_fd=directory)
+        except FileNotFoundError as error:
+            raise refuse(name, "changed", "went away while the directory was read") from error
+        except OSError as error:
+            raise refuse(name, "unreadable", f"cannot be read: {error.strerror}") from error
         if not stat.S_ISLNK(status.st_mode):  # opening a pipe or a device could block or act
             raise refuse(name, "kind", "is neither a file nor a directory")
         try:
@@ -224,7 +235,7 @@ def copy_source(source: Path, target: Path, *, limits: ArchiveLimits = DEFAULT_L
     """Copy a capsule directory into the existing directory `target`.
 
     Raises:
-        ArchiveError: As `walk_source`.
+        ArchiveError: As `walk_source`, like the `CapsuleError`.
     """
     with TreeWriter(target) as writer:
         for entry in walk_source(source, limits=limits):

@@ -46,3 +46,10 @@ def test_links_and_other_things_than_files_are_refused(tmp_path: Path, reader: R
         with pytest.raises(CapsuleError) as caught:
             reader(root, name, limit=100, what="it")
         assert caught.value.code == "capsule.file"
+
+
+@BOTH
+def test_a_directory_that_went_away_is_said(tmp_path: Path, reader: Reader) -> None:
+    with pytest.raises(CapsuleError, match=r"it 'f' cannot be read: No such file") as caught:
+        reader(tmp_path / "gone", "f", limit=100, what="it")
+    assert caught.value.code == "capsule.file"
