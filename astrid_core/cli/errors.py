@@ -79,7 +79,8 @@ def failed(error: Exception, *, output: Output, arguments: Sequence[str]) -> int
         return report(_refused(error), output=output)
     if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, arguments)):
         return report(UndecodableError("an argument is not text in UTF-8"), output=output)
-    return report(unforeseen(error, verbose=output.verbose), output=output)
+    defect = unforeseen(error, supplier=output.supplier, verbose=output.verbose)
+    return report(defect, output=output)
 
 
 def _refused(error: OSError) -> AstridError:

@@ -36,10 +36,11 @@ class ExtensibleGroup(TyperGroup):
         found = super().get_command(ctx, cmd_name)
         if found is not None or ctx.resilient_parsing or cmd_name.startswith("-"):
             return found
-        record = plugin_commands().get(_dotted(ctx, cmd_name))
-        if record is None:
+        item = plugin_commands().get(_dotted(ctx, cmd_name))
+        if item is None:
             return None
-        command = to_command(record.factory(), name=cmd_name, help_line=record.help)
+        current().supplier = item.source.label
+        command = to_command(item.record.factory(), name=cmd_name, help_line=item.record.help)
         self.commands[cmd_name] = command
         return command
 

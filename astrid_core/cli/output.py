@@ -99,6 +99,7 @@ class Output:
         verbose: Whether `-v` was given.
         stdout: Where results go, None for `sys.stdout` at the time of printing.
         stderr: Where everything else goes, None for `sys.stderr`.
+        supplier: The plugin whose command this is, as errors name it; None for a built-in one.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Output:
         self.verbose = verbose
         self.stdout = stdout
         self.stderr = stderr
+        self.supplier: str | None = None
 
     @property
     def is_json(self) -> bool:

@@ -11,11 +11,12 @@ from astrid_core.cli.output import current
 from astrid_hookspecs.errors import AstridError, PluginConflictError
 
 if TYPE_CHECKING:
+    from astrid_core.pluginhost.registry import Registered
     from astrid_hookspecs.commands import CommandGroupRecord
 
 
 @cache
-def plugin_commands() -> dict[str, CommandGroupRecord]:
+def plugin_commands() -> dict[str, Registered[CommandGroupRecord]]:
     """The commands of the allowed plugins, by dotted name.
 
     Raises:
@@ -26,14 +27,14 @@ def plugin_commands() -> dict[str, CommandGroupRecord]:
     from astrid_hookspecs.commands import CommandGroupRecord  # noqa: PLC0415 - loads pluggy
 
     host = PluginHost.open(allow_list(), boot=False)
-    records: dict[str, CommandGroupRecord] = {}
+    records: dict[str, Registered[CommandGroupRecord]] = {}
     for item in host.registry.registered(CommandGroupRecord):
         if item.record.name in BUILT_IN:
             raise PluginConflictError(
                 f"{item.source.label} supplies the command {item.record.name!r}, which is built in",
                 hint=item.source.disable_hint,
             )
-        records[item.record.name] = item.record
+        records[item.record.name] = item
     return records
 
 
@@ -51,7 +52,7 @@ def plugin_help(prefix: str = "") -> dict[str, str]:
         current().warning(f"commands of plugins are left out: {error}")
         return {}
     return {
-        name.removeprefix(prefix): record.help
-        for name, record in records.items()
+        name.removeprefix(prefix): item.record.help
+        for name, item in records.items()
         if name.startswith(prefix) and "." not in name.removeprefix(prefix)
     }

@@ -38,20 +38,28 @@ def _is_printed(error: AstridError, *, output: Output) -> bool:
     return True
 
 
-def unforeseen(error: Exception, *, verbose: bool) -> AstridError:
-    """The `internal` error that stands for a defect; its traceback goes to a log file."""
+def unforeseen(error: Exception, *, supplier: str | None, verbose: bool) -> AstridError:
+    """The `internal` error that stands for a defect; its traceback goes to a log file.
+
+    Args:
+        error: What nobody foresaw.
+        supplier: The plugin whose command it was; None for a built-in one.
+        verbose: Whether to print the traceback as well.
+    """
     import traceback  # noqa: PLC0415 - only a defect needs it
 
     log_id = os.urandom(4).hex()
     text = "".join(traceback.format_exception(error))
     if verbose:
         sys.stderr.write(text)
+    where = "" if supplier is None else f" in a command of {supplier}"
     try:
-        hint = f"report it with the log {_write_log(log_id, text)}"
+        to = "" if supplier is None else f" to the authors of {supplier}"
+        hint = f"report it{to} with the log {_write_log(log_id, text)}"
     except OSError as problem:
         hint = f"no log could be written ({problem.strerror}); run it again with --verbose"
     return AstridError(
-        f"an internal error happened (log id {log_id}): {type(error).__name__}",
+        f"an internal error happened{where} (log id {log_id}): {type(error).__name__}",
         code="internal",
         hint=hint,
     )

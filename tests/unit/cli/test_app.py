@@ -377,6 +377,24 @@ def test_a_plugin_adds_a_command_to_a_group(astrid: Astrid, install: Any) -> Non
     assert astrid("hello", "Ada").status == 2
 
 
+@pytest.mark.parametrize("fails_early", [False, True])
+def test_a_defect_of_a_plugins_command_is_not_taken_for_ours(
+    astrid: Astrid, install: Any, fails_early: bool
+) -> None:
+    broken = "[].pop()" if fails_early else 'context.obj["no"]'
+    source = COMMAND_PLUGIN.format(name="hello")
+    if fails_early:
+        source = source.replace("lambda: hello", f"lambda: {broken}")
+    else:
+        source = source.replace("context.obj.output.result(", f"{broken}(")
+    assert broken in source
+    install("greeter", source)
+    ended = astrid("hello", "Ada")
+    assert ended.status == 1
+    assert "in a command of plugin 'greeter' of astrid-greeter" in ended.stderr
+    assert "report it to the authors of plugin 'greeter'" in ended.stderr
+
+
 def test_a_plugin_cannot_replace_a_built_in_command(astrid: Astrid, install: Any) -> None:
     install("greeter", COMMAND_PLUGIN.format(name="version"))
     assert VERSION in astrid("version").stdout
