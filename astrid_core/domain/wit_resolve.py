@@ -31,6 +31,7 @@ from astrid_core.domain.wit_types import (
     ResultOf,
     TupleOf,
     TypeDef,
+    Use,
     UsePath,
     VariantOf,
     WitType,
@@ -73,6 +74,7 @@ class WitSet:
     def __init__(self, documents: Iterable[Document]) -> None:
         self.interfaces: dict[str, Declared] = {}
         self.worlds: dict[str, tuple[Declared, World]] = {}
+        self._versions: dict[str, list[Declared]] = {}
         for document in _flatten(documents):
             if document.package is None:
                 raise WitSyntaxError(
@@ -173,12 +175,7 @@ class WitSet:
         return found
 
     def _only_version(self, path: UsePath, *, line: int) -> Declared | None:
-        fits = [
-            declared
-            for declared in self.interfaces.values()
-            if f"{declared.package.namespace}:{declared.package.name}" == path.package
-            and declared.interface.name == path.name
-        ]
+        fits = self._versions.get(f"{path.package}/{path.name}", ())
         if len(fits) > 1:
             versions = ", ".join(sorted(declared.id for declared in fits))
             raise WitSyntaxError(
@@ -192,6 +189,8 @@ class WitSet:
             declared = Declared(package.interface_id(interface.name), package, interface, aliases)
             self._refuse_second(declared.id, line=interface.line)
             self.interfaces[declared.id] = declared
+            versions = self._versions.setdefault(declared.id.partition("@")[0], [])
+            versions.append(declared)
         for world in document.worlds:
             world_id = package.interface_id(world.name)
             self._refuse_second(world_id, line=world.line)
@@ -305,16 +304,14 @@ class _Expansion:
             raise WitSyntaxError(f"`{ref.name}` contains itself", line=ref.line, name=declared.id)
         self._open.append(key)
         try:
-            interface = declared.interface
-            for definition in interface.types:
-                if definition.name == ref.name:
-                    return self.expand(declared, definition.type, depth + 1)
-            if any(resource.name == ref.name for resource in interface.resources):
-                return Handle(owned=True, resource=f"{declared.id}/{ref.name}")
-            for use in interface.uses:
-                if use.alias == ref.name:
-                    source = self._wits.target(declared, use.path, line=use.line)
-                    return self.expand(source, NameRef(use.name, line=use.line), depth + 1)
+            match declared.interface.names.get(ref.name):
+                case TypeDef(type=definition):
+                    return self.expand(declared, definition, depth + 1)
+                case Resource(name=name):
+                    return Handle(owned=True, resource=f"{declared.id}/{name}")
+                case Use(path=path, name=name, line=line):
+                    source = self._wits.target(declared, path, line=line)
+                    return self.expand(source, NameRef(name, line=line), depth + 1)
         finally:
             self._open.pop()
         raise WitSyntaxError(f"unknown type `{ref.name}`", line=ref.line, name=declared.id)

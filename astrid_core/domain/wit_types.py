@@ -7,6 +7,7 @@ carried along but take no part in comparisons.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -209,7 +210,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface with everything it declares."""
+    """An interface with everything it declares.
+
+    Attributes:
+        names: What the name of a type stands for in it.
+    """
 
     name: str
     uses: tuple[Use, ...] = ()
@@ -218,6 +223,14 @@ class Interface:
     functions: tuple[Function, ...] = ()
     docs: str = field(default="", compare=False)
     line: int = field(default=0, compare=False)
+    names: Mapping[str, TypeDef | Resource | Use] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the names: texts have tens of thousands, and types refer to as many."""
+        names: dict[str, TypeDef | Resource | Use] = {use.alias: use for use in self.uses}
+        names.update((resource.name, resource) for resource in self.resources)
+        names.update((definition.name, definition) for definition in self.types)
+        object.__setattr__(self, "names", names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ from astrid_hookspecs.errors import AstridError, CapsuleError, ComponentError, I
 TEXT_LIMIT: Final = MIB
 SCHEMAS_LIMIT: Final = 4 * MIB
 """Of the schemas of all topics of a capsule together, as they are written into its record."""
+INTERFACES_LIMIT: Final = 4 * MIB
+"""Of all texts below `wit/` together, where a topic needs them read: seconds of work."""
 MAX_SCHEMAS: Final = 256
 """Records and files that the topics of a capsule name: each may take a while to read."""
 
@@ -214,7 +216,8 @@ def bake_topics(manifest: Manifest, staging: Path) -> list[BakedTopic]:
 
     Raises:
         CapsuleError: `capsule.topic`; an unknown record, a text that is not WIT, or a schema file
-            that is missing or not JSON; more than `MAX_SCHEMAS`, or `SCHEMAS_LIMIT` bytes.
+            that is missing or not JSON; more than `MAX_SCHEMAS`, `SCHEMAS_LIMIT` bytes of them, or
+            `INTERFACES_LIMIT` bytes of texts.
     """
     wits: WitSet | None = None
     if any(topic.wit_type is not None for topic in manifest.topics):
@@ -279,8 +282,19 @@ def _bad_topic(topic: TopicDeclaration, problem: str) -> CapsuleError:
 
 
 def _parse_wit(staging: Path) -> WitSet:
+    texts: dict[str, str] = {}
+    left = INTERFACES_LIMIT
     try:
-        return WitSet.from_texts({name: data.decode() for name, data in _wit_files(staging)})
+        for name, data in _wit_files(staging):
+            left -= len(data)
+            if left < 0:
+                raise CapsuleError(
+                    f"the interface texts below wit/ have more than {INTERFACES_LIMIT} bytes",
+                    code="capsule.topic",
+                    hint="leave those out that no topic refers to",
+                )
+            texts[name] = data.decode()
+        return WitSet.from_texts(texts)
     except (UnicodeDecodeError, WitSyntaxError) as error:
         raise CapsuleError(
             f"the interface texts below wit/ cannot be read: {error}", code="capsule.topic"

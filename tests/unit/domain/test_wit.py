@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +11,13 @@ from astrid_core.domain.wit import MAX_TEXT_BYTES, WitSet, WitSyntaxError, parse
 from astrid_core.domain.wit_lexer import tokenize
 from astrid_core.domain.wit_types import (
     Case,
+    Document,
     EnumOf,
     Field,
     FlagsOf,
     Function,
     Handle,
+    Interface,
     ListOf,
     NameRef,
     OptionOf,
@@ -23,6 +26,7 @@ from astrid_core.domain.wit_types import (
     RecordOf,
     ResultOf,
     TupleOf,
+    TypeDef,
     UsePath,
     VariantOf,
 )
@@ -350,3 +354,34 @@ def test_damaged_texts_are_parsed_or_refused(at: int, inserted: list[str], remov
     words = [*_WORDS[:at], *inserted, *_WORDS[at + removed :]]
     with contextlib.suppress(WitSyntaxError):
         WitSet([parse_document(" ".join(words))]).check()
+
+
+class Counted(tuple[TypeDef, ...]):
+    """Counts how often somebody goes through it."""
+
+    __slots__ = ()
+    turns = 0
+
+    def __iter__(self) -> Iterator[TypeDef]:
+        Counted.turns += 1
+        return super().__iter__()
+
+
+def test_a_type_that_names_many_is_not_looked_for_among_all_of_them_each_time() -> None:
+    """Texts of strangers: 60,000 types, and 5,000 fields that each name the last one."""
+    types = Counted(TypeDef(f"t{number}", Primitive("u8")) for number in range(9))
+    interface = Interface("i", types=types)
+    wits = WitSet([Document(PackageName("a", "b", "1.0.0"), interfaces=(interface,))])
+    before = Counted.turns
+    many = TupleOf(tuple(NameRef("t8") for _ in range(500)))
+    assert wits.expand("a:b/i@1.0.0", many) == TupleOf((Primitive("u8"),) * 500)
+    assert Counted.turns - before < 3
+
+
+def test_an_interface_of_many_packages_is_found_by_its_only_version() -> None:
+    text = "".join(
+        f"package a:b{number} {{ interface i {{ type t = u8; }} }}\n" for number in range(3)
+    )
+    user = "package c:d { interface j { use a:b2/i.{t}; type u = t; } }\n"
+    wits = WitSet.from_texts({"a.wit": text + user})
+    assert wits.expand("c:d/j", NameRef("u")) == Primitive("u8")

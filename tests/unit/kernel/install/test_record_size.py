@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from astrid_core.domain.capsule_meta import META_LIMIT
+from astrid_core.kernel.install.content import INTERFACES_LIMIT
 from astrid_hookspecs.errors import CapsuleError
 from tests.unit.kernel.install.conftest import Workshop
 
@@ -51,6 +52,20 @@ def test_schemas_of_all_topics_together_are_bounded(workshop: Workshop) -> None:
     topics = (TOPIC.format(number=number, more='schema = "s.json"') for number in range(9))
     schema = json.dumps({"description": "d" * 500_000})
     refused(workshop, "capsule.topic", manifest="".join(topics), files={"s.json": schema})
+
+
+def test_interface_texts_that_a_topic_needs_are_bounded(workshop: Workshop) -> None:
+    filler = f"package a:b@1.0.0;\n//{'x' * 900_000}\n"
+    files = {f"wit/{letter}.wit": filler for letter in "abcd"}
+    wanted = "package a:b@1.0.0;\ninterface i { record r { f: u8 } }\n"
+    manifest = TOPIC.format(number=0, more='wit_type = "r"')
+    files["wit/r.wit"] = wanted
+    workshop.install(workshop.source(manifest=manifest, files=files))
+    files["wit/e.wit"] = filler
+    source = workshop.source(version="2.0.0", manifest=manifest, files=files)
+    with pytest.raises(CapsuleError, match=f"more than {INTERFACES_LIMIT} bytes") as caught:
+        workshop.install(source)
+    assert caught.value.code == "capsule.topic"
 
 
 def test_a_schema_that_nests_is_written_without_what_makes_it_larger(workshop: Workshop) -> None:
