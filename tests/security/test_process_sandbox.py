@@ -448,6 +448,42 @@ def test_a_hundred_starts_and_ends_leave_nothing(table: ProcessTable, tmp_path: 
         time.sleep(0.02)
 
 
+SLOW_WATCHER = """
+import os, runpy, sys, time
+
+real = os.setsid
+
+def late():
+    time.sleep(1)
+    real()
+
+os.setsid = late
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def test_who_is_killed_while_the_watcher_starts_leaves_nothing(tmp_path: Path) -> None:
+    sandbox = sandbox_or_skip("landlock")
+    request = SandboxRequest(("/bin/sleep", "30"), tmp_path, {"PATH": "/usr/bin:/bin"})
+    command = sandbox.command(request)
+    *flags, launcher = command.argv
+    process = subprocess.Popen(
+        [*flags, "-c", SLOW_WATCHER, launcher],
+        env=dict(command.environment),
+        start_new_session=True,
+        cwd="/",
+    )
+    with process:
+        deadline = time.monotonic() + 20
+        while not (folders := list(Path("/tmp").glob(f"astrid-{process.pid}-*"))):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGKILL)
+    while any(folder.exists() for folder in folders):
+        assert time.monotonic() < deadline, f"left: {folders}"
+        time.sleep(0.01)
+
+
 def scratch_folders() -> list[Path]:
     """What processes have in `/tmp`; some may be left from a machine that was switched off."""
     found = Path("/tmp").glob("astrid-*")

@@ -231,10 +231,9 @@ def _watch(kernel: int, *, scratch: Path | None = None, told: int = -1, not_mine
         for end in ends:
             os.close(end)
         return
+    os.setsid()  # before the leader goes on: who kills its group must not hit the one who tidies up
     if os.fork() != 0:
         os._exit(0)  # so that the leader has no child that it does not know
-    os.setsid()
-    _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(0))
     nothing = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -379,8 +380,13 @@ def test_a_plugin_adds_a_command_to_a_group(astrid: Astrid, install: Any) -> Non
 
 @pytest.mark.parametrize("fails_early", [False, True])
 def test_a_defect_of_a_plugins_command_is_not_taken_for_ours(
-    astrid: Astrid, install: Any, fails_early: bool
+    astrid: Astrid,
+    install: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fails_early: bool,
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the log of the defect goes
     broken = "[].pop()" if fails_early else 'context.obj["no"]'
     source = COMMAND_PLUGIN.format(name="hello")
     if fails_early:
