@@ -6,19 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-CACHE = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
-
 
 def pytest_configure() -> None:
-    """Keep compiled modules, out of sight, even where the environment asks for none.
+    """Keep compiled modules even where the environment asks for none; note what guests call.
 
     Tests start hundreds of interpreters: without a cache, compiling the same modules again is a
     third of the run. Workers and children inherit the environment.
-
-    Note what guests call, where that is asked for.
     """
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(CACHE)
         sys.dont_write_bytecode = False
     if calls := os.environ.get("ASTRID_GUEST_CALLS"):
         from tests.support.guest_calls import note_calls  # noqa: PLC0415 - needs an engine
