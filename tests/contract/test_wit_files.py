@@ -39,6 +39,7 @@ def test_the_lock_is_what_the_wit_files_say() -> None:
     assert dict(load_abi()) == lock
 
 
+@pytest.mark.slow
 def test_check_notices_a_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) == 0
     copy = tmp_path / "wit"

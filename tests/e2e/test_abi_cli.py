@@ -21,6 +21,7 @@ def astrid(directory: Path, *arguments: str) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_every_interface_is_listed_with_its_functions(tmp_path: Path) -> None:
     rows = json.loads(astrid(tmp_path, "abi", "list", "--json").stdout)
     listed = {f"{row['interface']}#{name}" for row in rows for name in row["functions"]}
@@ -65,6 +66,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, text: str, said: str) -> Non
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0\xff\xff"])
+@pytest.mark.slow
 def test_what_is_no_component_is_told(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "none.wasm"
     file.write_bytes(data)

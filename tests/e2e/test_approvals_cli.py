@@ -125,6 +125,7 @@ def test_always_has_a_scope_and_a_token(home: Path) -> None:
     assert not tries(home, "git push origin y")
 
 
+@pytest.mark.slow
 def test_answers_in_a_batch(home: Path) -> None:
     put(home, "a", "b", "c")
     said = json.loads(astrid(home, "approvals", "allow", "--all", "--of", "alice", "--json"))
@@ -170,6 +171,7 @@ def test_answer_denied_when_it_is_somebody_elses(home: Path) -> None:
     assert waiting(home, "--everybody") == []
 
 
+@pytest.mark.slow
 def test_through_the_daemon() -> None:
     with short_directory() as directory:
         asyncio.run(_live(make_home(directory / "h")))

@@ -64,6 +64,7 @@ def test_entries_are_found_by_who_what_when_and_how_it_ended(home: Path) -> None
     assert len(found(home, "tail", "-n", "2")) == 2
 
 
+@pytest.mark.slow
 def test_text_from_guests_is_escaped_for_terminals(home: Path) -> None:
     shown = astrid(home, "query", "--outcome", "denied").stdout
     assert "home://" in shown
@@ -96,6 +97,7 @@ def test_a_changed_log_is_one_json_document_too(home: Path) -> None:
     assert [chain["condition"] for chain in told["chains"]] == ["tampered", "intact"]
 
 
+@pytest.mark.slow
 def test_an_export_proves_itself_without_the_home(home: Path) -> None:
     target = home.parent / "audit.jsonl"
     key = json.loads(astrid(home, "export", str(target), "--json").stdout)["key"]

@@ -66,6 +66,7 @@ def test_a_token_is_made_narrowed_offline_and_kept(home: Path) -> None:
     astrid(home, "explain", "alice", "GetStatus", status=1)
 
 
+@pytest.mark.slow
 def test_an_allowance_is_shown_and_taken_back(home: Path) -> None:
     agreed = asyncio.run(_agree(home))
     (row,) = json.loads(astrid(home, "allowance", "list", "--of", "alice", "--json"))

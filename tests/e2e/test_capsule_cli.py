@@ -84,6 +84,7 @@ def test_from_nothing_to_an_installed_capsule(astrid: Shell) -> None:
 
 @pytest.mark.parametrize("name", ["Weather", "1x", "a--b", "a-", "a b", "../a", ""])
 @pytest.mark.parametrize("kind", ["python", "wat"])
+@pytest.mark.slow
 def test_names_that_no_capsule_may_have(astrid: Shell, name: str, kind: str) -> None:
     assert astrid("capsule", "new", name, "--kind", kind).status == 1
     assert list(astrid.workspace.iterdir()) == []
@@ -183,6 +184,7 @@ def test_failing_upgrade_changes_nothing(astrid: Shell) -> None:
     assert astrid.installed == ["hooked"]
 
 
+@pytest.mark.slow
 def test_nobody_to_ask(astrid: Shell) -> None:
     """T-28."""
     asks = astrid.capsule("asks", manifest=ENV.replace('default = "guest"\n', ""))
@@ -214,6 +216,7 @@ def test_nobody_to_ask(astrid: Shell) -> None:
     assert stored == {"name": "a", "token": "b", "hosts": '["x", "y"]'}
 
 
+@pytest.mark.slow
 def test_upgrade_asks_for_the_difference(astrid: Shell) -> None:
     """T-28, last line."""
     grants = '[capabilities]\nnet = ["a.example"{}]\n'
@@ -279,6 +282,7 @@ def test_secrets_without_a_store_are_not_asked_for(astrid: Shell) -> None:
 @pytest.mark.parametrize(
     "text", ['{"name": "a", "token": "b", "hosts": ["x"]}', '# c\nname=a\ntoken=b\nhosts=["x"]\n']
 )
+@pytest.mark.slow
 def test_answers_from_a_file(astrid: Shell, text: str) -> None:
     source = astrid.capsule("asks", manifest=ENV)
     file = astrid.root / "answers"
@@ -290,6 +294,7 @@ def test_answers_from_a_file(astrid: Shell, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "name", "=x"])
+@pytest.mark.slow
 def test_malformed_answer_files(astrid: Shell, text: str) -> None:
     file = astrid.root / "answers"
     file.write_text(text)

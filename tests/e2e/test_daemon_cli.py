@@ -301,6 +301,7 @@ def test_what_is_loaded_and_who_is_connected(running: Place) -> None:
     assert client["pid"] != running.pid()
 
 
+@pytest.mark.slow
 def test_what_needs_the_home_for_itself_says_that_the_daemon_has_it(running: Place) -> None:
     error = running.json("capsule", "remove", "echo", status=1)["error"]
     assert error["code"] == "home.locked"
@@ -328,6 +329,7 @@ def test_t33_a_capsule_that_cannot_be_loaded_is_listed_with_the_reason(fresh: Pl
     assert asked["error"]["code"] != "tool.not-found"
 
 
+@pytest.mark.slow
 def test_nobody_and_nothing_without_a_daemon(idle: Place) -> None:
     for command in ("ps", "who"):
         assert idle.json(command) == []
@@ -371,6 +373,7 @@ def test_t44_following_goes_on_through_a_restart_and_ends_with_ctrl_c(fresh: Pla
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_guest_that_a_call_through_the_daemon_runs(running: Place) -> None:
     with running.begin("capsule", "run", "spinner", "spin") as calling:
         wait_for(lambda: active_calls(running) == 1)

@@ -94,6 +94,7 @@ def test_t17_the_life_of_an_agent(served: Cli) -> None:
     assert served.status("agent", "disable", "default") == 1
 
 
+@pytest.mark.slow
 def test_t18_the_acting_agent_without_a_daemon(alone: Cli) -> None:
     assert alone("agent", "current").stdout == "default\n"
     assert alone.status("agent", "switch", "alice") == 0
@@ -129,6 +130,7 @@ def test_t19_groups_and_rights(served: Cli) -> None:
     assert asked.status == 1
 
 
+@pytest.mark.slow
 def test_t20_ordinary_agents_are_not_operators(served: Cli) -> None:
     served.ok("agent", "create", "dora")
     stopped = served("--principal", "dora", "stop")
@@ -168,6 +170,7 @@ def test_t21_limits(served: Cli) -> None:
     assert limits["max_memory_bytes"] in {number << 20 for number in range(1, 5)}
 
 
+@pytest.mark.slow
 def test_without_a_daemon_the_same_rules_hold_and_are_recorded(alone: Cli) -> None:
     assert alone.ok("agent", "create", "dora")["principal"] == "dora"
     refused = alone("--principal", "dora", "group", "create", "mine", "--caps", "self:x", "--json")

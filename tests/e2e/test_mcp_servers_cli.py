@@ -103,6 +103,7 @@ def test_comments_of_the_operator_stay(directory: Path) -> None:
     assert path.read_text() == before
 
 
+@pytest.mark.slow
 def test_servers_of_another_client_are_taken_over(directory: Path) -> None:
     file = directory / "mcp.json"
     file.write_text(

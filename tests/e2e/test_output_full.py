@@ -35,6 +35,7 @@ def test_a_full_disk_is_named(arguments: tuple[str, ...], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("arguments", [("capsule", "show", "x"), ("plugins", "list"), ("nothing",)])
+@pytest.mark.slow
 def test_nobody_reading_json_is_no_defect(arguments: tuple[str, ...], tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

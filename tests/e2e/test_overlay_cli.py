@@ -67,6 +67,7 @@ def edits(root: VfsDirectory) -> None:
     root.replace("logo.png", [b"\x89PNG\0\xff"])
 
 
+@pytest.mark.slow
 def test_an_untouched_workspace_has_no_changes(project: Project) -> None:
     assert project("status").stdout == "no changes\n"
     assert project("diff").stdout == "no changes\n"
@@ -75,6 +76,7 @@ def test_an_untouched_workspace_has_no_changes(project: Project) -> None:
     assert project("rollback").status == 0
 
 
+@pytest.mark.slow
 def test_edits_are_shown_and_stay_off_the_disk_until_they_are_committed(project: Project) -> None:
     project.edit(edits)
     assert (project.path / "numbers.txt").read_text() == BEFORE
@@ -114,6 +116,7 @@ def test_edits_are_shown_and_stay_off_the_disk_until_they_are_committed(project:
     ]
 
 
+@pytest.mark.slow
 def test_chosen_paths_are_relative_to_where_the_person_stands(project: Project) -> None:
     project.edit(edits)
     done = project("commit", "new.py", "--yes", "--json", cwd=project.path / "src")
@@ -128,6 +131,7 @@ def test_chosen_paths_are_relative_to_where_the_person_stands(project: Project) 
     assert "is not in the workspace" in outside.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_on_the_disk_is_not_overwritten(project: Project) -> None:
     project.edit(edits)
     (project.path / "numbers.txt").write_text("mine\n")
@@ -143,6 +147,7 @@ def test_a_file_that_changed_on_the_disk_is_not_overwritten(project: Project) ->
     assert (project.path / "numbers.txt").read_text() == AFTER
 
 
+@pytest.mark.slow
 def test_each_principal_has_changes_of_its_own(project: Project) -> None:
     project.edit(lambda root: root.replace("ada.txt", [b"ada"]), principal="ada")
     project.edit(lambda root: root.replace("bob.txt", [b"bob"]), principal="bob")
@@ -153,6 +158,7 @@ def test_each_principal_has_changes_of_its_own(project: Project) -> None:
     assert project("status", "--principal", "../ada").status == 1
 
 
+@pytest.mark.slow
 def test_what_other_tools_run_by_themselves_is_pointed_out(project: Project) -> None:
     def plant(root: VfsDirectory) -> None:
         root.mkdir(".git/hooks")

@@ -59,6 +59,7 @@ def test_a_ready_daemon_says_so_and_its_files_are_private(shared: Daemon) -> Non
     assert token == token.lower()
 
 
+@pytest.mark.slow
 def test_9_a_second_daemon_is_refused_and_changes_nothing(shared: Daemon) -> None:
     before = run_files(shared)
     log = shared.log()
@@ -87,6 +88,7 @@ def test_a_signal_ends_it_and_leaves_only_the_lock(daemon: Daemon, number: signa
     assert daemon.token.read_text() != first_token
 
 
+@pytest.mark.slow
 def test_a_signal_during_the_boot_ends_it_in_order(daemon: Daemon) -> None:
     daemon.process = daemon.spawn()
     while not _is_held(daemon.lock):  # the boot is under way
@@ -131,6 +133,7 @@ def test_what_is_under_way_is_answered_before_it_ends(daemon: Daemon) -> None:
     assert daemon.wait() == 0
 
 
+@pytest.mark.slow
 def test_69_a_request_ends_it_after_it_was_answered(daemon: Daemon) -> None:
     daemon.start()
     with daemon.connect(principal="alice") as agent:
@@ -164,6 +167,7 @@ def test_8_a_killed_daemon_is_in_nobodys_way(daemon: Daemon) -> None:
         assert client.ask("ListCapsules")["data"] == []
 
 
+@pytest.mark.slow
 def test_a_daemon_without_a_token_takes_its_socket_away(daemon: Daemon) -> None:
     prepare(daemon.home, _nothing)
     daemon.token.mkdir()
@@ -194,12 +198,14 @@ def test_13_chains_go_on_over_restarts(daemon: Daemon) -> None:
     assert len(lines) == 2
 
 
+@pytest.mark.slow
 def test_an_ephemeral_daemon_says_so(daemon: Daemon) -> None:
     daemon.start("--ephemeral", "--session", NIL_SOURCE, "--verbose")
     with daemon.connect() as client:
         assert client.ask("GetStatus")["data"]["ephemeral"] is True
 
 
+@pytest.mark.slow
 def test_a_manager_hears_of_the_start_and_of_the_end(daemon: Daemon) -> None:
     heard: list[str] = []
     at = daemon.directory / "manager"

@@ -204,6 +204,7 @@ def test_a_frame_that_says_nowhere_where_to_answer_closes(client: Client, body: 
     ],
     ids=["deep", "long", "keys"],
 )
+@pytest.mark.slow
 def test_who_asks_with_a_frame_that_is_refused_unread_hears_of_it(
     daemon: Daemon, client: Client, arguments: object, code: str
 ) -> None:
@@ -311,6 +312,7 @@ def test_a_client_that_leaves_stops_its_calls(daemon: Daemon, client: Client) ->
 
 
 @pytest.mark.parametrize("calls", [MAX_BUSY - 1, MAX_BUSY, MAX_BUSY + 1])
+@pytest.mark.slow
 def test_a_client_that_leaves_stops_its_calls_however_many_there_are(
     daemon: Daemon, client: Client, calls: int
 ) -> None:

@@ -49,6 +49,7 @@ def test_capsules_hear_that_the_kernel_ends_and_can_still_act(tmp_path: Path) ->
     assert [envelope.source_id is not None for envelope in said] == [True]
 
 
+@pytest.mark.slow
 def test_a_capsule_that_never_answers_does_not_hold_it_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

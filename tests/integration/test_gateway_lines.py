@@ -50,6 +50,7 @@ def test_one_that_was_cut_is_not_given_out(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize("has_news", [False, True])
+@pytest.mark.slow
 def test_a_daemon_that_was_restarted_loses_no_call(
     daemon: Daemon, lines: Lines, has_news: bool
 ) -> None:

@@ -51,6 +51,7 @@ def only(kernel: Kernel) -> Loaded:
     return capsule
 
 
+@pytest.mark.slow
 def test_117_the_sibling_of_a_run_loop_answers_interceptor_calls(run: Run, tmp_path: Path) -> None:
     sibling = SiblingEngine()
 
@@ -219,6 +220,7 @@ def test_a_life_cycle_hook_that_traps_leaves_version_and_state_as_they_were(
     run(work)
 
 
+@pytest.mark.slow
 def test_145_a_busy_capsule_queues_256_events_and_drops_the_next(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         body = '[subscribe]\n"orders.*" = { wit = "opaque", handler = "loop" }\n'

@@ -124,6 +124,7 @@ def test_an_endless_loop_ends_at_the_callers_limit_and_others_go_on(
     run(work)
 
 
+@pytest.mark.slow
 def test_cancelling_the_task_stops_the_guest(run: Run) -> None:
     async def work(kernel: Kernel) -> None:
         await install_example(kernel, "spinner")
@@ -141,6 +142,7 @@ def test_cancelling_the_task_stops_the_guest(run: Run) -> None:
     run(work)
 
 
+@pytest.mark.slow
 def test_a_closing_kernel_ends_waiting_calls(tmp_path: Path) -> None:
     async def main() -> None:
         async with Kernel.open(home=tmp_path / "home") as kernel:
@@ -284,6 +286,7 @@ def test_unknown_and_ambiguous_tools_say_what_to_do(run: Run, tmp_path: Path) ->
     run(work)
 
 
+@pytest.mark.slow
 def test_only_the_asked_capsule_can_answer(run: Run) -> None:
     async def work(kernel: Kernel) -> None:
         await install_example(kernel, "spinner")

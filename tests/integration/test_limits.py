@@ -115,6 +115,7 @@ def test_200_stopped_calls_leave_the_kernels_memory_flat(run: Run, tmp_path: Pat
     run(work)
 
 
+@pytest.mark.slow
 def test_processor_time_is_used_up_by_its_principal_alone_and_comes_back(
     run: Run, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_what_the_upgrade_hook_of_a_version_that_crashes_wrote_is_undone(
     run(work)
 
 
+@pytest.mark.slow
 def test_a_call_that_runs_finishes_on_the_old_version(run: Run, tmp_path: Path) -> None:
     # About half a second of computing, then the answer.
     busy = """(local $n i64) (local.set $n (i64.const 300000000))
@@ -177,6 +178,7 @@ def test_upgrades_of_a_run_loop_lose_no_event_and_keep_its_state(run: Run, tmp_p
     run(work)
 
 
+@pytest.mark.slow
 def test_what_a_new_version_does_not_subscribe_to_is_given_up(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await install(kernel, loop(tmp_path, "1.0.0", counting_loop()))
@@ -224,6 +226,7 @@ def threads_of(capsule: str) -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == name]
 
 
+@pytest.mark.slow
 def test_events_for_handlers_find_a_version_at_every_instant_of_an_upgrade(
     run: Run, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def source(tmp_path: Path, server: WebServer) -> Source:
     return write_servers(tmp_path / "c", "remote", body, capabilities='net = ["127.0.0.1"]')
 
 
+@pytest.mark.slow
 def test_an_answer_that_unpacks_to_more_than_a_message_is_refused(
     run: Run, source: Source, server: WebServer
 ) -> None:

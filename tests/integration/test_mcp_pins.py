@@ -76,6 +76,7 @@ def test_a_blocked_tool_stays_blocked_over_a_restart(run: Run, tmp_path: Path) -
     run(second)
 
 
+@pytest.mark.slow
 def test_tool_blocked_when_it_takes_the_name_of_a_capsules_tool(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         guest = manifest("notes", body=tool("echo"))
@@ -92,6 +93,7 @@ def test_tool_blocked_when_it_takes_the_name_of_a_capsules_tool(run: Run, tmp_pa
     run(work)
 
 
+@pytest.mark.slow
 def test_tool_blocked_when_another_servers_tool_has_its_name(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, changing(tmp_path), tool="echo")

@@ -239,6 +239,7 @@ def test_a_server_that_keeps_asking_is_refused(run: Run, tmp_path: Path) -> None
     assert denials(tmp_path / "home", "server.elicit") == ["questions-per-minute"] * 2
 
 
+@pytest.mark.slow
 def test_a_model_answers_a_server_where_a_person_agrees(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await add_model(kernel, tmp_path / "s", provider="scripted")
@@ -275,6 +276,7 @@ def test_a_server_is_told_that_there_is_no_model(run: Run, tmp_path: Path) -> No
     run(work)
 
 
+@pytest.mark.slow
 def test_a_shared_server_is_refused_when_nobody_can_tell_whom_to_ask(
     run: Run, tmp_path: Path
 ) -> None:

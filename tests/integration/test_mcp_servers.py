@@ -168,6 +168,7 @@ def test_a_tool_that_the_policy_lists_waits_for_a_person(run: Run, tmp_path: Pat
     run(work)
 
 
+@pytest.mark.slow
 def test_a_call_that_is_given_up_asks_nobody_any_more(run: Run, tmp_path: Path) -> None:
     etc = tmp_path / "home" / "etc"
     etc.mkdir(mode=0o700, parents=True)
@@ -201,6 +202,7 @@ def test_tool_denied_when_a_pattern_is_revoked(run: Run, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("shared", "counts"), [("", ["1", "2", "1"]), ("shared = true\n", ["1", "2", "3"])]
 )
+@pytest.mark.slow
 def test_each_principal_has_a_process_of_its_own_unless_it_is_shared(
     run: Run, tmp_path: Path, shared: str, counts: list[str]
 ) -> None:
@@ -241,6 +243,7 @@ async def refused_after_a_death(kernel: Kernel) -> str:
     return "never refused"
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_a_call_is_a_typed_error_and_is_started_again(
     run: Run, tmp_path: Path
 ) -> None:
@@ -302,6 +305,7 @@ def test_a_server_that_hangs_costs_one_call(run: Run, tmp_path: Path) -> None:
     run(work)
 
 
+@pytest.mark.slow
 def test_a_server_hears_that_a_call_is_cancelled(run: Run, tmp_path: Path) -> None:
     own = tmp_path / "home" / "home" / "default" / ".local" / "servers" / "talk" / "raw"
 
@@ -338,6 +342,7 @@ def test_what_a_server_asks_is_answered_or_refused(
     run(work)
 
 
+@pytest.mark.slow
 def test_nothing_that_a_server_started_outlives_it(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, talk(tmp_path), tool="echo")
@@ -474,6 +479,7 @@ def test_a_declaration_that_cannot_work_fails_the_load(run: Run, tmp_path: Path,
     run(work)
 
 
+@pytest.mark.slow
 def test_tools_are_there_at_once_after_a_restart_and_gone_after_removal(
     run: Run, tmp_path: Path
 ) -> None:
@@ -510,6 +516,7 @@ def test_progress_is_told_on_the_bus(run: Run, tmp_path: Path) -> None:
     run(work)
 
 
+@pytest.mark.slow
 def test_odd_progress_is_left_out_or_cut_short(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -552,6 +559,7 @@ def test_resources_and_prompts_are_tools(run: Run, tmp_path: Path) -> None:
     assert made["action"]["name"] == "greet"
 
 
+@pytest.mark.slow
 def test_an_evicted_process_is_started_again_without_a_pause(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, talk(tmp_path), tool="echo")
@@ -565,6 +573,7 @@ def test_an_evicted_process_is_started_again_without_a_pause(run: Run, tmp_path:
     run(work)
 
 
+@pytest.mark.slow
 def test_the_least_used_process_makes_room(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -604,6 +613,7 @@ def test_a_capsule_of_many_servers_starts_a_few_at_a_time(
     run(work)
 
 
+@pytest.mark.slow
 def test_a_log_that_is_flooded_stays_short(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await serve(kernel, talk(tmp_path), tool="echo")

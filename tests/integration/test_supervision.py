@@ -192,6 +192,7 @@ def test_a_loop_that_crashes_each_minute_is_restarted_and_given_up_in_the_end(
     assert said == [("install", "allowed"), *served * 6, ("down", "failed")]
 
 
+@pytest.mark.slow
 def test_a_loop_that_ran_well_for_long_begins_anew(run: Run) -> None:
     async def work(world: World) -> None:
         await world.install(engine_guest("run_recv.wat", POISON))
@@ -239,6 +240,7 @@ def test_a_loop_that_hangs_is_stopped_and_started_again(
     ]
 
 
+@pytest.mark.slow
 def test_a_loop_that_waits_for_messages_does_not_hang(run: Run) -> None:
     async def work(world: World) -> None:
         await world.install(engine_guest("run_recv.wat"))
@@ -286,6 +288,7 @@ def test_130_175_a_loop_that_returns_has_failed_at_the_next_probe_and_is_restart
     run(work)
 
 
+@pytest.mark.slow
 def test_176_a_restart_that_fails_is_not_the_last(run: Run, tmp_path: Path) -> None:
     async def work(world: World) -> None:
         await world.install(engine_guest("run_recv.wat", POISON))
@@ -343,6 +346,7 @@ def test_an_unwell_part_is_replaced_and_told_so(run: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("method", ["health", "load"])
+@pytest.mark.slow
 def test_an_engine_with_a_defect_takes_nothing_else_down(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -371,6 +375,7 @@ def test_an_engine_with_a_defect_takes_nothing_else_down(
     run(work, plugins={"sibling": engine})
 
 
+@pytest.mark.slow
 def test_a_boot_survives_an_engine_with_a_defect(run: Run, tmp_path: Path) -> None:
     engine = SiblingEngine()
 
@@ -477,6 +482,7 @@ def test_a_kernel_looks_after_its_capsules_by_itself(
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_failing_capsule_stops_nobody_else(run: Run) -> None:
     async def work(world: World) -> None:
         for name, guest in (("good", "run_recv.wat"), ("bad", "run_trap.wat")):

@@ -59,6 +59,7 @@ def test_a_call_is_recorded_with_a_hash_of_its_arguments(run: Run, tmp_path: Pat
     assert b"secret" not in log
 
 
+@pytest.mark.slow
 def test_a_call_that_ends_badly_is_recorded_all_the_same(run: Run, tmp_path: Path) -> None:
     async def work(kernel: Kernel) -> None:
         await install_example(kernel, "spinner")
@@ -131,6 +132,7 @@ def test_only_the_tool_is_recorded_and_not_who_watches_it(run: Run, tmp_path: Pa
     assert calls(tmp_path) == [("default", "echo", "echo", "allowed")]
 
 
+@pytest.mark.slow
 def test_a_message_to_a_run_loop_is_recorded(run: Run, tmp_path: Path) -> None:
     body = tool("orders") + '"orders.*" = { wit = "opaque" }\n'
 

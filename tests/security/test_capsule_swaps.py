@@ -125,6 +125,7 @@ def test_a_first_version_that_crashes_is_shown_as_failed_and_nothing_of_it_runs(
     run(work)
 
 
+@pytest.mark.slow
 def test_handlers_of_the_version_before_do_not_outlive_it(
     run: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_policy_is_asked_before_a_run_loop_starts(
     run(work, plugins={"probe": Probe(("capsule.invoke", "run"))})
 
 
+@pytest.mark.slow
 def test_a_tool_call_reaches_a_run_loop_only_through_the_gate(
     run: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -274,6 +276,7 @@ def answer_to(request: Envelope, *, source_id: str, principal: str) -> Envelope:
     )
 
 
+@pytest.mark.slow
 def test_an_answer_given_for_another_principal_is_not_accepted(
     run: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -291,6 +294,7 @@ def test_an_answer_given_for_another_principal_is_not_accepted(
     run(work)
 
 
+@pytest.mark.slow
 def test_the_successor_of_the_capsule_that_was_asked_may_answer(
     run: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +348,7 @@ def test_what_an_embedding_program_passes_on_is_checked(
     run(work)
 
 
+@pytest.mark.slow
 def test_arguments_beyond_reason_are_a_typed_error(run: Callable[..., None]) -> None:
     deep: Any = {}
     for _ in range(100_000):

@@ -166,6 +166,7 @@ def test_secret_of_one_principal_is_not_in_the_memory_of_another(load: Load) -> 
     assert capsule.invoke("x", b"public", call("alice")).data == "\0" * 6
 
 
+@pytest.mark.slow
 def test_runaway_of_one_principal_leaves_the_others_alone(load: Load) -> None:
     """The guest loops when the first payload byte is `!`."""
     capsule = load(

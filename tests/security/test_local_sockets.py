@@ -324,6 +324,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_kernel_left_is_removed_and_bound_again(run: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(run)], stdout=subprocess.PIPE, text=True, cwd=ROOT

@@ -159,6 +159,7 @@ def test_action_denied_when_the_policy_hangs(log: list[str], hanging: Callable[[
     assert "astrid-bad 1.0" in log[0]
 
 
+@pytest.mark.slow
 def test_several_hanging_policies_share_one_deadline(
     log: list[str], hanging: Callable[[], object]
 ) -> None:

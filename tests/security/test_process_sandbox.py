@@ -496,6 +496,7 @@ def abandoned(folders: list[Path]) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", SANDBOXES)
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_kernel(name: str, tmp_path: Path) -> None:
     sandbox_or_skip(name)
     (tmp_path / "notes").mkdir()

@@ -139,6 +139,7 @@ async def install_sleeper(kernel: Kernel, directory: Path, *, stubborn: bool) ->
 
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["polite", "stubborn"])
+@pytest.mark.slow
 def test_a_deadline_passes_inside_a_host_call(
     run: Callable[..., None], tmp_path: Path, *, stubborn: bool
 ) -> None:
@@ -170,6 +171,7 @@ def test_cancelling_the_caller_wakes_a_guest_that_sleeps(
 
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["polite", "stubborn"])
+@pytest.mark.slow
 def test_removing_a_capsule_ends_its_sleep(
     run: Callable[..., None],
     tmp_path: Path,
@@ -195,6 +197,7 @@ def test_removing_a_capsule_ends_its_sleep(
     run(work)
 
 
+@pytest.mark.slow
 def test_sleepers_of_many_principals_stop_nobody_else(
     run: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_message_with_line_breaks_cannot_forge_a_line_of_ours() -> None:
     assert clean_line(forged) == "x\\n✓ verified"
 
 
+@pytest.mark.slow
 def test_consent_and_prompts_of_a_hostile_manifest_stay_on_their_lines(tmp_path: Path) -> None:
     capsule = tmp_path / "evil"
     capsule.mkdir()
@@ -72,6 +73,7 @@ def test_consent_and_prompts_of_a_hostile_manifest_stay_on_their_lines(tmp_path:
 
 
 @pytest.mark.parametrize("redirect", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.slow
 def test_closed_standard_streams_are_not_taken_over_by_files(tmp_path: Path, redirect: str) -> None:
     status, out, err = astrid(tmp_path / "h", "capsule", "list", redirect=redirect)
     assert (status, out, err) == (0, "", "")
@@ -96,6 +98,7 @@ def test_a_failing_stream_is_a_typed_error() -> None:
         Output(stdout=Full()).result("x")
 
 
+@pytest.mark.slow
 def test_json_stays_json_where_the_locale_cannot_show_it(tmp_path: Path) -> None:
     status, out, _ = astrid(
         tmp_path / "h", "capsule", "show", "ä-\u2713", "--json", PYTHONIOENCODING="ascii"

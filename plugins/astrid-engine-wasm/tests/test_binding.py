@@ -424,6 +424,7 @@ class _Thing:
         """Nothing is held."""
 
 
+@pytest.mark.slow
 def test_no_memory_is_lost_to_instances(raw_engine: Engine, used_bytes: Callable[[], int]) -> None:
     component = Component(raw_engine, (GUESTS / "echo.wat").read_text())
     linker = GuestLinker(raw_engine, component, {})

@@ -265,6 +265,7 @@ def test_any_value_of_any_type_survives_a_guest(bind_guest: Bind, data: st.DataO
     assert through_a_guest(bind_guest, text, expected) == expected
 
 
+@pytest.mark.slow
 def test_a_list_over_the_runtimes_budget_stops_the_guest(bind_guest: Bind) -> None:
     """The runtime refuses more than 2,796,202 bytes from guest to host. Spec: host-abi 22.2."""
     assert len(through_a_guest(bind_guest, "u8", bytes(2_796_202))) == 2_796_202

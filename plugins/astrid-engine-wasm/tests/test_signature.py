@@ -256,6 +256,7 @@ def test_load_denied_when_a_type_is_too_large(raw_engine: Engine) -> None:
         check_imports(Component(raw_engine, text), raw_engine, abi)
 
 
+@pytest.mark.slow
 def test_load_denied_when_the_imports_are_too_many(raw_engine: Engine) -> None:
     functions = "".join(f'(export "f{i}" (func))' for i in range(MAX_IMPORTS + 1))
     with pytest.raises(ComponentError, match=f"more than {MAX_IMPORTS} items"):

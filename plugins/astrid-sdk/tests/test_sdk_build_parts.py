@@ -350,6 +350,7 @@ class TestWat:
 
 
 class TestScaffold:
+    @pytest.mark.slow
     def test_generated_project_passes_its_tests_and_checks(self, tmp_path: Path) -> None:
         builder = PythonCapsuleBuilder(cache=BuildCache(tmp_path / "cache"))
         root = tmp_path / "my-weather"

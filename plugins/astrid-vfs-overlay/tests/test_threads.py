@@ -87,6 +87,7 @@ def run(steps: list[Step]) -> int:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.slow
 def test_threads_leave_a_store_that_adds_up(ws: Workspace, seed: int) -> None:
     for number in range(20):
         ws.edit(f"d{number % 4}/f{number % 8}", b"x" * number * 100)

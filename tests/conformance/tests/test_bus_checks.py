@@ -208,6 +208,7 @@ def test_every_check_has_a_broken_bus() -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.slow
 def test_the_check_rejects_a_bus_that_breaks_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # What never wakes a waiter is found after a second instead of twenty.
     monkeypatch.setattr(

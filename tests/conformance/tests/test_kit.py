@@ -221,6 +221,7 @@ def test_a_plugin_without_checked_kinds_has_no_reports() -> None:
     assert check_plugin("conformance") == []
 
 
+@pytest.mark.slow
 def test_the_module_reports_and_ends_with_a_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["engine-wasm"]) == 0
     assert "✓ engine wasm" in capsys.readouterr().out

@@ -146,6 +146,7 @@ class Waiting:
         raise AssertionError("it never comes here by itself")
 
 
+@pytest.mark.slow
 def test_a_backend_that_waits_for_a_pipe_is_rejected(tmp_path: Path) -> None:
     check = VFS_BACKEND.named("special-files-never-block")
     result = run_check(check, lambda: vfs_subject(Waiting, tmp_path), limit_s=1)  # type: ignore[arg-type]

@@ -86,6 +86,7 @@ def test_the_check_rejects_an_overlay_that_breaks_it(name: str, tmp_path: Path) 
     assert not re.match(r"\w+Error:", result.detail), "it is told what is wrong"
 
 
+@pytest.mark.slow
 def test_the_checks_of_backends_look_at_the_merged_view(tmp_path: Path) -> None:
     check = VFS_OVERLAY.named("names-are-in-byte-order")
     result = run_check(check, lambda: overlay_subject(over(broken.ListsLowerToo), tmp_path))

@@ -77,6 +77,7 @@ def test_every_benchmark_is_found_and_described() -> None:
     assert all(len(line.split()) > 3 for line in listed)
 
 
+@pytest.mark.slow
 def test_the_json_is_one_object_with_the_machine_and_the_results() -> None:
     done = command("--json", "--quick", "--only", "kv")
     result = json.loads(done.stdout)

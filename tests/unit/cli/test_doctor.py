@@ -75,6 +75,7 @@ def test_a_key_that_is_none(home: Path, astrid: Astrid) -> None:
 
 
 @pytest.mark.parametrize("part", ["", "run", "var/audit"])
+@pytest.mark.slow
 def test_a_directory_that_others_can_enter(home: Path, astrid: Astrid, part: str) -> None:
     (home / part).chmod(0o750)
     assert look(astrid, "permissions")["status"] == "warn"

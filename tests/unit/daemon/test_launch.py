@@ -88,6 +88,7 @@ def test_a_daemon_that_could_not_even_say_why_on_a_full_disk(
         start_with("import sys; sys.exit('no luck')", home, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_daemon_that_the_system_refuses_a_write_says_so(home: Path) -> None:
     """A limit on the size of files is met like a full disk: it is no defect of the daemon."""
     limited = (
@@ -110,6 +111,7 @@ def test_a_daemon_that_the_system_refuses_a_write_says_so(home: Path) -> None:
 
 
 @pytest.mark.parametrize("ignores", [False, True])
+@pytest.mark.slow
 def test_a_daemon_that_is_not_ready_in_time_is_ended(
     home: Path, monkeypatch: pytest.MonkeyPatch, ignores: bool
 ) -> None:

@@ -140,6 +140,7 @@ def test_20_who_says_nothing_is_sent_away_in_time(
 
 
 @pytest.mark.parametrize("frames", [1, 10])
+@pytest.mark.slow
 def test_one_principal_with_many_connections_has_one_turn_in_two(
     run: Callable[..., None], frames: int
 ) -> None:

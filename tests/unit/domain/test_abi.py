@@ -149,6 +149,7 @@ _TYPES: st.SearchStrategy[WitType] = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.builds(Field, _NAMES, _TYPES), max_size=3).map(tuple), st.none() | _TYPES)
+@pytest.mark.slow
 def test_text_and_signature_determine_each_other(
     params: tuple[Field, ...], result: WitType | None
 ) -> None:

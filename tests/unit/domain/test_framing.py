@@ -22,6 +22,7 @@ def read_all(reader: FrameReader) -> list[bytes]:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6), st.data())
+@pytest.mark.slow
 def test_frames_come_out_whole_however_the_bytes_arrive(
     bodies: list[bytes], data: st.DataObject
 ) -> None:

@@ -107,6 +107,7 @@ def test_any_text_is_read_or_refused_with_a_code(text: str) -> None:
 
 
 @given(st.sampled_from(sorted(SCHEMES)), st.lists(NAMES, max_size=6))
+@pytest.mark.slow
 def test_a_formatted_path_reads_back(scheme: str, names: list[str]) -> None:
     parts = tuple(unicodedata.normalize("NFC", name)[:60] for name in names)
     assume("." not in parts and not any(part.startswith(".astrid-tmp-") for part in parts))

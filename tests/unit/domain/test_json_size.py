@@ -17,6 +17,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@pytest.mark.slow
 def test_no_less_than_what_is_written(value: Any) -> None:
     written = len(json.dumps(value, separators=(",", ":")))
     with_room = 2 * written + 3

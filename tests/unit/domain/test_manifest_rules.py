@@ -502,6 +502,7 @@ def test_nesting_limit_is_exact():
 
 
 @pytest.mark.parametrize("line", ["[" + "a." * 31 + "b{}]", " \t" * 500_000])
+@pytest.mark.slow
 def test_long_documents_are_read_quickly(line: str):
     body = "\n".join(line.format(i) for i in range(MAX_BYTES // (len(line) + 8) - 1))
     assert refusal(body).rule in ("E-UNKNOWN", "E-TOML")

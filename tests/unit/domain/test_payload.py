@@ -446,6 +446,7 @@ def test_request_method(kind: str, guest: bytes, method: str | None):
 
 
 @given(JSON_VALUES)
+@pytest.mark.slow
 def test_every_json_value_reaches_guests_and_the_wire_unchanged(value: Any):
     kind, guest = normalise(text(value))
     assert parse_json(guest) == value if kind == "custom" else isinstance(value, dict)

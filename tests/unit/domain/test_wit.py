@@ -350,6 +350,7 @@ _WORDS = [token.text for token in tokenize(EVERYTHING)[:-1]]
     st.lists(st.sampled_from(sorted(set(_WORDS))), max_size=6),
     st.integers(0, 4),
 )
+@pytest.mark.slow
 def test_damaged_texts_are_parsed_or_refused(at: int, inserted: list[str], removed: int) -> None:
     words = [*_WORDS[:at], *inserted, *_WORDS[at + removed :]]
     with contextlib.suppress(WitSyntaxError):

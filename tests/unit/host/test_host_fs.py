@@ -261,6 +261,7 @@ def test_20_readdir(fs: Fs) -> None:
     ("count", "case"),
     [pytest.param(4096, "ok", id="20-4096"), pytest.param(4097, "too-large", id="20-4097")],
 )
+@pytest.mark.slow
 def test_readdir_limit(fs: Fs, count: int, case: str) -> None:
     for number in range(count):
         os.mknod(fs.files.workspace / "d" / f"{number:04}")
@@ -320,6 +321,7 @@ def test_23_remove_dir_all(fs: Fs) -> None:
     assert (fs.files.home / ".config/key").exists()
 
 
+@pytest.mark.slow
 def test_remove_dir_all_of_a_wide_and_deep_tree(fs: Fs) -> None:
     top = fs.files.workspace / "d/t"
     for number in range(1500):
@@ -444,6 +446,7 @@ def test_what_opening_needs(
     assert fs.guest(fs_read=fs_read, fs_write=fs_write)("fs-open", "a.txt", mode)[0] == case
 
 
+@pytest.mark.slow
 def test_34_a_path_swapped_under_way_leads_nowhere_else(fs: Fs, tmp_path: Path) -> None:
     outside, graveyard = tmp_path / "outside", tmp_path / "graveyard"
     outside.mkdir()

@@ -154,6 +154,7 @@ TEXT = st.lists(STEP, min_size=1, max_size=4).map("/".join)
     path=st.lists(STEP, max_size=5),
     follow=st.booleans(),
 )
+@pytest.mark.slow
 def test_a_resolved_path_is_canonical_and_inside_as_the_system_sees_it(
     tmp_path_factory: pytest.TempPathFactory,
     directories: list[list[str]],

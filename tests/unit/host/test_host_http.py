@@ -321,6 +321,7 @@ def test_63_a_bomb_is_given_up_in_little_memory(
     assert new(web(), "/101", options=few)[0] == "decompression-bomb"
 
 
+@pytest.mark.slow
 def test_56_servers_that_do_not_answer(
     web: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ def test_an_answer_without_end_is_given_up_in_time(web: Any, call: Any, kind: st
 
 
 @pytest.mark.parametrize("kind", BOMBS)
+@pytest.mark.slow
 def test_a_bomb_takes_little_time_and_memory(web: Any, call: Any, kind: str) -> None:
     coding, make = BOMBS[kind]
     body = make()
@@ -160,6 +161,7 @@ def test_a_bomb_takes_little_time_and_memory(web: Any, call: Any, kind: str) -> 
         assert peak_bytes() - before < 40 * MIB
 
 
+@pytest.mark.slow
 def test_decoding_stops_when_nobody_waits(
     web: Any, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,7 @@ def test_files_are_handed_over_read_only(opened: Open, run: Run, world: World) -
     assert run(instance, "spawn", request("true", files=bad))[0] == "invalid-input"
 
 
+@pytest.mark.slow
 def test_limits_tighten_and_never_widen(opened: Open, run: Run) -> None:
     most = (2**64 - 1, 2**64 - 1, 2**32 - 1, 2**32 - 1)
     wide = run(opened(), "spawn", request("sh", "-c", "ulimit -n", limits=most))[1]

@@ -76,6 +76,7 @@ def test_an_end_before_the_watch_is_told_at_once(opened: Open, run: Run, world: 
     assert heard(events, within_s=QUIET_S) == []  # at most once a second, however often it asks
 
 
+@pytest.mark.slow
 def test_output_is_told_at_most_once_in_a_while(opened: Open, run: Run, world: World) -> None:
     events = world.bus.subscribe(EVENTS)
     instance = opened(*SH, persistent=True)
@@ -89,6 +90,7 @@ def test_output_is_told_at_most_once_in_a_while(opened: Open, run: Run, world: W
 
 
 @pytest.mark.usefixtures("fast")
+@pytest.mark.slow
 def test_silence_is_told_by_nothing(opened: Open, run: Run, world: World) -> None:
     events = world.bus.subscribe(EVENTS)
     instance = opened(*SH, persistent=True)

@@ -71,6 +71,7 @@ def test_the_memory_of_programs_is_their_principals(table: ProcessTable, tmp_pat
     assert table.memory_bytes(ADA) == 0
 
 
+@pytest.mark.slow
 def test_a_cancel_request_asks_and_then_insists(
     table: ProcessTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

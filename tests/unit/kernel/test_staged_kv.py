@@ -85,6 +85,7 @@ KEYS = st.sampled_from(["a", "aa", "ab", "b", "c", "ca"])
     after=st.one_of(st.none(), KEYS),
     limit=st.integers(1, 4),
 )
+@pytest.mark.slow
 def test_listing_equals_a_plain_dictionary(
     tmp_path_factory: pytest.TempPathFactory,
     start: dict[str, bytes],

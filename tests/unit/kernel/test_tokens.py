@@ -249,6 +249,7 @@ def test_a_token_has_a_life_and_a_purpose(world: World, life_s: int) -> None:
             world.store.mint(ALICE, resource, ["read"], by=DEFAULT_PRINCIPAL, life_s=None)
 
 
+@pytest.mark.slow
 def test_a_principal_has_so_many_tokens_and_no_more(world: World) -> None:
     short = world.minted(life_s=10)
     base = world.minted(life_s=None)

@@ -112,6 +112,7 @@ def test_helper_that_was_killed_is_started_again(bench: Any, compiler: Compiler)
     assert helper_pid(compiler) != pid
 
 
+@pytest.mark.slow
 def test_child_does_not_outlive_a_killed_helper(bench: Any, compiler: Compiler) -> None:
     seen: list[int] = []
 
@@ -173,6 +174,7 @@ def limits(**changes: Any) -> Callable[[int], JobLimits]:
         pytest.param({"wall_s": 0.3}, "compile-timeout", id="wall"),
     ],
 )
+@pytest.mark.slow
 def test_compiler_that_runs_into_a_limit_is_an_error_of_the_component(
     bench: Any, abi: Abi, changes: dict[str, Any], code: str
 ) -> None:

@@ -110,6 +110,7 @@ def test_call_that_waits_for_its_turn_can_be_cancelled(
     busy.join()
 
 
+@pytest.mark.slow
 def test_daemon_calls_have_no_deadline(bench: Any, host: Any, make_call: MakeCall) -> None:
     capsule = bench.load("acts.wat", host, is_daemon=True)
     token = CancelToken()
@@ -293,6 +294,7 @@ def test_lifecycle_has_its_own_limits(
     assert time.monotonic() - began < 4
 
 
+@pytest.mark.slow
 def test_time_in_prompts_does_not_count(
     bench: Any, host: Any, make_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:

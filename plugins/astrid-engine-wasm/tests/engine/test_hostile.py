@@ -138,6 +138,7 @@ def test_two_busy_guests_compute_in_parallel(bench: Any, make_call: MakeCall) ->
     pytest.fail(f"(two guests : one, two threads : one) = {ratios}")
 
 
+@pytest.mark.slow
 def test_runaways_do_not_stop_each_others_clock(bench: Any, make_call: MakeCall) -> None:
     capsule = bench.load("acts.wat")
     overruns: list[float] = []

@@ -58,6 +58,7 @@ def test_unload_stops_a_guest_that_waits_in_recv_without_force(
 
 
 @pytest.mark.parametrize("guest", ["run_spin.wat", "run_silent.wat"])
+@pytest.mark.slow
 def test_unload_stops_a_guest_that_computes_forever(
     bench: Any, host: Any, make_call: MakeCall, guest: str
 ) -> None:

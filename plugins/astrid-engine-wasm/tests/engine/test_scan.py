@@ -219,6 +219,7 @@ def test_any_bytes_are_judged(binary: bytes) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_damaged_components_are_judged_or_refused(data: st.DataObject) -> None:
     binary = bytearray(VALID)
     for _ in range(data.draw(st.integers(1, 4))):

@@ -68,6 +68,7 @@ def test_interface_texts_that_a_topic_needs_are_bounded(workshop: Workshop) -> N
     assert caught.value.code == "capsule.topic"
 
 
+@pytest.mark.slow
 def test_a_schema_that_nests_is_written_without_what_makes_it_larger(workshop: Workshop) -> None:
     manifest = TOPIC.format(number=0, more='schema = "s.json"')
     source = workshop.source(manifest=manifest, files={"s.json": nested(120, 400_000)})
@@ -75,6 +76,7 @@ def test_a_schema_that_nests_is_written_without_what_makes_it_larger(workshop: W
     assert record.stat().st_size < META_LIMIT // 4
 
 
+@pytest.mark.slow
 def test_a_tool_list_that_nests_is_written_without_what_makes_it_larger(
     workshop: Workshop,
 ) -> None:

@@ -66,6 +66,7 @@ def test_what_takes_too_long_is_one_change_that_says_the_same(
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("lines", [100_000, 250_000])
+@pytest.mark.slow
 def test_lines_that_are_all_alike_do_not_take_forever(lines: int) -> None:
     """Less than one in a hundred each, so that none counts as noise; minutes to hours otherwise."""
     old = "".join(f"{number * 7919 % 127:03}\n" for number in range(lines))
