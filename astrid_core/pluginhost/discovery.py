@@ -20,7 +20,13 @@ from typing import Any, NoReturn
 from stevedore.extension import Extension, ExtensionManager, error_on_conflict
 from stevedore.named import NamedExtensionManager
 
-from astrid_core.pluginhost.source import CORE_DISTRIBUTION, CORE_PLUGIN, PluginSource, is_kebab
+from astrid_core.pluginhost.source import (
+    CORE_DISTRIBUTION,
+    CORE_PLUGIN,
+    PluginSource,
+    is_kebab,
+    raised,
+)
 from astrid_hookspecs import ENTRY_POINT_GROUP
 from astrid_hookspecs.errors import PluginConflictError, PluginContractError, PluginLoadError
 
@@ -134,7 +140,7 @@ class StrictExtensionManager(NamedExtensionManager[Any]):
         try:
             with prints_on_stderr():
                 extension = super()._load_one_plugin(ep, invoke_on_load, invoke_args, invoke_kwds)
-        except (KeyboardInterrupt, PluginLoadError):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             # stevedore lets some through, and an import that calls exit() would end the kernel.
@@ -190,7 +196,7 @@ def _refuse_name(source: PluginSource, twin: FoundPlugin | None) -> None:
 
 def _load_failure(source: PluginSource, error: BaseException) -> PluginLoadError:
     return PluginLoadError(
-        f"{source.label} cannot be loaded: {type(error).__name__}: {error}",
+        f"{source.label} cannot be loaded: {raised(error)}",
         hint=source.disable_hint,
         distribution=source.distribution,
     )

@@ -24,7 +24,7 @@ from astrid_core.pluginhost.discovery import prints_on_stderr
 from astrid_core.pluginhost.manager import HookManager
 from astrid_core.pluginhost.source import CORE_DISTRIBUTION, PluginSource, plugin_failure
 from astrid_hookspecs.authz import AuthzRequest, Verdict, Vote
-from astrid_hookspecs.errors import PluginContractError, PluginError
+from astrid_hookspecs.errors import PluginContractError
 from astrid_hookspecs.kinds import HookKind
 
 VOTE_HOOK: Final = "astrid_authorize"
@@ -51,24 +51,26 @@ def declared(manager: HookManager, hook: str) -> Iterator[tuple[PluginSource, ob
         source = manager.source_of(implementation)
         try:
             with prints_on_stderr():
-                records = list(_iterable(implementation.function(), hook=hook, source=source))
-        except (PluginError, KeyboardInterrupt):
+                answer = implementation.function()
+                records = list(answer) if _is_iterable(answer) else None
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise plugin_failure(source, f"failed in {hook!r}", error) from error
+        if records is None:
+            _discard(answer)
+            raise PluginContractError(
+                f"{source.label} returned a {type(answer).__name__} from {hook!r} instead of "
+                "records",
+                hint=source.disable_hint,
+                distribution=source.distribution,
+            )
         for record in records:
             yield source, record
 
 
-def _iterable(records: object, *, hook: str, source: PluginSource) -> Iterable[object]:
-    if isinstance(records, Iterable) and not isinstance(records, (str, bytes, Mapping)):
-        return records
-    _discard(records)
-    raise PluginContractError(
-        f"{source.label} returned a {type(records).__name__} from {hook!r} instead of records",
-        hint=source.disable_hint,
-        distribution=source.distribution,
-    )
+def _is_iterable(answer: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(answer, Iterable) and not isinstance(answer, (str, bytes, Mapping))
 
 
 class VoteCaller:
@@ -233,7 +235,9 @@ class ObserverCaller:
         for implementation, source in self._observers[hook]:
             try:
                 _discard(_call(implementation, event=event))
-            except Exception as error:  # noqa: BLE001 - an observer stops nothing
+            except KeyboardInterrupt:
+                raise  # of the person at the terminal, whatever happens to run
+            except BaseException as error:  # noqa: BLE001 - an observer stops nothing, by exit() either
                 _log("error", f"{source.label} failed in {hook!r}: {failure_text(error)}")
 
 

@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 import pluggy
 
-from astrid_core.pluginhost.source import PluginSource
+from astrid_core.pluginhost.source import PluginSource, plugin_failure
 from astrid_hookspecs import API_VERSION, PROJECT
-from astrid_hookspecs.errors import PluginConflictError, PluginContractError
+from astrid_hookspecs.errors import PluginConflictError, PluginContractError, PluginError
 from astrid_hookspecs.kinds import HOOKS, HookInfo, HookKind
 
 HOOKSPECS_DISTRIBUTION: Final = "astrid-hookspecs"
 API_ATTRIBUTE: Final = "ASTRID_API"
+_SEPARATORS: Final = re.compile(r"[-_.]+")
 _ORDERING: Final = ("tryfirst", "trylast", "optionalhook")
 
 
@@ -56,18 +58,22 @@ class HookManager(pluggy.PluginManager):
                 hint=source.disable_hint,
                 distribution=source.distribution,
             )
-        check_api(plugin, source=source)
-        self._registering = source
-        try:
-            self.register(plugin, name=source.name)
-        except pluggy.PluginValidationError as error:
-            raise _refusal(source, " ".join(str(error).split())) from error
-        except ValueError as error:
+        if any(plugin is known for known in self.get_plugins()):
             raise PluginConflictError(
                 f"{source.label} cannot be used: the same object is registered twice",
                 hint=source.disable_hint,
                 distribution=source.distribution,
-            ) from error
+            )
+        self._registering = source
+        try:
+            check_api(plugin, source=source)
+            self.register(plugin, name=source.name)
+        except pluggy.PluginValidationError as error:
+            raise _refusal(source, " ".join(str(error).split())) from error
+        except (PluginError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # reading the attributes of an object can run its code
+            raise plugin_failure(source, "failed while it was registered", error) from error
         finally:
             self._registering = None
         self._sources[source.name] = source
@@ -150,7 +156,7 @@ def check_api(plugin: object, *, source: PluginSource) -> None:
         _refuse_version(needed, source)
     installed = _installed_hookspecs() if source.requirements else ""
     for line in source.requirements:
-        if line.startswith(HOOKSPECS_DISTRIBUTION) and not _admits(line, installed):
+        if _concerns_hookspecs(line) and not _admits(line, installed):
             raise PluginContractError(
                 f"{source.label} requires {line!r}, but {installed} is installed",
                 code="plugin.api-version",
@@ -183,6 +189,11 @@ def _installed_hookspecs() -> str:
     return version(HOOKSPECS_DISTRIBUTION)
 
 
+def _concerns_hookspecs(line: str) -> bool:
+    # Build tools keep a name as its author wrote it (`Astrid_HookSpecs`); it is the same one.
+    return _SEPARATORS.sub("-", line).lower().startswith(HOOKSPECS_DISTRIBUTION)
+
+
 def _admits(line: str, installed: str) -> bool:
     minor = ".".join(installed.split(".")[:2])
     if line in (f"{HOOKSPECS_DISTRIBUTION}~={minor}", f"{HOOKSPECS_DISTRIBUTION}=={installed}"):
@@ -190,7 +201,7 @@ def _admits(line: str, installed: str) -> bool:
     from packaging.requirements import Requirement  # noqa: PLC0415 - seldom needed
 
     requirement = Requirement(line)
-    if requirement.name != HOOKSPECS_DISTRIBUTION:
+    if _SEPARATORS.sub("-", requirement.name).lower() != HOOKSPECS_DISTRIBUTION:
         return True
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return True

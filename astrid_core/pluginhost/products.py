@@ -40,12 +40,7 @@ def with_checked_factory(record: Any, protocol: type, *, kind: str, source: Plug
     @functools.wraps(factory)
     def checked(*arguments: Any) -> Any:
         what = f"the {kind} {record.name!r}"
-        try:
-            made = factory(*arguments)
-        except AstridError:
-            raise
-        except Exception as error:
-            raise plugin_failure(source, f"could not make {what}", error) from error
+        made = _asked(factory, *arguments, source=source, what=f"could not make {what}")
         missing = [name for name in members(protocol) if not hasattr(made, name)]
         if missing:
             raise PluginContractError(
@@ -57,4 +52,22 @@ def with_checked_factory(record: Any, protocol: type, *, kind: str, source: Plug
             )
         return made
 
-    return dataclasses.replace(record, factory=checked)
+    changes: dict[str, Any] = {"factory": checked}
+    if hasattr(record, "unavailable_reason"):
+        changes["unavailable_reason"] = functools.partial(
+            _asked,
+            record.unavailable_reason,
+            source=source,
+            what=f"cannot say whether the {kind} {record.name!r} can be used",
+        )
+    return dataclasses.replace(record, **changes)
+
+
+def _asked(function: Callable[..., Any], *arguments: Any, source: PluginSource, what: str) -> Any:
+    """What a plugin's function answers; whatever it did not raise on purpose names the plugin."""
+    try:
+        return function(*arguments)
+    except (AstridError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # exit() in a plugin is no order to the kernel
+        raise plugin_failure(source, what, error) from error

@@ -67,8 +67,17 @@ class PluginSource:
 def plugin_failure(source: PluginSource, what: str, error: BaseException) -> PluginContractError:
     """The error for a plugin that raised where the contract asks it for something."""
     return PluginContractError(
-        f"{source.label} {what}: {type(error).__name__}: {error}",
+        f"{source.label} {what}: {raised(error)}",
         code="plugin.failed",
         hint=source.disable_hint,
         distribution=source.distribution,
     )
+
+
+def raised(error: BaseException) -> str:
+    """What a plugin raised, with its message where it has one that can be shown."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - a plugin's class; the error is about the plugin anyway
+        message = "<message unavailable>"
+    return f"{type(error).__name__}: {message}"

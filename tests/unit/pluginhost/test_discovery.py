@@ -64,6 +64,14 @@ def test_a_loaded_plugin_knows_its_source_and_its_load_time(install: Any) -> Non
         ("assert False, 'no'", "AssertionError: no"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("import asyncio\nraise asyncio.CancelledError('no')", "CancelledError: no"),
+        (
+            "from astrid_hookspecs.errors import PluginLoadError\nraise PluginLoadError('no')",
+            "PluginLoadError: no",
+        ),
+        (
+            "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+            "Mute: <message unavailable>",
+        ),
     ],
 )
 def test_a_broken_import_names_distribution_version_cause_and_way_out(

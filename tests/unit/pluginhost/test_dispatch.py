@@ -221,3 +221,46 @@ def test_a_declaration_that_ends_the_program_or_prints_stops_the_boot_only(
     assert caught.value.code == "plugin.failed"
     assert "astrid-one 1.0 failed in 'astrid_register_buses': SystemExit: 3" in caught.value.message
     assert capsys.readouterr().out == ""
+
+
+def test_an_error_of_the_kernels_own_kind_is_still_the_plugins() -> None:
+    def astrid_register_buses() -> list[object]:
+        raise PluginContractError("no bus today")
+
+    with pytest.raises(PluginContractError, match="astrid-one") as caught:
+        list(declared(manager(one=astrid_register_buses), "astrid_register_buses"))
+    assert "PluginContractError: no bus today" in caught.value.message
+
+
+def test_an_exception_that_cannot_be_shown_names_the_plugin() -> None:
+    class UnshowableError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def astrid_register_buses() -> list[object]:
+        raise UnshowableError
+
+    with pytest.raises(PluginContractError, match="astrid-one") as caught:
+        list(declared(manager(one=astrid_register_buses), "astrid_register_buses"))
+    assert "UnshowableError: <message unavailable>" in caught.value.message
+
+
+def test_an_observer_that_ends_the_program_stops_nothing(log: list[str]) -> None:
+    told: list[CapsuleEvent] = []
+
+    def astrid_capsule_changed(event: CapsuleEvent) -> None:
+        told.append(event)
+        raise SystemExit(3)
+
+    caller = ObserverCaller(manager(one=astrid_capsule_changed, two=astrid_capsule_changed))
+    caller.observe("astrid_capsule_changed", EVENT)
+    assert told == [EVENT, EVENT]
+    assert all(any(f"astrid-{name}" in line for line in log) for name in ("one", "two"))
+
+
+def test_an_observer_does_not_swallow_an_interrupt() -> None:
+    def astrid_capsule_changed(event: CapsuleEvent) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ObserverCaller(manager(one=astrid_capsule_changed)).observe("astrid_capsule_changed", EVENT)

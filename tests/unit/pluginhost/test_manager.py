@@ -265,10 +265,39 @@ def test_a_requirement_that_admits_the_installed_contract_passes(line: str) -> N
 
 
 @pytest.mark.parametrize(
-    "line", ["astrid-hookspecs~=7.0", "astrid-hookspecs<0.1", "astrid-hookspecs==0.0.9"]
+    "line",
+    [
+        "astrid-hookspecs~=7.0",
+        "astrid-hookspecs<0.1",
+        "astrid-hookspecs==0.0.9",
+        "astrid_hookspecs~=7.0",
+        "Astrid.HookSpecs>=7",
+    ],
 )
 def test_a_requirement_that_excludes_the_installed_contract_is_refused(line: str) -> None:
     with pytest.raises(PluginContractError) as caught:
         check_api(module(), source=requiring("other", line))
     assert caught.value.code == "plugin.api-version"
     assert line in caught.value.message
+
+
+class Hostile:
+    """An object whose attributes cannot be read."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), ValueError("no"), SystemExit(0)])
+def test_a_plugin_that_raises_while_it_is_looked_at_is_named(
+    source: PluginSource, error: BaseException
+) -> None:
+    manager = HookManager()
+    with pytest.raises(PluginContractError, match=source.distribution) as caught:
+        manager.add(Hostile(error), source=source)
+    assert caught.value.code == "plugin.failed"
+    assert type(error).__name__ in caught.value.message
+    assert manager.get_plugins() == set()
