@@ -484,6 +484,88 @@ def test_who_is_killed_while_the_watcher_starts_leaves_nothing(tmp_path: Path) -
         time.sleep(0.01)
 
 
+NO_SECOND_FORK = """
+import os, runpy, sys
+
+real, leader = os.fork, os.getpid()
+
+def fork():
+    if os.getpid() != leader:
+        raise BlockingIOError(11, "no process is left")
+    return real()
+
+os.fork = fork
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def test_nothing_runs_that_nobody_tidies_up_behind(sandbox: ProcessSandbox, tmp_path: Path) -> None:
+    request = SandboxRequest(("/bin/echo", "it runs"), tmp_path, {"PATH": "/usr/bin:/bin"})
+    command = sandbox.command(request)
+    *flags, launcher = command.argv
+    done = subprocess.run(
+        [*flags, "-c", NO_SECOND_FORK, launcher],
+        env=dict(command.environment),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd="/",
+    )
+    assert (done.stdout, done.returncode) == ("", 125), done.stderr
+    assert "could not be confined" in done.stderr
+
+
+NEST = """
+import os, sys
+os.chdir(os.environ["TMPDIR"])
+print(os.getcwd())
+for _ in range(int(sys.argv[1])):
+    open("file", "w").close()
+    os.mkdir("below")
+    os.chdir("below")
+os.mkdir("locked", 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("depth", "limits"),
+    [
+        pytest.param(60, SandboxLimits(open_files=32), id="more than it may open"),
+        pytest.param(60, SandboxLimits(processes=2), id="no process is left"),
+        pytest.param(3000, SandboxLimits(), id="deeper than recursion and paths"),
+    ],
+)
+def test_whatever_a_process_may_use_its_folder_goes(
+    home: Path, depth: int, limits: SandboxLimits
+) -> None:
+    sandbox = sandbox_or_skip("landlock")
+    request = SandboxRequest(
+        (PYTHON, "-I", "-S", "-c", NEST, str(depth)),
+        home / "project",
+        {"PATH": "/usr/bin:/bin"},
+        readable=PYTHON_HOMES,
+        limits=limits,
+    )
+    command = sandbox.command(request)
+    done = subprocess.run(
+        command.argv,
+        env=dict(command.environment),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        start_new_session=True,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.strip())
+    deadline = time.monotonic() + 20
+    while folder.exists():
+        assert time.monotonic() < deadline, f"left: {folder}"
+        time.sleep(0.01)
+
+
 def scratch_folders() -> list[Path]:
     """What processes have in `/tmp`; some may be left from a machine that was switched off."""
     found = Path("/tmp").glob("astrid-*")

@@ -1,6 +1,6 @@
 """The program that confines itself and then becomes the process: `python -I -S launch.py`.
 
-Trusted with the order: limits, the tie to the kernel's life, the file system, the filter, and only
+Trusted with the order: the tie to the kernel's life, limits, the file system, the filter, and only
 then the program it was asked for. If any step fails it ends with a message, and the program is not
 run. It imports nothing but the standard library, because it is run by its path and without
 site-packages.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -52,7 +53,6 @@ def main() -> NoReturn:
     try:
         plan = _plan()
         _tie_to(plan["parent"])
-        _limit(plan["limits"])
         if "bubblewrap" in plan:
             _become_bubblewrap(plan)
         else:
@@ -163,6 +163,7 @@ def _become_bubblewrap(plan: dict[str, Any]) -> NoReturn:
     options += ["--info-fd", str(writer)]
     _watch(plan["parent"], told=reader, not_mine=writer)
     os.close(reader)
+    _limit(plan["limits"])
     packed = b"".join(os.fsencode(option) + b"\0" for option in options)
     arguments = ["bwrap", "--args", str(_memory_file(packed)), "--", *plan["argv"]]
     os.execve(plan["bubblewrap"]["program"], arguments, {})  # noqa: S606 - the purpose
@@ -173,6 +174,7 @@ def _become_landlocked(plan: dict[str, Any]) -> NoReturn:
     environment: dict[str, str] = plan["environment"]
     scratch = Path(rules["scratch"]) / f"astrid-{os.getpid()}-{os.urandom(8).hex()}"
     _watch(plan["parent"], scratch=scratch)  # first, so that it is removed whatever happens
+    _limit(plan["limits"])
     scratch.mkdir(mode=0o700)
     _prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     _restrict(rules, scratch)
@@ -215,25 +217,30 @@ def _watch(kernel: int, *, scratch: Path | None = None, told: int = -1, not_mine
     """Leave a process behind that ends everything with its leader or the kernel, and tidies up.
 
     Bubblewrap alone does not: who is killed while it makes its namespaces leaves a first process in
-    them that was not yet tied to anybody.
+    them that was not yet tied to anybody. Call it before the limits: those of the process are not
+    for who tidies up, who may need more of everything.
 
     Args:
         kernel: The kernel's process number.
         scratch: A directory to remove.
         told: Where bubblewrap says which process is the first of its namespace.
         not_mine: The other end of it.
+
+    Raises:
+        OSError: It cannot be left behind, so the process must not go on.
     """
     leader = os.getpid()
     ends = [os.pidfd_open(leader), os.pidfd_open(kernel)]
     between = os.fork()
     if between != 0:
-        os.waitpid(between, 0)
+        _, status = os.waitpid(between, 0)
         for end in ends:
             os.close(end)
+        if status != 0:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return
     os.setsid()  # before the leader goes on: who kills its group must not hit the one who tidies up
-    if os.fork() != 0:
-        os._exit(0)  # so that the leader has no child that it does not know
+    _leave_child()
     nothing = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
@@ -250,10 +257,18 @@ def _watch(kernel: int, *, scratch: Path | None = None, told: int = -1, not_mine
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(first, signal.SIGKILL)
     if scratch is not None:
-        import shutil  # noqa: PLC0415 - only here, and it takes its time
-
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(scratch)
     os._exit(0)
+
+
+def _leave_child() -> None:
+    """Go on as a child that the leader does not know; what this process ends with, it does."""
+    try:
+        child = os.fork()
+    except OSError:
+        os._exit(_FAILED)
+    if child != 0:
+        os._exit(0)
 
 
 def _first_process(told: int) -> int | None:
@@ -270,6 +285,42 @@ def _first_process(told: int) -> int | None:
         return os.pidfd_open(json.loads(text)["child-pid"])
     except (ValueError, KeyError, OSError):
         return None
+
+
+def _remove(tree: Path) -> None:
+    """Remove a directory, however deep it is and whatever modes are in it.
+
+    What a process nests can be too deep for a path, for recursion and for open files. So
+    directories are moved up before it is their turn.
+    """
+    number, waiting = 0, [tree]
+    while waiting:
+        directory = waiting.pop()
+        with contextlib.suppress(OSError):  # the rest goes
+            with os.scandir(directory) as entries:
+                found = list(entries)
+            for entry in found:
+                if not entry.is_dir(follow_symlinks=False):
+                    Path(entry).unlink()
+                    continue
+                number += 1
+                moved = tree / f"{number}-{os.urandom(8).hex()}"
+                _unlock(entry.path)
+                Path(entry).rename(moved)
+                waiting.append(moved)
+            if directory != tree:
+                directory.rmdir()
+    with contextlib.suppress(OSError):
+        tree.rmdir()
+
+
+def _unlock(directory: str) -> None:
+    """Let its owner look into a directory and move it; never what a link leads to."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", 0o700)  # noqa: PTH101 - as the others here
+    finally:
+        os.close(descriptor)
 
 
 if __name__ == "__main__":
