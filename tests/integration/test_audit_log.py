@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -395,6 +395,65 @@ def test_a_principal_that_does_nothing_any_more_is_forgotten_too(places: AuditPl
     assert [row["action"]["type"] for row in entries(places, Query(principal="ada"))] == [
         "audit.pruned"
     ]
+
+
+def test_a_chain_that_cannot_be_pruned_holds_up_no_other(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(places) as log:
+        for number in range(20):
+            for name in ("ada", "bob"):
+                far = "workspace://" + "f" * 4000
+                log.append(entry(number, resource=far, principal=Principal(name)))
+    stuck, *_ = places.root.joinpath("ada").rglob("*.jsonl")
+    other, *_ = places.root.joinpath("bob").rglob("*.jsonl")
+    os.utime(stuck, (0, 0))
+    os.utime(other, (1, 1))
+    real = ChainWriter.prune
+
+    def prune(self: ChainWriter, reason: str) -> bool:
+        if self._chain.principal == "ada":
+            raise AuditError("the audit log of ada cannot be pruned")
+        return real(self, reason)
+
+    monkeypatch.setattr(ChainWriter, "prune", prune)
+    with opened(places):
+        deadline = time.monotonic() + 20
+        while other.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert stuck.exists()
+
+
+def test_a_chain_that_is_opened_while_the_log_closes_is_closed_too(
+    places: AuditPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making, closed = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any, **named: Any) -> ChainWriter:
+        made = ChainWriter(*arguments, **named)
+        making.set()
+        closed.wait(1)  # whether or not closing waits for this
+        return made
+
+    monkeypatch.setattr(log_module, "ChainWriter", slow)
+    log = AuditLog(places, key=KEY)
+    said: list[AuditError] = []
+
+    def append() -> None:
+        try:
+            log.append(entry(1))
+        except AuditError as error:
+            said.append(error)
+
+    late = threading.Thread(target=append)
+    late.start()
+    assert making.wait(10)
+    log.close()
+    closed.set()
+    late.join(10)
+    assert not any(writer.is_open for writer in log._writers.values())
+    assert len(said) + len(rows(places, "fs.write-file")) == 1
 
 
 def test_a_lone_receipt_is_left_alone() -> None:

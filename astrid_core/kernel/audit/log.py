@@ -113,7 +113,8 @@ class AuditLog:
             return
         for work in self._rounds:
             self._guarded(work)
-        self._ended.set()
+        with self._lock:  # a writer that somebody opens now is there already, or never comes
+            self._ended.set()
         self._unsigned.set()
         self._thread.join()
         for writer in self._writers.values():
@@ -241,14 +242,28 @@ class AuditLog:
         self._heads = heads
 
     def _prune(self) -> None:
-        """Remove old segments until the log is within its bounds, or only receipts are left."""
+        """Remove old segments until the log is within its bounds, or only receipts are left.
+
+        A chain that cannot give way is left out of this round, so that it holds up no other.
+        """
+        stuck: set[ChainId] = set()
         for _ in range(MAX_PRUNED):
             if self._ended.is_set():
                 return
-            oldest = [old for chain in self._places.chains() for old in self._oldest(chain)]
+            chains = [chain for chain in self._places.chains() if chain not in stuck]
+            oldest = [old for chain in chains for old in self._oldest(chain)]
             choice = self._retention.next_to_prune(oldest, now=time.time())
-            if choice is None or not self._open_writer(choice[0].chain).prune(choice[1]):
+            if choice is None:
                 return
+            if not self._gives_way(choice[0].chain, choice[1]):
+                stuck.add(choice[0].chain)
+
+    def _gives_way(self, chain: ChainId, reason: str) -> bool:
+        try:
+            return self._open_writer(chain).prune(reason)
+        except (AuditError, OSError) as error:
+            logger.error("audit log: {}", error)
+            return False
 
     def _oldest(self, chain: ChainId) -> list[OldSegment]:
         firsts = self._places.segments(chain)
