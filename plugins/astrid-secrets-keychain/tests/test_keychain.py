@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -112,6 +113,30 @@ def test_a_keychain_that_hangs_stops_nobody(
     backend.release.set()
     time.sleep(0.05)
     assert store.get("ada/notes", "KEY") is None
+
+
+def test_what_was_given_up_before_its_turn_is_not_done_later() -> None:
+    caller = BoundedCaller("keychain")
+    began, gate = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        gate.wait(20)
+
+    first = threading.Thread(target=lambda: caller.call(hang, timeout_s=20))
+    first.start()
+    assert began.wait(10)
+    changes: list[str] = []
+    with pytest.raises(SecretLockedError, match="does not answer"):
+        caller.call(lambda: changes.append("late"), timeout_s=0.01)
+    gate.set()
+    first.join(10)
+    deadline = time.monotonic() + 10
+    while "next" not in changes:
+        with contextlib.suppress(SecretLockedError):
+            caller.call(lambda: changes.append("next"), timeout_s=10)
+        assert time.monotonic() < deadline
+    assert changes == ["next"]
 
 
 def test_a_probe_that_hangs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

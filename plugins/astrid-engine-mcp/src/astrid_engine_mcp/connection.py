@@ -93,6 +93,7 @@ class Connection:
         self._relisted = 0.0
         self._asides: set[asyncio.Task[None]] = set()
         self.task = asyncio.create_task(self._run())
+        self.task.add_done_callback(self._settle)
 
     @property
     def reason(self) -> str:
@@ -213,12 +214,16 @@ class Connection:
         finally:
             self._ended.set("it ended")
             self._session = None
-            if not self._started.done():
-                self._started.set_exception(self._not_started(None))
             relist = () if self._relist is None else (self._relist,)
             self._asking.close()
             for task in (*self._asides, *relist):
                 task.cancel()
+
+    def _settle(self, _task: asyncio.Task[None]) -> None:
+        """Tell who waits for the start: who is stopped before its first step comes here only."""
+        self._ended.set("it ended")
+        if not self._started.done():
+            self._started.set_exception(self._not_started(None))
 
     async def _greet(self, session: Session) -> None:
         hello = await session.greet()

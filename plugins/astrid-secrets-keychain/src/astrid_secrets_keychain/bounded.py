@@ -1,7 +1,8 @@
 """Calls that may hang, with a time limit: a dead keychain must not stop a kernel.
 
 One thread makes all calls, in order. When a call has not come back in time its caller is told so,
-and until it comes back every other call fails at once: no second thread is spent on it.
+and until it comes back every other call fails at once: no second thread is spent on it. What was
+given up before its turn is not done later.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class _Call:
         self.done = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
+        self.is_given_up = False
 
 
 class BoundedCaller:
@@ -56,6 +58,7 @@ class BoundedCaller:
         if not call.done.wait(timeout_s):
             with self._lock:
                 if not call.done.is_set():
+                    call.is_given_up = True
                     self._stuck = call
                     raise _timeout()
         if call.error is not None:
@@ -77,10 +80,13 @@ class BoundedCaller:
     def _work(self) -> None:
         while True:
             call = self._calls.get()
-            try:
-                call.result = call.work()
-            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-                call.error = error
+            with self._lock:
+                is_wanted = not call.is_given_up
+            if is_wanted:
+                try:
+                    call.result = call.work()
+                except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                    call.error = error
             call.done.set()
 
 
