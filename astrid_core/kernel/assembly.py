@@ -70,7 +70,7 @@ from astrid_core.pluginhost.distribution import find_distribution
 from astrid_core.pluginhost.host import PluginHost
 from astrid_core.security.gate import Gate
 from astrid_core.security.policy_votes import with_policy
-from astrid_hookspecs.audit import AuditSinkRecord
+from astrid_hookspecs.audit import AuditSink, AuditSinkRecord
 from astrid_hookspecs.buses import Bus, BusRecord
 from astrid_hookspecs.errors import PluginError
 from astrid_hookspecs.events import CapsuleEvent
@@ -113,6 +113,14 @@ class Parts:
     session: SessionToken
     changed: Callable[[CapsuleEvent], None]
     release: ExitStack
+
+
+def _sinks(plugins: PluginHost) -> dict[str, AuditSink]:
+    """A new sink of each plugin that has one, by the name that the log calls it by."""
+    return {
+        f"audit sink {found.record.name!r} of {found.source.label}": found.record.factory()
+        for found in plugins.registry.registered(AuditSinkRecord)
+    }
 
 
 def lifecycle_of(parts: Parts) -> KernelLifecycle:
@@ -211,9 +219,7 @@ def _wire(
     release.callback(bus.close)
     clock = SystemClock()
     logs = release.enter_context(closing(CapsuleLogs(home.path / "home", clock=clock)))
-    audit = open_audit(
-        home, settings, sinks=[sink.factory() for sink in plugins.registry.records(AuditSinkRecord)]
-    )
+    audit = open_audit(home, settings, sinks=_sinks(plugins))
     release.callback(audit.close)
     denials = DenialRecorder(audit)
     audit.each_round(denials.flush)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -45,7 +45,9 @@ def open_local_sockets(home: Home, gate: Gate, release: ExitStack) -> LocalSocke
     return made
 
 
-def open_audit(home: Home, settings: Settings, *, sinks: Sequence[AuditSink] = ()) -> AuditLog:
+def open_audit(
+    home: Home, settings: Settings, *, sinks: Mapping[str, AuditSink] | None = None
+) -> AuditLog:
     """The audit log of a home, within the bounds of its settings.
 
     Raises:

@@ -506,7 +506,7 @@ class Copies:
 
 def test_sinks_get_every_entry_in_order_whatever_they_do(places: AuditPlaces) -> None:
     sink = Copies()
-    log = AuditLog(places, key=KEY, sinks=[sink])
+    log = AuditLog(places, key=KEY, sinks={"sink 'copies'": sink})
     for number in range(50):
         log.append(entry(number))
     log.close()

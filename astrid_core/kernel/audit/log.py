@@ -11,7 +11,7 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from loguru import logger
@@ -51,7 +51,7 @@ class AuditLog:
         places: Where it lies; the directory exists.
         key: Signs.
         retention: Its bounds.
-        sinks: Get a copy of each entry; owned.
+        sinks: Get a copy of each entry, by the name that the kernel's log calls them by; owned.
         strict: Refuse a log that is not as it was written, and change nothing of it.
 
     Attributes:
@@ -67,7 +67,7 @@ class AuditLog:
         *,
         key: LogKey,
         retention: Retention | None = None,
-        sinks: Sequence[AuditSink] = (),
+        sinks: Mapping[str, AuditSink] | None = None,
         strict: bool = False,
     ) -> None:
         self._places = places
@@ -82,7 +82,7 @@ class AuditLog:
         if checkpoint.problem is not None:
             self.problems.insert(0, _broken(checkpoint.problem))
         self._rounds: list[Callable[[], None]] = []
-        self._feeder = SinkFeeder(sinks)
+        self._feeder = SinkFeeder(sinks or {})
         if strict and self.problems:
             self._feeder.close()
             raise self.problems[0]
