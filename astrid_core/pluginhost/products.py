@@ -54,12 +54,13 @@ def with_checked_factory(record: Any, protocol: type, *, kind: str, source: Plug
 
     changes: dict[str, Any] = {"factory": checked}
     if hasattr(record, "unavailable_reason"):
-        changes["unavailable_reason"] = functools.partial(
-            _asked,
-            record.unavailable_reason,
-            source=source,
-            what=f"cannot say whether the {kind} {record.name!r} can be used",
-        )
+
+        @functools.wraps(record.unavailable_reason)
+        def reason() -> Any:
+            what = f"cannot say whether the {kind} {record.name!r} can be used"
+            return _asked(record.unavailable_reason, source=source, what=what)
+
+        changes["unavailable_reason"] = reason
     return dataclasses.replace(record, **changes)
 
 
