@@ -17,7 +17,7 @@ import typer
 from astrid_core.cli.attending import field_of, typed_answer
 from astrid_core.cli.capsule_answers import given_answers
 from astrid_core.cli.capsule_session import workspace
-from astrid_core.cli.output import NeedsAnswerError, Output, current, describe
+from astrid_core.cli.output import NeedsAnswerError, Output, current, describe, results_only
 from astrid_core.cli.prompts import Raw, ask
 from astrid_core.cli.signals import interruptible
 from astrid_core.cli.terminal import Terminal, has_person
@@ -68,11 +68,12 @@ def configure(
 async def _here(name: str, variables: list[str] | None, variable_file: Path | None) -> list[str]:
     from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
 
-    async with Kernel.open(workspace=workspace()) as kernel:
-        fields = [onboarding_field(question) for question in kernel.unanswered(name)]
-        with interruptible():
-            answers = _answers(fields, variables, variable_file, output=current())
-        return [question.key for question in await kernel.configure(name, answers)]
+    with results_only():
+        async with Kernel.open(workspace=workspace()) as kernel:
+            fields = [onboarding_field(question) for question in kernel.unanswered(name)]
+            with interruptible():
+                answers = _answers(fields, variables, variable_file, output=current())
+            return [question.key for question in await kernel.configure(name, answers)]
 
 
 def questions_of(client: DaemonClient, name: str) -> list[OnboardingField]:

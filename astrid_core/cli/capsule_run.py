@@ -23,7 +23,7 @@ from astrid_core.cli.consent_options import (
     WaitOption,
     consent_of,
 )
-from astrid_core.cli.output import Output, current, describe
+from astrid_core.cli.output import Output, current, describe, results_only
 from astrid_core.cli.signals import interruptible
 from astrid_core.cli.tool_call import (
     ToolCall,
@@ -104,19 +104,20 @@ def run_tool(
 async def _call(call: ToolCall, *, timeout_s: float | None, consent: Consent) -> ToolResult:
     from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
 
-    async with Kernel.open(workspace=workspace()) as kernel:
-        for problem in kernel.problems:
-            if call.name.startswith(f"{problem.capsule}."):
-                raise problem.error
-        await ask_first_here(kernel, call.name.partition(".")[0])
-        async with attending(kernel, call.principal, consent):
-            try:
-                return await kernel.call_tool(
-                    call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
-                )
-            except ToolNotFoundError:
-                explain_absence(call, ((one.capsule, one.error) for one in kernel.problems))
-                raise
+    with results_only():
+        async with Kernel.open(workspace=workspace()) as kernel:
+            for problem in kernel.problems:
+                if call.name.startswith(f"{problem.capsule}."):
+                    raise problem.error
+            await ask_first_here(kernel, call.name.partition(".")[0])
+            async with attending(kernel, call.principal, consent):
+                try:
+                    return await kernel.call_tool(
+                        call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
+                    )
+                except ToolNotFoundError:
+                    explain_absence(call, ((one.capsule, one.error) for one in kernel.problems))
+                    raise
 
 
 @describe(example="astrid capsule dev ./weather", structured=False)
@@ -144,15 +145,16 @@ def develop(
 async def _develop(project: Path, *, yes: bool, pairs: list[str], output: Output) -> None:
     from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
 
-    async with Kernel.open(workspace=workspace()) as kernel:
-        session = _DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
-        watching = asyncio.create_task(_show_calls(kernel, output))
-        consent = Consent(values=dict(pair.split("=", 1) for pair in pairs if "=" in pair))
-        try:
-            async with attending(kernel, DEFAULT_PRINCIPAL, consent):
-                await session.run()
-        finally:
-            watching.cancel()
+    with results_only():
+        async with Kernel.open(workspace=workspace()) as kernel:
+            session = _DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
+            watching = asyncio.create_task(_show_calls(kernel, output))
+            consent = Consent(values=dict(pair.split("=", 1) for pair in pairs if "=" in pair))
+            try:
+                async with attending(kernel, DEFAULT_PRINCIPAL, consent):
+                    await session.run()
+            finally:
+                watching.cancel()
 
 
 class _DevSession:

@@ -59,13 +59,16 @@ def guarded(command: Callable[[], object], *, output: Output, arguments: Sequenc
         sys.stderr.write("\n")  # ends the line with ^C on it
         return EXIT_INTERRUPTED
     except SystemExit as ended:
-        result = ended.code
-    except Exception as error:  # noqa: BLE001 - the last boundary of the process
+        if ended.code is None or isinstance(ended.code, int):
+            return int(ended.code or 0)
+        last_words = AstridError(str(ended.code), code="cli.ended")  # sys.exit(text) is a failure
+        return failed(last_words, output=output, arguments=arguments)
+    except BaseException as error:  # noqa: BLE001 - the last boundary of the process
         return failed(error, output=output, arguments=arguments)
     return result if isinstance(result, int) and not isinstance(result, bool) else EXIT_OK
 
 
-def failed(error: Exception, *, output: Output, arguments: Sequence[str]) -> int:
+def failed(error: BaseException, *, output: Output, arguments: Sequence[str]) -> int:
     """Report what a command raised; returns the exit status."""
     if isinstance(error, AstridError):
         if isinstance(error, PluginError) and _asks_for_json(arguments):

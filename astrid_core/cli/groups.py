@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -20,6 +20,10 @@ from astrid_core.cli.output import OutputFormat, current, log_to_stderr
 from astrid_core.cli.plugin_commands import plugin_commands, plugin_help
 from astrid_core.cli.root_help import help_text
 from astrid_hookspecs.exits import EXIT_USAGE
+
+if TYPE_CHECKING:
+    from astrid_core.pluginhost.registry import Registered
+    from astrid_hookspecs.commands import CommandGroupRecord
 
 NO_COMMAND: Final = "Missing command"
 """Said, in the parser's own words, to a program that named a group only."""
@@ -40,7 +44,7 @@ class ExtensibleGroup(TyperGroup):
         if item is None:
             return None
         current().supplier = item.source.label
-        command = to_command(item.record.factory(), name=cmd_name, help_line=item.record.help)
+        command = to_command(_made(item), name=cmd_name, help_line=item.record.help)
         self.commands[cmd_name] = command
         return command
 
@@ -136,6 +140,21 @@ class RootGroup(ExtensibleGroup):
     def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - the parser's signature
         """The help text, from the table instead of the commands."""
         return help_text(BUILT_IN)
+
+
+def _made(item: Registered[CommandGroupRecord]) -> Any:
+    """What a plugin's factory makes of its command.
+
+    Raises:
+        PluginContractError: The factory called `exit()`, which would be the command's success.
+    """
+    try:
+        return item.record.factory()
+    except SystemExit as error:
+        from astrid_core.pluginhost.source import plugin_failure  # noqa: PLC0415 - seldom needed
+
+        name = item.record.name
+        raise plugin_failure(item.source, f"could not make the command {name!r}", error) from error
 
 
 def to_command(supplied: Any, *, name: str, help_line: str) -> TyperCommand | TyperGroup:

@@ -328,6 +328,22 @@ def use(output: Output) -> Iterator[Output]:
         _current.reset(token)
 
 
+@contextlib.contextmanager
+def results_only() -> Iterator[None]:
+    """Keep stdout for the results of the running command while plugins run in this process.
+
+    What they print for themselves goes to stderr, where it cannot end up between braces.
+    """
+    output = current()
+    before = output.stdout
+    output.stdout = before or sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        output.stdout = before
+
+
 def log_to_stderr() -> None:
     """Show on stderr what the kernel logs; without this a command logs nothing to the terminal."""
     from loguru import logger  # noqa: PLC0415 - 60 ms that only --verbose needs

@@ -38,7 +38,7 @@ def _is_printed(error: AstridError, *, output: Output) -> bool:
     return True
 
 
-def unforeseen(error: Exception, *, supplier: str | None, verbose: bool) -> AstridError:
+def unforeseen(error: BaseException, *, supplier: str | None, verbose: bool) -> AstridError:
     """The `internal` error that stands for a defect; its traceback goes to a log file.
 
     Args:

@@ -476,3 +476,81 @@ def test_every_structured_command_of_ours_speaks_json(
     for leaf in astrid("commands", "--json").json:
         if leaf["structured"]:
             assert astrid(*leaf["example"].split()[1:], "--json").json is not None, leaf
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        (None, 0, ""),
+        (0, 0, ""),
+        (4, 4, ""),
+        (True, 1, ""),
+        ("no tea", 1, "no tea"),
+        (2.5, 1, "2.5"),
+    ],
+)
+def test_exit_with_a_text_is_a_failure_that_is_said(
+    astrid: Astrid, command: Any, code: object, status: int, said: str
+) -> None:
+    def leave() -> None:
+        raise SystemExit(code)
+
+    command(leave)
+    ended = astrid("try")
+    assert ended.status == status
+    assert said in ended.stderr
+    assert bool(ended.stderr) == bool(said)
+
+
+def test_what_is_no_exception_is_a_defect_too(astrid: Astrid, command: Any) -> None:
+    def fail() -> None:
+        raise BaseException("stop")  # noqa: TRY002 - the case
+
+    command(fail)
+    ended = astrid("try", "--json")
+    assert ended.status == 1
+    assert ended.json["error"]["code"] == "internal"
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_factory_that_exits_is_no_success(astrid: Astrid, install: Any) -> None:
+    install(
+        "greeter",
+        "from astrid_hookspecs import hookimpl\n"
+        "from astrid_hookspecs.commands import CommandGroupRecord\n"
+        "def make(): raise SystemExit(0)\n"
+        "@hookimpl\n"
+        "def astrid_register_commands():\n"
+        "    return [CommandGroupRecord('hello', 'Greet.', make)]\n",
+    )
+    ended = astrid("hello", "--json")
+    assert ended.status == 1
+    assert "'greeter' of astrid-greeter 1.0" in ended.json["error"]["message"]
+
+
+PRINTING_SINK = """
+from astrid_hookspecs import hookimpl
+from astrid_hookspecs.audit import AuditSinkRecord
+
+class Sink:
+    def __init__(self):
+        print("made")
+    def write(self, entry):
+        print("written")
+    def close(self):
+        print("closed")
+
+@hookimpl
+def astrid_register_audit_sinks():
+    return [AuditSinkRecord("printing", Sink)]
+"""
+
+
+def test_what_plugins_of_a_kernel_print_is_no_part_of_the_result(
+    astrid: Astrid, install: Any
+) -> None:
+    install("printer", PRINTING_SINK)
+    ended = astrid("capsule", "run", "absent", "tool", "--json")
+    assert ended.json["ok"] is False
+    assert ended.stderr.startswith("made\n")
+    assert ended.stderr.endswith("closed\n")
