@@ -62,16 +62,25 @@ class Reactor:
             if self._thread is None:
                 self._thread = started_thread(self._run, name=self._serves)
             self._jobs.append(job)
-        self._wake()
+            self._wake()  # before `stop` can close what wakes, whose number may be another file's
         return True
 
     def call(self, job: Callable[[], _T]) -> _T:
-        """Run a job on the thread and wait for what it returns or raises."""
+        """Run a job on the thread and wait for what it returns or raises.
+
+        Raises:
+            TimeoutError: It was not its turn in time, and never will be: nobody would know what it
+                did. Or it takes far too long.
+            SandboxError: `kernel.closed`.
+        """
         done = threading.Event()
+        turn = threading.Lock()  # taken once: by the job, or by who waits no more
         results: list[_T] = []
         errors: list[BaseException] = []
 
         def run() -> None:
+            if not turn.acquire(blocking=False):
+                return
             try:
                 results.append(job())
             except BaseException as error:  # noqa: BLE001 - handed to who asked
@@ -80,7 +89,9 @@ class Reactor:
 
         if not self.submit(run):
             raise SandboxError("the kernel is closing", code="kernel.closed")
-        if not done.wait(_CALL_LIMIT_S):
+        if not done.wait(_CALL_LIMIT_S) and (
+            turn.acquire(blocking=False) or not done.wait(_CALL_LIMIT_S)
+        ):
             raise TimeoutError(f"{self._serves} are not being served")
         if errors:
             raise errors[0]
@@ -107,7 +118,7 @@ class Reactor:
         with self._lock:
             self._stopping = True
             thread = self._thread
-        self._wake()
+            self._wake()
         if thread is not None:
             thread.join()
         self._selector.close()

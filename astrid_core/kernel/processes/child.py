@@ -330,6 +330,7 @@ class Child:
         """Give the descriptors up, whoever else still holds the other ends."""
         if self._popen is None:
             return
+        self.kill()  # once more: it may have been about to start when it was closed
         for stream in ("stdout", "stderr"):
             pipe = getattr(self._popen, stream)
             if not pipe.closed:

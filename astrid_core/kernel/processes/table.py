@@ -56,6 +56,19 @@ class Kept:
         return time.monotonic() - self.asked_s
 
 
+class _Start:
+    """A process that is about to be there.
+
+    Attributes:
+        launch: What it will be.
+        is_over: Whether it was to be ended before it was there.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.is_over = False
+
+
 class ProcessTable:
     """Implements `astrid_core.host.process_service.Processes`.
 
@@ -86,7 +99,7 @@ class ProcessTable:
         self._lock = threading.Lock()
         self._live: dict[Child, int] = {}
         self._known: weakref.WeakSet[Child] = weakref.WeakSet()
-        self._reserved: list[Launch] = []
+        self._starts: list[_Start] = []
         self._kept: dict[str, Kept] = {}
         self._watches = Watches()
         self._is_sweeping = False
@@ -96,12 +109,12 @@ class ProcessTable:
 
     def start(self, launch: Launch) -> Child:
         """As `Processes.start`."""
-        self._reserve(launch)
+        start = self._reserve(launch)
         try:
-            return self._start(launch)
+            return self._start(start)
         finally:
             with self._lock:
-                self._reserved.remove(launch)
+                self._starts.remove(start)
 
     def persist(self, launch: Launch) -> Kept:
         """As `Processes.persist`."""
@@ -170,12 +183,9 @@ class ProcessTable:
         """
         if not call_ids:
             return
-        with self._lock:
-            meant = [
-                child
-                for child in self._live
-                if principal in (None, child.launch.principal) and _is_meant(child, call_ids)
-            ]
+        meant = self._meant(
+            lambda launch: principal in (None, launch.principal) and _is_meant(launch, call_ids)
+        )
         for child in meant:
             self._reactor.after(CANCEL_GRACE_S, child.kill)
             with contextlib.suppress(QuotaExceededError):  # no thread to ask with: it is ended then
@@ -191,8 +201,7 @@ class ProcessTable:
             gone = [kept for kept in self._kept.values() if not is_loaded(_load(kept.process))]
             for kept in gone:
                 self._forget(kept.id)
-            meant = [child for child in self._live if not is_loaded(_load(child))]
-        for child in meant:
+        for child in self._meant(lambda launch: not is_loaded(launch.load)):
             child.close()
 
     def close(self) -> None:
@@ -209,18 +218,24 @@ class ProcessTable:
             wait_any((child.exited,), timeout_s=max(0.0, deadline - time.monotonic()))
         self._reactor.stop()
 
+    def _meant(self, is_meant: Callable[[Launch], bool]) -> list[Child]:
+        """Those that run; one that is about to start ends as soon as it is there."""
+        with self._lock:
+            for start in self._starts:
+                start.is_over |= is_meant(start.launch)
+            return [child for child in self._live if is_meant(child.launch)]
+
     def _forget(self, process_id: str) -> None:
         """Forget one, and who watches it; under the lock."""
         kept = self._kept.pop(process_id, None)
         if kept is not None:
             self._watches.unwatch(kept)
 
-    def _reserve(self, launch: Launch) -> None:
+    def _reserve(self, launch: Launch) -> _Start:
         with self._lock:
-            if self._is_closed:
-                raise SandboxError("the kernel is closing", code="kernel.closed")
+            self._check_open()
             running = [child.launch for child in self._live if not child.is_given_up]
-            others = (*self._reserved, *running)
+            others = (*(start.launch for start in self._starts), *running)
             counted = [one for one in others if one.tier != "waited"]
             mine = [one for one in counted if one.principal == launch.principal]
             same = [one for one in mine if one.capsule == launch.capsule]
@@ -229,10 +244,18 @@ class ProcessTable:
                     raise _too_many("max_background_processes", launch.max_background)
                 if len(same) >= MAX_PER_CAPSULE:
                     raise _too_many("process.per-capsule", MAX_PER_CAPSULE)
-            self._reserved.append(launch)
+            start = _Start(launch)
+            self._starts.append(start)
+            return start
 
-    def _start(self, launch: Launch) -> Child:
+    def _check_open(self) -> None:
+        """Under the lock."""
+        if self._is_closed:
+            raise SandboxError("the kernel is closing", code="kernel.closed")
+
+    def _start(self, start: _Start) -> Child:
         sandbox = self._sandbox()
+        launch = start.launch
         request = launch.request
         directory = launch.workspace.joinpath(*request.cwd)
         program = self._environment.program(launch.command.argv[0], directory=directory)
@@ -263,7 +286,7 @@ class ProcessTable:
                 reactor=self._reactor,
                 ended=lambda ended: self._on_end(ended, snapshots),
             )
-            self._reactor.call(lambda: self._begin(child, command))
+            self._reactor.call(lambda: self._begin(child, command, start))
         except OSError as error:
             snapshots.close()
             raise SandboxError("the process cannot be started") from error
@@ -272,12 +295,22 @@ class ProcessTable:
             raise
         return child
 
-    def _begin(self, child: Child, command: SandboxedCommand) -> None:
-        pid = child.begin(command)
+    def _begin(self, child: Child, command: SandboxedCommand, start: _Start) -> None:
+        with self._lock:
+            self._check_open()
+            self._known.add(child)  # so that closing ends it, whenever that begins
+        try:
+            pid = child.begin(command)
+        except BaseException:
+            with self._lock:
+                self._known.discard(child)
+            raise
         self._records.add(pid)
         with self._lock:
             self._live[child] = pid
-            self._known.add(child)
+            is_over = start.is_over
+        if is_over:
+            child.kill()
 
     def _on_end(self, child: Child, snapshots: Snapshots) -> None:
         snapshots.close()
@@ -322,8 +355,7 @@ def _load(child: Child) -> str:
     return child.launch.load
 
 
-def _is_meant(child: Child, call_ids: Collection[str]) -> bool:
-    launch = child.launch
+def _is_meant(launch: Launch, call_ids: Collection[str]) -> bool:
     if launch.call_id is None:
         return launch.tier != "persistent"
     return launch.call_id in call_ids

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from astrid_core.kernel.processes.table import ProcessTable
 from astrid_hookspecs.buses import Envelope
 from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.errors import SandboxError
+from astrid_hookspecs.sandboxes import SandboxedCommand
 from astrid_hookspecs.values import CapsuleId, Principal
 from tests.support.doomed_processes import ADA, launch
 from tests.support.sandboxes import sandbox_or_skip
@@ -92,6 +94,50 @@ def test_a_cancel_request_asks_and_then_insists(
     stubborn = started(table, tmp_path, STUBBORN, call_id="c-3")
     cancel(table, ADA, "c-3")
     assert ended(stubborn) == KILLED
+
+
+def stop_by_cancelling(table: ProcessTable, go_on: threading.Event) -> None:
+    cancel(table, ADA, "c-1")
+    go_on.set()
+
+
+def stop_by_unloading(table: ProcessTable, go_on: threading.Event) -> None:
+    table.end_unloaded(lambda _load: False)
+    go_on.set()
+
+
+def stop_by_closing(table: ProcessTable, go_on: threading.Event) -> None:
+    table._watches.close = go_on.set  # when all are known
+    table.close()
+
+
+@pytest.mark.parametrize("stop", [stop_by_cancelling, stop_by_unloading, stop_by_closing])
+def test_what_is_about_to_start_when_all_of_its_kind_end_is_ended(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[[ProcessTable, threading.Event], None],
+) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+    begin = Child.begin
+    began: list[Child] = []
+
+    def late(child: Child, command: SandboxedCommand) -> int:
+        began.append(child)
+        arrived.set()
+        go_on.wait(10)
+        return begin(child, command)
+
+    monkeypatch.setattr(Child, "begin", late)
+    table = ProcessTable(tmp_path, sandbox=sandbox_or_skip)
+    asked = launch(tmp_path, "sleep", "60", call_id="c-1")
+    starter = threading.Thread(target=lambda: table.start(asked))
+    starter.start()
+    assert arrived.wait(10)
+    stop(table, go_on)
+    starter.join(10)
+    assert ended(began[0]) == KILLED
+    if stop is not stop_by_closing:
+        table.close()
 
 
 def test_a_cancel_request_of_nobody_ends_nothing(table: ProcessTable, tmp_path: Path) -> None:
