@@ -8,6 +8,7 @@ the next start. Spec: capsules-and-bus 2.4; cli-and-ux 12.3.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -50,7 +51,7 @@ from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest, Pha
 from astrid_core.kernel.install.meta import build_meta
 from astrid_core.kernel.install.model import InstallResult, Outcome, Tools
 from astrid_core.kernel.install.places import Place, user_place
-from astrid_core.kernel.install.reversal import Reversal, read_if_there
+from astrid_core.kernel.install.reversal import Reversal, StateBefore, read_if_there
 from astrid_core.kernel.install.sources import Source
 from astrid_core.kernel.install.staging import (
     discard,
@@ -290,7 +291,7 @@ class Staged:
         leftovers = leftover_settings(self.manifest, self.target, answered=self._env_file)
         settings = leftovers | dict(answers.settings)
         entry = entry_for(self.name, self.target, meta, settings=settings, writes=writes)
-        reversal = self._prepare_reversal(writes)
+        before = self._state_before(writes)
         try:
             self._step("secrets")
             self._secrets.set(answers.secrets)
@@ -303,25 +304,25 @@ class Staged:
         except BaseException:
             if is_in_place(entry):
                 put_back(self._staging, self.target)
+                with suppress(OSError, AstridError):  # why it failed is told, not what came of it
+                    before.restore()
             clear_journal(self._home)
             raise
         self._step("finish")
         clear_journal(self._home)
-        self._replaced, self._reversal = previous, reversal
+        self._replaced = previous
+        if self.previous is not None:
+            self._reversal = Reversal(
+                self._home, self.previous, self._staging, before, self._secrets
+            )
 
-    def _prepare_reversal(self, writes: KvWrites) -> Reversal | None:
+    def _state_before(self, writes: KvWrites) -> StateBefore:
         lifecycle = self._tools.lifecycle
-        if self.previous is None:
-            return None
-        return Reversal(
-            home=self._home,
-            previous=self.previous,
-            staging=self._staging,
+        return StateBefore(
             env_file=self._env_file,
             settings=read_if_there(self._env_file),
             writes=writes,
             before=lifecycle.stored(writes) if lifecycle is not None and writes else {},
-            secrets=self._secrets,
             lifecycle=lifecycle,
         )
 

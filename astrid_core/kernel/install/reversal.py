@@ -21,6 +21,57 @@ from astrid_hookspecs.stores import KvWrite
 
 
 @dataclass(frozen=True, slots=True)
+class StateBefore:
+    """What a capsule had stored before an installation.
+
+    Attributes:
+        env_file: The file of the capsule's settings.
+        settings: Its content before, None when there was none.
+        writes: What the hook wrote.
+        before: What was stored under the same keys.
+        lifecycle: Reaches the state; None when nothing was written to it.
+    """
+
+    env_file: Path
+    settings: bytes | None
+    writes: KvWrites
+    before: KvWrites
+    lifecycle: LifecycleRunner | None
+
+    def restore(self) -> None:
+        """Put it back after a failure. What somebody else has changed since then stays.
+
+        Raises:
+            OSError, StoreError: It could not be done, or only in part.
+        """
+        self.restore_settings()
+        undo = {namespace: batch for namespace, batch in self.undo().items() if batch}
+        if undo and self.lifecycle is not None:
+            self.lifecycle.apply(undo)
+
+    def restore_settings(self) -> None:
+        """Put the file of settings back.
+
+        Raises:
+            OSError: It could not be done.
+        """
+        if self.settings is None:
+            self.env_file.unlink(missing_ok=True)
+        elif read_if_there(self.env_file) != self.settings:
+            write_atomic(self.env_file, self.settings)
+
+    def undo(self) -> KvWrites:
+        """The writes that take the hook's back."""
+        if not self.writes or self.lifecycle is None:
+            return {}
+        now = self.lifecycle.stored(self.writes)
+        return {
+            namespace: _differences(batch, self.before[namespace], now[namespace])
+            for namespace, batch in self.writes.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Reversal:
     """What one installation replaced; made before it is put in place.
 
@@ -28,23 +79,15 @@ class Reversal:
         home: Where it is installed.
         previous: The version before.
         staging: Where `put_in_place` took the new version from.
-        env_file: The file of the capsule's settings.
-        settings: Its content before, None when there was none.
-        writes: What the hook wrote.
-        before: What was stored under the same keys.
+        state: Its settings, and what the hook wrote to.
         secrets: The secrets that were set.
-        lifecycle: Reaches the state; None when nothing was written to it.
     """
 
     home: Home
     previous: InstalledCapsule
     staging: Path
-    env_file: Path
-    settings: bytes | None
-    writes: KvWrites
-    before: KvWrites
+    state: StateBefore
     secrets: SecretChange
-    lifecycle: LifecycleRunner | None
 
     def roll_back(self) -> None:
         """Put everything back. What somebody else has changed in the state since then stays.
@@ -53,25 +96,13 @@ class Reversal:
             OSError, StoreError, SecretError: It could not be done, or only in part.
         """
         target, meta = self.previous.directory, self.previous.meta
-        entry = entry_for(self.previous.id, target, meta, settings={}, writes=self._undo())
+        entry = entry_for(self.previous.id, target, meta, settings={}, writes=self.state.undo())
         write_journal(self.home, entry)
         put_back(self.staging, target)
-        apply_entry(self.home, entry, lifecycle=self.lifecycle)
-        if self.settings is None:
-            self.env_file.unlink(missing_ok=True)
-        else:
-            write_atomic(self.env_file, self.settings)
+        apply_entry(self.home, entry, lifecycle=self.state.lifecycle)
+        self.state.restore_settings()
         clear_journal(self.home)
         self.secrets.undo()
-
-    def _undo(self) -> KvWrites:
-        if not self.writes or self.lifecycle is None:
-            return {}
-        now = self.lifecycle.stored(self.writes)
-        return {
-            namespace: _differences(batch, self.before[namespace], now[namespace])
-            for namespace, batch in self.writes.items()
-        }
 
 
 def read_if_there(path: Path) -> bytes | None:

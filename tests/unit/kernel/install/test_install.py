@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from blake3 import blake3
 
+from astrid_core.kernel.install import journal
 from astrid_core.kernel.install.installed import load_installed
 from astrid_core.kernel.install.installer import stage
 from astrid_core.kernel.install.places import workspace_place
@@ -280,6 +282,39 @@ def test_failing_store_after_the_swap_restores_everything(workshop: Workshop) ->
     env = workshop.home.path / "home/default/.config/env/notes.env.json"
     assert json.loads(env.read_text()) == {"name": "Ada"}
     assert workshop.leftovers() == []
+
+
+def full_disk(*_arguments: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_settings_that_cannot_be_kept_take_back_what_the_hook_wrote(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop.install(
+        workshop.source(component={"install": {"k": "1"}}, manifest=ENV),
+        {"token": "one", "name": "Ada"},
+    )
+    before = snapshot(workshop.capsules), dict(workshop.secrets.values)
+    upgrade = workshop.source(
+        version="2.0.0", component={"upgrade": {"k": "2", "new": "3"}}, manifest=ENV
+    )
+    monkeypatch.setattr(journal, "add_settings", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        workshop.install(upgrade, {"token": "two", "name": "Bob"})
+    assert (snapshot(workshop.capsules), workshop.secrets.values) == before
+    assert workshop.hooks.read() == {"k": "1"}
+
+
+def test_settings_of_a_first_install_that_cannot_be_kept_leave_nothing(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "add_settings", full_disk)
+    source = workshop.source(component={"install": {"k": "v"}}, manifest=ENV)
+    with pytest.raises(OSError, match="No space left"):
+        workshop.install(source, {"token": "t", "name": "n"})
+    assert list(workshop.capsules.iterdir()) == []
+    assert workshop.hooks.read() == {}
 
 
 def test_failing_store_on_a_first_install_leaves_nothing(workshop: Workshop) -> None:
