@@ -16,6 +16,7 @@ from loguru import logger
 
 from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
+from astrid_core.kernel.quiet_store import QuietStore
 from astrid_core.pluginhost.registry import Registry
 from astrid_hookspecs.errors import SecretError, SecretLockedError
 from astrid_hookspecs.secrets import SecretStore, SecretStoreRecord
@@ -44,7 +45,7 @@ class HomeSecrets:
         self._registry = registry
         self._lock = threading.Lock()
         self.name = record.name
-        self._store = _opened(record, home)
+        self._store = self._opened(record)
 
     def get(self, scope: str, name: str) -> bytes | None:
         """As `SecretStore.get`."""
@@ -90,13 +91,21 @@ class HomeSecrets:
         if record.name == self.name:
             return 0
         with self._lock:
-            old, new = self._store, _opened(record, self._home)
+            old, new = self._store, self._opened(record)
             moved = list(self._copied(old, new))
             mark(self._home, record.name)
             self._store, self.name = new, record.name
             for scope, key in moved:
                 old.delete(scope, key)
         return len(moved)
+
+    def _opened(self, record: SecretStoreRecord) -> SecretStore:
+        source = self._registry.source(SecretStoreRecord, record.name)
+        try:
+            store = record.factory(self._home.secrets)
+        except SecretError as error:
+            return _AwayStore(record.name, error.message)
+        return QuietStore(store, label=f"the secret store {record.name!r} of {source.label}")
 
     def _copied(self, old: SecretStore, new: SecretStore) -> Iterator[tuple[str, str]]:
         for scope in self.scopes():
@@ -193,13 +202,6 @@ def mark(home: Home, name: str) -> None:
         write_atomic(home.secrets / MARKER, name.encode())
     except OSError as error:
         raise SecretError(f"the choice of a secret store is lost: {error.strerror}") from error
-
-
-def _opened(record: SecretStoreRecord, home: Home) -> SecretStore:
-    try:
-        return record.factory(home.secrets)
-    except SecretError as error:
-        return _AwayStore(record.name, error.message)
 
 
 def _marked(path: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from astrid_core.pluginhost.source import PluginSource
 from astrid_hookspecs.errors import PluginLoadError, SecretError
 from astrid_hookspecs.markers import hookimpl
 from astrid_hookspecs.secrets import SecretStore, SecretStoreRecord
@@ -59,6 +60,9 @@ class Vaults:
 
     def records(self, _kind: object) -> list[SecretStoreRecord]:
         return [self.record(name) for name in self.vaults]
+
+    def source(self, _kind: object, name: str) -> PluginSource:
+        return PluginSource(name, f"astrid-{name}", "1.0")
 
     def choose(self, _kind: object, name: str) -> SecretStoreRecord:
         if name not in self.vaults:
