@@ -59,13 +59,22 @@ def guarded(command: Callable[[], object], *, output: Output, arguments: Sequenc
         sys.stderr.write("\n")  # ends the line with ^C on it
         return EXIT_INTERRUPTED
     except SystemExit as ended:
-        if ended.code is None or isinstance(ended.code, int):
-            return int(ended.code or 0)
-        last_words = AstridError(str(ended.code), code="cli.ended")  # sys.exit(text) is a failure
-        return failed(last_words, output=output, arguments=arguments)
+        return _exited(ended, output=output, arguments=arguments)
     except BaseException as error:  # noqa: BLE001 - the last boundary of the process
         return failed(error, output=output, arguments=arguments)
     return result if isinstance(result, int) and not isinstance(result, bool) else EXIT_OK
+
+
+def _exited(ended: SystemExit, *, output: Output, arguments: Sequence[str]) -> int:
+    """The status of a command that called `exit()`; a text instead of a status is a failure."""
+    if isinstance(ended.__context__, BrokenPipeError):
+        return EXIT_RUNTIME  # the parser's way to say that nobody reads any more
+    if output.supplier is None:  # no command of ours does; a plugin at work in it did
+        return failed(ended, output=output, arguments=arguments)
+    if ended.code is None or isinstance(ended.code, int):
+        return int(ended.code or 0)
+    last_words = AstridError(str(ended.code), code="cli.ended")
+    return failed(last_words, output=output, arguments=arguments)
 
 
 def failed(error: BaseException, *, output: Output, arguments: Sequence[str]) -> int:

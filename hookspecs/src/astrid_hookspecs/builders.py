@@ -68,7 +68,8 @@ class CapsuleBuilder(Protocol):
             name: A valid capsule id; not yet checked against the rules of a language.
 
         Returns:
-            The files, relative to `target`, in the order to show them.
+            The files, relative to `target`, in the order to show them. `Capsule.toml` is one of
+            them and has the name; `detects` knows the project again, and `check` finds no error.
         """
         ...
 

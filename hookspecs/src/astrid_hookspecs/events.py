@@ -59,9 +59,9 @@ def astrid_capsule_changed(event: CapsuleEvent) -> None:
 
 @hookspec
 def astrid_decision_made(event: DecisionEvent) -> None:
-    """Watch the gate's refusals, and its grants where auditing asks for them.
+    """Watch the gate's refusals. What it allows reaches audit sinks.
 
-    Kind: observe. When: right after the decision, on the deciding thread; return quickly.
+    Kind: observe. When: right after the refusal, on the deciding thread; return quickly.
     Returns: nothing; a result is ignored.
     Failure: logged with the distribution's name; the decision stands.
     Since: 1.0.

@@ -493,6 +493,7 @@ def test_exit_with_a_text_is_a_failure_that_is_said(
     astrid: Astrid, command: Any, code: object, status: int, said: str
 ) -> None:
     def leave() -> None:
+        current().supplier = "plugin 'acme' of astrid-acme 9.9"
         raise SystemExit(code)
 
     command(leave)
@@ -502,9 +503,12 @@ def test_exit_with_a_text_is_a_failure_that_is_said(
     assert bool(ended.stderr) == bool(said)
 
 
-def test_what_is_no_exception_is_a_defect_too(astrid: Astrid, command: Any) -> None:
+@pytest.mark.parametrize("error", [BaseException("stop"), SystemExit(0), SystemExit("stop")])
+def test_what_is_no_exception_is_a_defect_too(
+    astrid: Astrid, command: Any, error: BaseException
+) -> None:
     def fail() -> None:
-        raise BaseException("stop")  # noqa: TRY002 - the case
+        raise error
 
     command(fail)
     ended = astrid("try", "--json")

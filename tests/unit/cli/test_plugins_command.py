@@ -138,3 +138,12 @@ def test_a_wrong_home_is_refused(astrid: Astrid, monkeypatch: pytest.MonkeyPatch
     assert ended.status == 1
     assert ended.stderr.startswith("✗ error: ")
     assert "absolute" in ended.stderr
+
+
+def test_a_disabled_plugin_is_not_imported_to_be_checked(astrid: Astrid, install: Any) -> None:
+    install("broken", "raise SystemExit(9)")
+    assert astrid("plugins", "disable", "broken").status == 0
+    ended = astrid("plugins", "check", "broken", "--json")
+    assert ended.status == 1
+    assert ended.json["error"]["code"] == "plugin.disabled"
+    assert "astrid plugins enable broken" in ended.json["error"]["hint"]

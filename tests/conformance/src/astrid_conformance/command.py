@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from astrid_conformance.report import to_text
-from astrid_conformance.runner import check_plugin
+from astrid_conformance.runner import check_plugin, installed_plugins
 from astrid_hookspecs.commands import CommandContext
+from astrid_hookspecs.errors import PluginLoadError
 
 
 def check(
@@ -30,7 +31,15 @@ def check(
     Ends with 1 when a required check fails, or an optional one whose capability is claimed.
     """
     command: CommandContext = context.obj
-    names = command.enabled_plugins() if name is None else (name,)
+    enabled = command.enabled_plugins()
+    if name is not None and name not in enabled and name in installed_plugins():
+        raise PluginLoadError(
+            f"the plugin {name!r} is disabled, and checking it would import it",
+            code="plugin.disabled",
+            hint=f"allow it with 'astrid plugins enable {name}', "
+            f"or run 'python -m astrid_conformance {name}', which asks no list",
+        )
+    names = enabled if name is None else (name,)
     with command.output.progress() as progress:
         reports = [
             report
