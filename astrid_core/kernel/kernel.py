@@ -408,6 +408,7 @@ class Kernel:
         finally:
             self.supervisor.stop()
             await asyncio.shield(asyncio.gather(*work))
+            await asyncio.shield(self._live.close())
 
 
 async def _assembled(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from loguru import logger
 
@@ -26,9 +27,10 @@ from astrid_core.kernel.install.model import InstallResult
 from astrid_core.kernel.install.removal import Removed, remove_capsule
 from astrid_core.kernel.loaded import Loaded
 from astrid_hookspecs.engines import Progress
-from astrid_hookspecs.errors import AstridError
+from astrid_hookspecs.errors import AstridError, CapsuleError
 from astrid_hookspecs.values import CapsuleId, parse_capsule_id
 
+CLOSE_S: Final = 30.0
 T = TypeVar("T")
 
 
@@ -48,6 +50,7 @@ class LiveCapsules:
         self._loaded = loaded
         self._workspace = workspace
         self._turn = asyncio.Lock()
+        self._is_closed = False
 
     async def install(
         self,
@@ -118,12 +121,24 @@ class LiveCapsules:
 
         return await self._in_turn(change)
 
+    async def close(self) -> None:
+        """Begin no change any more, and wait for the one that is under way, for a bounded time."""
+        self._is_closed = True
+        try:
+            await asyncio.wait_for(self._turn.acquire(), CLOSE_S)
+        except TimeoutError:
+            logger.warning("a change of the capsules is still under way while the kernel closes")
+        else:
+            self._turn.release()
+
     async def _in_turn(self, change: Callable[[], T]) -> T:
         """Make one change on a thread, then drop what was compiled of what is gone."""
         async with self._turn:
+            if self._is_closed:
+                raise CapsuleError("the kernel is closing", code="kernel.closed")
             before = self._loaded_components()
             try:
-                return await asyncio.to_thread(change)
+                return await _to_its_end(change)
             finally:
                 gone = before - self._loaded_components()
                 if gone:
@@ -179,3 +194,20 @@ class LiveCapsules:
         fresh = self._parts.capsules.load(installed)
         self._loaded(name)
         return fresh
+
+
+async def _to_its_end(change: Callable[[], T]) -> T:
+    """Make a change on a thread; who is cancelled waits for it all the same.
+
+    Nothing stops a thread, and what it works on must be neither removed nor changed by others.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(change))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
+        if not work.cancelled():
+            work.exception()  # nobody else takes it
+        raise

@@ -14,6 +14,8 @@ import pytest
 from astrid_core import Kernel
 from astrid_core.kernel.audit.places import AuditPlaces
 from astrid_core.kernel.audit.reader import Query, entries
+from astrid_core.kernel.home_lock import HomeLock
+from astrid_core.kernel.install import installer
 from astrid_core.kernel.install.installed import load_installed
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import (
@@ -326,3 +328,79 @@ def test_a_part_that_cannot_be_stopped_keeps_no_other_part_running(
         loaded.parts = (real,)
 
     run(work)
+
+
+class Held:
+    """Holds an installation where it is about to be put in place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, wait_s: float = 20.0) -> None:
+        self.arrived, self.go_on = threading.Event(), threading.Event()
+        self.said: list[str] = []
+        real = installer.put_in_place
+
+        def late(staging: Path, target: Path) -> Path:
+            self.arrived.set()
+            self.go_on.wait(wait_s)
+            done = real(staging, target)
+            self.said.append("in place")
+            return done
+
+        monkeypatch.setattr(installer, "put_in_place", late)
+
+
+def test_an_installation_that_is_cancelled_is_whole_before_anybody_else_has_a_turn(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+
+    async def work(kernel: Kernel) -> None:
+        text = manifest("c", body=tool("ask"))
+        source = write_capsule(tmp_path / "1", answering("deny", "first"), text)
+        task = asyncio.create_task(install(kernel, source))
+        await eventually(held.arrived.is_set)
+        other = asyncio.create_task(kernel.reload_all())
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not task.done()
+        assert not other.done()
+        held.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await other
+        assert [capsule.id for capsule in kernel.capsules()] == ["c"]
+
+    run(work)
+    assert held.said == ["in place"]
+
+    async def after(kernel: Kernel) -> None:
+        assert kernel.problems == []
+        with pytest.raises(PolicyDeniedError, match="first"):
+            await kernel.call_tool("ask")
+
+    run(after)
+
+
+def test_a_kernel_gives_its_home_up_after_the_installation_that_is_under_way(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, wait_s=1.0)  # whether or not closing waits for this
+    close = HomeLock.close
+
+    def closing(lock: HomeLock) -> None:
+        held.said.append("given up")
+        held.go_on.set()
+        close(lock)
+
+    monkeypatch.setattr(HomeLock, "close", closing)
+
+    async def work(kernel: Kernel) -> asyncio.Task[Any]:
+        text = manifest("c", body=tool("ask"))
+        source = write_capsule(tmp_path / "1", answering("deny", "first"), text)
+        task = asyncio.create_task(install(kernel, source))
+        await eventually(held.arrived.is_set)
+        return task
+
+    run(work)
+    assert held.said[:2] == ["in place", "given up"]
