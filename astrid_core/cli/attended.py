@@ -10,7 +10,7 @@ import json
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -56,7 +56,7 @@ def attend(
     """
     inbox: queue.SimpleQueue[Envelope | None] = queue.SimpleQueue()
     outcome: list[Callable[[], _T]] = []
-    report = _Report(progress)
+    report = EndableReport(progress)
     thread = threading.Thread(
         target=_run, args=(partial(work, report), outcome, inbox), name="attended", daemon=True
     )
@@ -85,17 +85,43 @@ def attend(
         raise
 
 
-class _Report:
-    """Passes reports of work on, and ends it at the next one after an interrupt."""
+class EndableReport:
+    """Passes reports of work on, and ends it at the next one after an interrupt.
+
+    Args:
+        progress: Where to pass them on to.
+
+    Attributes:
+        interrupted: Whether the next report raises `KeyboardInterrupt` in the work.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self.interrupted = False
 
     def __call__(self, step: str, fraction: float | None) -> None:
+        """As `Progress`."""
         if self.interrupted:
             raise KeyboardInterrupt
         self._progress(step, fraction)
+
+
+async def entered(block: AbstractContextManager[_T], report: EndableReport) -> _T:
+    """Enter a block on a thread; leaving it is up to the caller.
+
+    Args:
+        block: Reports to `report` while it is entered.
+        report: Ends that when this task is cancelled; what was entered all the same is left.
+    """
+    entering = asyncio.get_running_loop().run_in_executor(None, block.__enter__)
+    try:
+        return await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        report.interrupted = True
+        await asyncio.wait([entering])
+        if entering.exception() is None:
+            block.__exit__(None, None, None)
+        raise
 
 
 def take_reply(reply: Reply | None, *, clients: ClientAccess, principal: Principal) -> None:

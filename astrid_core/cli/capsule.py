@@ -9,10 +9,11 @@ import typer
 
 from astrid_core.cli.capsule_check import check
 from astrid_core.cli.capsule_configure import configure
+from astrid_core.cli.capsule_dev import develop
 from astrid_core.cli.capsule_install import install
 from astrid_core.cli.capsule_project import build_project, new_project, run_tests
 from astrid_core.cli.capsule_reload import reload
-from astrid_core.cli.capsule_run import develop, run_tool
+from astrid_core.cli.capsule_run import run_tool
 from astrid_core.cli.capsule_session import WorkspaceOption, open_home, workbench, workspace
 from astrid_core.cli.output import current, describe
 from astrid_core.domain.archive_rules import MANIFEST, MIB

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +22,7 @@ from astrid_core.domain.manifest import parse_manifest
 from astrid_core.kernel.build import built, find_builder, named_builder
 from astrid_core.kernel.install.content import read_inside
 from astrid_core.kernel.install.pack import pack_capsule
-from astrid_hookspecs.builders import BuildResult, CapsuleBuilder
+from astrid_hookspecs.builders import BuildResult, CapsuleBuilder, Finding
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.exits import EXIT_OK, EXIT_RUNTIME
 from astrid_hookspecs.values import parse_capsule_id
@@ -139,25 +139,48 @@ def build_into(registry: Registry, project: Path, *, output: Output) -> Iterator
             warnings are; `capsule.build`; `capsule.no-builder`.
     """
     if not project.is_dir():
-        raise CapsuleError(f"{project} is not a directory", code="capsule.source")
+        raise not_a_directory(project)
     builder = find_builder(registry, project)
     if builder is None and _is_built(project):
         yield BuildResult(project, from_cache=False)
         return
     if builder is not None:
-        findings = builder.check(project)
-        show_findings(findings, output=output)
-        errors = [finding for finding in findings if finding.severity == "error"]
-        if errors:
-            raise CapsuleError(
-                f"{errors[0].file}:{errors[0].line or 1}: {errors[0].message}",
-                code="capsule.check",
-                hint="`astrid capsule check` lists every finding",
-            )
+        checked(builder.check(project), output=output)
     with ExitStack() as stack:
         with output.progress() as progress:
             result = stack.enter_context(built(registry, project, progress=progress))
         yield result
+
+
+def checked(findings: Sequence[Finding], *, output: Output) -> None:
+    """Show what a checker found.
+
+    Raises:
+        CapsuleError: `capsule.check`: there are errors among it.
+    """
+    show_findings(findings, output=output)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        raise CapsuleError(
+            f"{errors[0].file}:{errors[0].line or 1}: {errors[0].message}",
+            code="capsule.check",
+            hint="`astrid capsule check` lists every finding",
+        )
+
+
+def not_a_directory(project: Path) -> CapsuleError:
+    """What is said when a project is not there."""
+    if project.exists():
+        return CapsuleError(
+            f"{project} is a file, not a project's directory",
+            code="capsule.source",
+            hint="give the directory that has its Capsule.toml",
+        )
+    return CapsuleError(
+        f"there is no directory {project}",
+        code="capsule.source",
+        hint="`astrid capsule new NAME` starts a project",
+    )
 
 
 def _is_built(project: Path) -> bool:
@@ -193,7 +216,7 @@ def run_tests(
         arguments, project = [str(project), *(arguments or [])], Path()
     project = project.absolute()
     if not project.is_dir():
-        raise CapsuleError(f"{project} is not a directory", code="capsule.source")
+        raise not_a_directory(project)
     if importlib.util.find_spec("pytest") is None:
         raise CapsuleError(
             "running tests needs pytest", code="capsule.no-pytest", hint="run: pip install pytest"

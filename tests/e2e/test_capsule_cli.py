@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from astrid_hookspecs.exits import EXIT_NEEDS_ANSWER, EXIT_NOT_RUNNING
 from tests.support.guests import slow_to_compile
 from tests.support.shell import (
     PATIENCE_S,
@@ -489,6 +490,55 @@ def test_one_ctrl_c_at_the_question_of_a_development_loop_ends_it(astrid: Shell)
         talk(r"\[y/N\] ", "\x03")
         assert process.wait(PATIENCE_S) == 0
     assert astrid.installed == []
+
+
+@pytest.mark.slow
+def test_a_development_loop_serves_other_terminals_until_it_is_stopped(astrid: Shell) -> None:
+    project = _tally_project(astrid)
+    with on_terminal(astrid, "capsule", "dev", str(project), "--yes") as (process, talk):
+        talk(r"watching .*/tally")
+        status = astrid("status", "--json")
+        assert status.status == 0
+        assert status.json["pid"] == process.pid
+        assert "asking the running daemon" in astrid("capsule", "run", "tally", "nope").stderr
+        assert astrid("stop").status == 0
+        assert process.wait(PATIENCE_S) == 0
+    assert astrid("status").status == EXIT_NOT_RUNNING
+
+
+@pytest.mark.slow
+def test_a_development_loop_begins_with_a_broken_project(astrid: Shell) -> None:
+    """It waits for the next change; nobody has to start it again."""
+    project = _tally_project(astrid)
+    manifest = project / "Capsule.toml"
+    good = manifest.read_text()
+    manifest.write_text("[package\n")
+    with on_terminal(astrid, "capsule", "dev", str(project), "--yes") as (process, talk):
+        talk(r"nothing is loaded yet; the next change tries again")
+        manifest.write_text(good)
+        talk(r"is loaded \(installed\)")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+    assert astrid.installed == ["tally"]
+
+
+@pytest.mark.slow
+def test_a_development_loop_ends_where_no_change_helps(astrid: Shell) -> None:
+    """Nobody can be asked for consent, or there is no project."""
+    unasked = astrid("capsule", "dev", str(_tally_project(astrid)))
+    assert unasked.status == EXIT_NEEDS_ANSWER
+    (astrid.workspace / "empty").mkdir()
+    assert "no builder knows" in astrid("capsule", "dev", "empty").stderr
+    missing = astrid("capsule", "dev", "nowhere")
+    assert (missing.status, "capsule new NAME" in missing.stderr) == (1, True)
+    (astrid.workspace / "file").touch()
+    assert "is a file" in astrid("capsule", "build", "file").stderr
+
+
+def _tally_project(astrid: Shell) -> Path:
+    project = astrid.workspace / "tally"
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "capsules" / "tally", project)
+    return project
 
 
 def test_every_command_has_an_example(astrid: Shell) -> None:

@@ -30,6 +30,7 @@ IMPORTED: Final = (
     "astrid_core.cli.capsule",
     "astrid_core.cli.capsule_check",
     "astrid_core.cli.capsule_install",
+    "astrid_core.cli.capsule_dev",
     "astrid_core.cli.capsule_run",
     "astrid_core.cli.group",
     "astrid_core.cli.overlay",
