@@ -19,6 +19,7 @@ from astrid_core.daemon.client import DaemonClient
 from astrid_core.daemon.client_errors import DaemonError
 from astrid_core.daemon.survey import survey
 from astrid_core.kernel.home import Home
+from astrid_core.kernel.home_lock import is_alive
 
 START_TIMEOUT_S: Final = 10.0
 LOOK_S: Final = 0.02
@@ -124,6 +125,7 @@ class _Child:
     def __init__(self, launch: Launch, log_directory: Path) -> None:
         self._kept = log_directory / OUTPUT_NAME
         self._output = log_directory / f"daemon-{os.getpid()}.out"
+        _remove_abandoned(log_directory)
         with _new_file(self._output) as output:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
                 launch.command(),
@@ -189,6 +191,14 @@ class _Child:
     def _status(self) -> str:
         code = self._process.returncode
         return f"it was ended by signal {-code}" if code < 0 else f"it ended with status {code}"
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Remove what those left that were killed while they waited for a daemon."""
+    for output in directory.glob("daemon-*.out"):
+        number = output.stem.removeprefix("daemon-")
+        if number.isdecimal() and not is_alive(int(number)):
+            output.unlink(missing_ok=True)
 
 
 def _new_file(path: Path) -> BinaryIO:

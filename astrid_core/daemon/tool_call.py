@@ -127,6 +127,7 @@ class ClientCall:
     def _done(self, outcome: Outcome) -> None:
         """Answer; on any thread."""
         if self._connection.take_back(self) is None:
+            self._hush()  # the client may have gone before there was anything to hush
             return
         self._is_done = True
         self._hush()

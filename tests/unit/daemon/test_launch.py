@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,34 @@ def test_a_daemon_that_ends_at_once_says_why(
     assert caught.value.message == f"the daemon did not start: {message}"
     assert hint in str(caught.value.hint)
     assert list((home / "log").iterdir()) == []
+
+
+WAITER = """
+import sys
+from pathlib import Path
+from astrid_core.daemon.launch import Launch, start_daemon
+
+home = Path(sys.argv[1])
+Launch.command = lambda _self: ["/bin/sleep", "3"]
+start_daemon(home, Launch(home), timeout_s=60)
+"""
+
+
+def test_what_a_killed_starter_left_goes_with_the_next_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Home.open(home).log
+    with subprocess.Popen([*command(WAITER), str(home)]) as starter:
+        left = log / f"daemon-{starter.pid}.out"
+        deadline = time.monotonic() + 20
+        while not left.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        starter.kill()
+    assert left.exists()
+    with pytest.raises(StartFailedError):
+        start_with("import sys; sys.exit(9)", home, monkeypatch)
+    assert list(log.iterdir()) == []
 
 
 def test_a_daemon_that_could_not_even_say_why_on_a_full_disk(
