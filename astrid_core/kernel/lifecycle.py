@@ -11,6 +11,7 @@ from dataclasses import replace
 from astrid_core.host.capsule import CapsuleHost
 from astrid_core.host.services import HostServices
 from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
+from astrid_core.kernel.engine_faults import engine_faults
 from astrid_core.kernel.install.lifecycle import KvWrites, LifecycleRequest
 from astrid_core.kernel.profiles import ProfileStore
 from astrid_core.kernel.staged_kv import StagedKv
@@ -62,7 +63,8 @@ class KernelLifecycle:
         loaded = self._load(request, services=self._hook_services(request, staged))
         try:
             limits = Limits(timeout_s=LIFECYCLE_TIMEOUT_S)
-            loaded.lifecycle(request.phase, Call(request.principal, limits))
+            with engine_faults(request.manifest.name):
+                loaded.lifecycle(request.phase, Call(request.principal, limits))
             return staged.writes()
         finally:
             loaded.unload(grace_s=1.0)

@@ -24,6 +24,7 @@ from astrid_core.host.pulse import Beat
 from astrid_core.kernel.audit.tool_calls import record_server_call, record_tool_call
 from astrid_core.kernel.consent import Consent
 from astrid_core.kernel.cpu_meter import CpuMeter
+from astrid_core.kernel.engine_faults import engine_faults
 from astrid_core.kernel.latency import Latencies
 from astrid_core.kernel.processes.cancelling import call_id_of
 from astrid_core.kernel.profiles import ProfileStore
@@ -263,14 +264,16 @@ class Loaded:
     def start(self) -> None:
         """Start the run loops; returns at once."""
         call = Call(self.owner, Limits(timeout_s=None))
-        for part in self.parts:
-            part.start(call)
+        with engine_faults(self.spec.id):
+            for part in self.parts:
+                part.start(call)
 
     def wait_ready(self, *, timeout_s: float) -> Readiness:
         """Wait for every part, one deadline for all; the first that is not ready decides."""
         deadline = time.monotonic() + timeout_s
         for part in self.parts:
-            outcome = part.wait_ready(timeout_s=max(0.0, deadline - time.monotonic()))
+            with engine_faults(self.spec.id):
+                outcome = part.wait_ready(timeout_s=max(0.0, deadline - time.monotonic()))
             if outcome is not Readiness.READY:
                 return outcome
         return Readiness.READY
@@ -278,7 +281,8 @@ class Loaded:
     def health(self) -> Health:
         """The first unhealthy part's health, or a good one."""
         for part in self.parts:
-            health = part.health()
+            with engine_faults(self.spec.id):
+                health = part.health()
             if not health.ok:
                 return health
         return Health(ok=self.state == "ready", reason=self.problem)
@@ -308,7 +312,7 @@ class Loaded:
             EngineError: As `LoadedCapsule.unload`.
         """
         self.state = "unloading"
-        with ExitStack() as stopping:
+        with engine_faults(self.spec.id), ExitStack() as stopping:
             for part in self.parts:
                 stopping.callback(part.unload, grace_s=grace_s)
 
@@ -347,7 +351,8 @@ class Loaded:
     def _ask_parts(self, action: str, payload: bytes, call: Call) -> GuestResult:
         for part in self.parts:
             try:
-                return part.invoke(action, payload, call)
+                with engine_faults(self.spec.id):
+                    return part.invoke(action, payload, call)
             except UnsupportedActionError:
                 continue
         raise UnsupportedActionError(

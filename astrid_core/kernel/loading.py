@@ -19,6 +19,7 @@ from astrid_core.kernel.audit.capsule_changes import record_load
 from astrid_core.kernel.capsule_spec import capsule_context, capsule_spec
 from astrid_core.kernel.consent import Consent
 from astrid_core.kernel.cpu_meter import CpuMeter
+from astrid_core.kernel.engine_faults import engine_faults
 from astrid_core.kernel.engine_pool import EnginePool
 from astrid_core.kernel.install.installed import InstalledCapsule
 from astrid_core.kernel.loaded import Loaded, Rights, closed
@@ -145,10 +146,11 @@ class CapsuleLoader:
     def _load_parts(self, spec: CapsuleSpec, host: CapsuleHost) -> tuple[LoadedCapsule, ...]:
         parts: list[LoadedCapsule] = []
         try:
-            if spec.component is not None:
-                parts.append(self._engines.engine("component").load(spec, host))
-            if any(server.type in MCP_TYPES for server in spec.servers):
-                parts.append(self._engines.engine("mcp_server").load(spec, host))
+            with engine_faults(spec.id):
+                if spec.component is not None:
+                    parts.append(self._engines.engine("component").load(spec, host))
+                if any(server.type in MCP_TYPES for server in spec.servers):
+                    parts.append(self._engines.engine("mcp_server").load(spec, host))
         except Exception:
             for part in reversed(parts):
                 part.unload(grace_s=0)

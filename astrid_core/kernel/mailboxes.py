@@ -198,7 +198,7 @@ class Mailboxes(Generic[T]):
     def _handle_item(self, box: _Mailbox[T], item: T) -> None:
         try:
             self._handle(item)
-        except Exception as error:  # noqa: BLE001 - items behind this one must not be lost with it
+        except BaseException as error:  # noqa: BLE001 - items behind this one must not be lost
             logger.error(
                 "handling an event of capsule {} failed: {}", box.key.capsule, failure_text(error)
             )

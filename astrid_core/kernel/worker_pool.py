@@ -221,7 +221,7 @@ class WorkerPool:
             self._local.principal = queued.principal
             try:
                 more = queued.job.run_one()
-            except Exception as error:  # noqa: BLE001 - one job's fault must not cost a worker
+            except BaseException as error:  # noqa: BLE001 - one job's fault must not cost a worker
                 logger.error(
                     "a job broke its promise not to raise; it is dropped: {}", failure_text(error)
                 )

@@ -395,6 +395,30 @@ def test_a_boot_survives_an_engine_with_a_defect(run: Run, tmp_path: Path) -> No
     run(work, plugins={"sibling": engine})
 
 
+@pytest.mark.parametrize("method", ["load", "start", "health"])
+def test_an_engine_that_wants_to_end_the_program_ends_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    engine = SiblingEngine()
+
+    async def set_up(world: World) -> None:
+        await install(world.kernel, sibling_capsule(tmp_path / "s"))
+
+    run(set_up, plugins={"sibling": engine})
+
+    def leave(*_arguments: object, **_named: object) -> None:
+        raise SystemExit(0)
+
+    async def work(world: World) -> None:
+        assert all(capsule.id == "sibling" for capsule in world.kernel.capsules())
+        failed = [(problem.capsule, problem.error.code) for problem in world.kernel.problems]
+        assert failed == ([] if method == "health" else [("sibling", "engine.failed")])
+        await world.passes(60)
+
+    monkeypatch.setattr(engine, method, leave)
+    run(work, plugins={"sibling": engine})
+
+
 def test_a_problem_of_the_boot_is_over_when_a_restart_succeeds(run: Run, tmp_path: Path) -> None:
     engine = SiblingEngine()
 

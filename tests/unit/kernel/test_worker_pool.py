@@ -355,9 +355,10 @@ def test_work_racing_with_idle_exit_is_never_lost():
     assert pool.close(timeout_s=WAIT_S)
 
 
-def test_failing_job_costs_no_worker(pool: WorkerPool):
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(0)])
+def test_failing_job_costs_no_worker(pool: WorkerPool, error: BaseException):
     def fails() -> None:
-        raise ValueError("broken")
+        raise error
 
     for _ in range(10):
         Tasks(pool).add(fails)
