@@ -179,7 +179,11 @@ class Servers:
                 log=lambda level, line: self._host.log(principal, level, f"{spec.id}: {line}"),
             )
 
-        connection = await self._slots.take(make)
+        try:
+            connection = await self._slots.take(make)
+        except BaseException:  # its start is on record already
+            self._record_end(spec, principal, reason="it was not started")
+            raise
         self.starts += 1
         self._open[key] = connection
         self._tasks.add(connection.task)  # it goes on for a moment after a successor took its key
@@ -197,13 +201,16 @@ class Servers:
             self.ends += 1
             self._host.log(principal, "ERROR", f"{spec.id}: over: {reason}")
             self._backoffs[key].ended(lived_s=time.monotonic() - connection.since)
+        self._record_end(spec, principal, reason=reason)
+        self._tasks.discard(connection.task)
+        if self._open.get(key) is connection:
+            del self._open[key]
+
+    def _record_end(self, spec: McpServerSpec, principal: Principal, *, reason: str) -> None:
         closing = asyncio.get_running_loop().run_in_executor(
             None, lambda: self._host.close_server(spec, principal, reason=reason)
         )
         closing.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._tasks.discard(connection.task)
-        if self._open.get(key) is connection:
-            del self._open[key]
 
     async def _listed(self, connection: Connection, found: Sequence[Mapping[str, Any]]) -> None:
         """Judge what a server lists, and offer what the judgement leaves."""
