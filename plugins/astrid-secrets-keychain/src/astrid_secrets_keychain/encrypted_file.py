@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -42,12 +43,13 @@ class EncryptedFileStore:
         SecretError: The directory cannot be made.
     """
 
-    __slots__ = ("_directory", "_key", "_lock", "_make_key")
+    __slots__ = ("_directory", "_key", "_lock", "_make_key", "_making_key")
 
     def __init__(self, directory: Path, *, key: Callable[[], bytes]) -> None:
         self._directory = directory
         self._make_key = key
         self._key: bytes | None = None
+        self._making_key = threading.Lock()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -97,9 +99,10 @@ class EncryptedFileStore:
         return self._directory / f"{name.hexdigest()}.box"
 
     def _opened_key(self) -> bytes:
-        if self._key is None:
-            self._key = self._make_key()
-        return self._key
+        with self._making_key:  # once: a person is asked for it, or a lot of memory is used
+            if self._key is None:
+                self._key = self._make_key()
+            return self._key
 
     def _read(self, scope: str) -> dict[str, bytes]:
         path = self._path(scope)

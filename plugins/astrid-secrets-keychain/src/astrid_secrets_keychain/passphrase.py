@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ _PARAMETERS: Final = "kdf.json"
 _CHECK: Final = b"astrid secrets"
 _MAX_BYTES: Final = 4096
 _read_once: dict[str, bytes] = {}
+_reading: Final = threading.Lock()
+"""Who reads a descriptor closes it; a second reader would close what has its number by then."""
 
 
 def passphrase() -> bytes:
@@ -115,13 +118,14 @@ def _known(parameters: dict[str, str | int], words: bytes) -> bytes:
 
 
 def _from_descriptor(number: str) -> bytes:
-    if number not in _read_once:
-        try:
-            with os.fdopen(int(number), "rb") as file:
-                _read_once[number] = file.read(_MAX_BYTES)
-        except (OSError, ValueError) as error:
-            raise SecretLockedError(
-                f"{VARIABLE} names no file descriptor that can be read",
-                hint=f"for example: {VARIABLE}=3 astrid start 3< FILE",
-            ) from error
-    return _read_once[number]
+    with _reading:
+        if number not in _read_once:
+            try:
+                with os.fdopen(int(number), "rb") as file:
+                    _read_once[number] = file.read(_MAX_BYTES)
+            except (OSError, ValueError) as error:
+                raise SecretLockedError(
+                    f"{VARIABLE} names no file descriptor that can be read",
+                    hint=f"for example: {VARIABLE}=3 astrid start 3< FILE",
+                ) from error
+        return _read_once[number]
