@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from astrid_core.kernel.named_builder import NamedBuilder
 from astrid_core.pluginhost.registry import Registry, missing_plugin_hint
 from astrid_hookspecs.builders import BuildResult, CapsuleBuilder, CapsuleBuilderRecord
 from astrid_hookspecs.engines import Progress
@@ -25,7 +26,7 @@ def find_builder(registry: Registry, project: Path) -> CapsuleBuilder | None:
     """
     records = registry.records(CapsuleBuilderRecord)
     for record in sorted(records, key=lambda record: (record.priority, record.name)):
-        builder = record.factory()
+        builder = _made(registry, record)
         if builder.detects(project):
             return builder
     return None
@@ -54,7 +55,12 @@ def named_builder(registry: Registry, kind: str) -> CapsuleBuilder:
     Raises:
         PluginLoadError: `plugin.missing`: no installed builder has that name.
     """
-    return registry.choose(CapsuleBuilderRecord, kind).factory()
+    return _made(registry, registry.choose(CapsuleBuilderRecord, kind))
+
+
+def _made(registry: Registry, record: CapsuleBuilderRecord) -> CapsuleBuilder:
+    source = registry.source(CapsuleBuilderRecord, record.name)
+    return NamedBuilder(record.factory(), source=source)
 
 
 @contextmanager

@@ -111,7 +111,9 @@ class CapsuleLoader:
         Raises:
             DeniedError: The owner is disabled, or a policy refused.
         """
-        if capsule.runs_servers or any(part.is_run_loop() for part in capsule.parts):
+        with engine_faults(capsule.id):
+            loops = any(part.is_run_loop() for part in capsule.parts)
+        if capsule.runs_servers or loops:
             profile = self._profiles.profile(capsule.owner)
             self._gate.check_invoke(capsule.owner, capsule.id, RUN_ACTION, enabled=profile.enabled)
         capsule.start()

@@ -395,7 +395,7 @@ def test_a_boot_survives_an_engine_with_a_defect(run: Run, tmp_path: Path) -> No
     run(work, plugins={"sibling": engine})
 
 
-@pytest.mark.parametrize("method", ["load", "start", "health"])
+@pytest.mark.parametrize("method", ["load", "start", "health", "is_run_loop"])
 def test_an_engine_that_wants_to_end_the_program_ends_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
