@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +171,28 @@ class TestPassphrase:
         for path in home.rglob("*"):
             assert path.is_dir() or b"horse" not in path.read_bytes()
 
+    def test_threads_that_want_it_at_once_read_the_descriptor_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.given(monkeypatch, b"correct horse\n")
+        monkeypatch.setattr(words, "_read_once", {})
+        real, opened = os.fdopen, 0
+        second = threading.Event()
+
+        def late(*arguments: Any, **named: Any) -> Any:
+            nonlocal opened
+            opened += 1
+            if opened > 1:
+                second.set()
+            second.wait(1)  # whether or not another one comes
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(os, "fdopen", late)
+        with ThreadPoolExecutor(2) as pool:
+            found = [pool.submit(words.passphrase) for _ in range(2)]
+            assert [one.result(10) for one in found] == [b"correct horse"] * 2
+        assert opened == 1
+
     def test_it_comes_from_a_service_credential(
         self, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -194,6 +219,24 @@ class TestPassphrase:
         parameters.write_text(parameters.read_text().replace("argon2id", "none"))
         with pytest.raises(SecretError, match="damaged"):
             open_with_passphrase(home / "secrets").get(SCOPE, "KEY")
+
+
+def test_threads_that_use_a_store_at_once_ask_for_its_key_once(home: Path) -> None:
+    asked = 0
+    second = threading.Event()
+
+    def key() -> bytes:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            second.set()
+        second.wait(1)  # whether or not another one comes
+        return bytes(32)
+
+    store = EncryptedFileStore(home / "secrets/x", key=key)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: store.get(SCOPE, "KEY"), range(2))) == [None, None]
+    assert asked == 1
 
 
 def test_scopes_are_what_the_kernel_makes(home: Path) -> None:
