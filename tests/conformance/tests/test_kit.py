@@ -217,6 +217,19 @@ def test_what_a_plugin_prints_while_it_is_loaded_is_no_result(
     assert capsys.readouterr() == ("", "one\ntwo\n")
 
 
+def test_a_hook_that_declares_nothing_at_all_is_no_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kit_plugin_none.py").write_text(f"{HOOK}def astrid_register_buses():\n    pass\n")
+    info = tmp_path / "acme-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[astrid.plugins]\nacme = kit_plugin_none\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginContractError, match="acme 1 failed in 'astrid_register_buses'"):
+        check_plugin("acme")
+
+
 def test_a_plugin_without_checked_kinds_has_no_reports() -> None:
     assert check_plugin("conformance") == []
 

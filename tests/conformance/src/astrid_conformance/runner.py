@@ -22,7 +22,7 @@ from astrid_conformance.kinds import KINDS, KindChecks
 from astrid_hookspecs import ENTRY_POINT_GROUP, PROJECT
 from astrid_hookspecs.authz import AuthzRequest, Vote
 from astrid_hookspecs.errors import PluginContractError, PluginLoadError
-from astrid_hookspecs.kinds import HOOKS, HookKind
+from astrid_hookspecs.kinds import HOOKS, HookInfo, HookKind
 
 Progress = Callable[[str, float | None], None]
 
@@ -118,19 +118,27 @@ def _records(manager: pluggy.PluginManager, name: str, label: str) -> Iterator[D
         if info.kind is not HookKind.DECLARE or info.plugin_kind is None:
             continue
         caller: pluggy.HookCaller = getattr(manager.hook, hook)
-        try:
-            with redirect_stdout(sys.stderr):
-                records = [record for records in caller() for record in records]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise PluginContractError(f"{name} of {label} failed in {hook!r}: {error!r}") from error
-        for record in records:
-            if not isinstance(record, info.record or ()):
-                raise PluginContractError(
-                    f"{name} of {label} declared a {type(record).__name__} in {hook!r}"
-                )
-            yield Declared(name, label, info.plugin_kind, record)
+        # One by one: pluggy's relay leaves out an implementation that answers None.
+        for implementation in caller.get_hookimpls():
+            yield from _declared(implementation, hook, info, name=name, label=label)
+
+
+def _declared(
+    implementation: pluggy.HookImpl, hook: str, info: HookInfo, *, name: str, label: str
+) -> Iterator[Declared]:
+    try:
+        with redirect_stdout(sys.stderr):
+            records = list(cast("Iterable[object]", implementation.function()))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginContractError(f"{name} of {label} failed in {hook!r}: {error!r}") from error
+    for record in records:
+        if not isinstance(record, info.record or ()):
+            raise PluginContractError(
+                f"{name} of {label} declared a {type(record).__name__} in {hook!r}"
+            )
+        yield Declared(name, label, info.plugin_kind or "", record)
 
 
 def _ask(implementation: pluggy.HookImpl, request: AuthzRequest) -> Vote:
