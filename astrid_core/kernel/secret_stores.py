@@ -18,7 +18,7 @@ from astrid_core.kernel.durable import write_atomic
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.quiet_store import QuietStore
 from astrid_core.pluginhost.registry import Registry
-from astrid_hookspecs.errors import SecretError, SecretLockedError
+from astrid_hookspecs.errors import PluginLoadError, SecretError, SecretLockedError
 from astrid_hookspecs.secrets import SecretStore, SecretStoreRecord
 
 MARKER: Final = "store"
@@ -181,7 +181,7 @@ def open_secret_store(registry: Registry, home: Home, *, name: str | None) -> Ho
     """
     chosen = name or _marked(home.secrets / MARKER)
     if chosen is not None:
-        return HomeSecrets(home, registry, registry.choose(SecretStoreRecord, chosen))
+        return HomeSecrets(home, registry, _chosen(registry, chosen, is_marked=name is None))
     records = registry.records(SecretStoreRecord)
     for record in sorted(records, key=lambda one: (one.priority, one.name)):
         reason = record.unavailable_reason()
@@ -190,6 +190,20 @@ def open_secret_store(registry: Registry, home: Home, *, name: str | None) -> Ho
             return HomeSecrets(home, registry, record)
         logger.debug("secret store {} is not used: {}", record.name, reason)
     return None
+
+
+def _chosen(registry: Registry, name: str, *, is_marked: bool) -> SecretStoreRecord:
+    try:
+        return registry.choose(SecretStoreRecord, name)
+    except PluginLoadError as error:
+        if not is_marked:
+            raise
+        raise PluginLoadError(
+            f"this home keeps its secrets in the store {name!r}, which is not installed",
+            code=error.code,
+            hint="install or enable the plugin that supplies it, or name another store in "
+            "secrets.backend in etc/config.toml and set the secrets again",
+        ) from error
 
 
 def mark(home: Home, name: str) -> None:

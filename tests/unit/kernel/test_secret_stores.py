@@ -65,6 +65,17 @@ def test_the_configuration_decides(stores: Vaults, open_: Open) -> None:
         open_("third")
 
 
+def test_a_store_in_use_that_is_gone_is_not_called_configured(stores: Vaults, open_: Open) -> None:
+    assert open_() is not None
+    del stores.vaults["first"]
+    with pytest.raises(PluginLoadError, match="keeps its secrets in the store 'first'") as caught:
+        open_()
+    assert "secrets.backend" in str(caught.value.hint)
+    found = open_("second")
+    assert found is not None
+    assert found.name == "second"
+
+
 def test_a_store_that_cannot_be_opened_says_so_at_each_use(stores: Vaults, open_: Open) -> None:
     stores.broken["first"] = SecretError("the disk is gone")
     found = open_()
