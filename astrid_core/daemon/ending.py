@@ -46,12 +46,19 @@ class Process:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._descriptor: int | None = None
+        self._is_gone = False
         if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
+            try:
                 self._descriptor = os.pidfd_open(pid)
+            except ProcessLookupError:
+                self._is_gone = True  # from now on the number may be another's
+            except OSError:  # the system has no such thing
+                return
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; harmless when it is gone."""
+        if self._is_gone:
+            return
         with contextlib.suppress(ProcessLookupError):
             if self._descriptor is not None:
                 signal.pidfd_send_signal(self._descriptor, number)
@@ -60,6 +67,8 @@ class Process:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; False when it has not come in time."""
+        if self._is_gone:
+            return True
         if self._descriptor is not None:
             return bool(select.select([self._descriptor], [], [], timeout_s)[0])
         deadline = time.monotonic() + timeout_s

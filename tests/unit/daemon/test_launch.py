@@ -75,6 +75,20 @@ def test_a_daemon_that_ends_at_once_says_why(
     assert list((home / "log").iterdir()) == []
 
 
+def test_a_process_that_was_gone_is_never_taken_for_the_next_with_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(command("")) as gone:
+        gone.wait(10)
+    process = Process(gone.pid)
+    hit: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _number: hit.append(pid))  # somebody has it now
+    process.send(signal.SIGKILL)
+    assert process.wait(0.01)
+    assert hit == []
+    process.close()
+
+
 WAITER = """
 import sys
 from pathlib import Path
