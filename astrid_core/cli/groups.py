@@ -113,6 +113,15 @@ class RootGroup(ExtensibleGroup):
             self.commands[cmd_name] = to_command(lazy.load(), name=cmd_name, help_line=lazy.help)
         return super().get_command(ctx, cmd_name)
 
+    def invoke(self, ctx: Any) -> Any:
+        """As the base class; says what was interrupted, which the parser would not pass on."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            for note in getattr(interrupt, "__notes__", ()):
+                current().warning(note)
+            raise
+
     def list_commands(self, ctx: Any) -> list[str]:
         """The built-ins, then what plugins add."""
         return [*BUILT_IN, *(name for name in self.plugin_help(ctx) if name not in BUILT_IN)]

@@ -140,7 +140,11 @@ class StrictExtensionManager(NamedExtensionManager[Any]):
         try:
             with prints_on_stderr():
                 extension = super()._load_one_plugin(ep, invoke_on_load, invoke_args, invoke_kwds)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            # Whoever lost patience with an import that hangs has to learn whose it is.
+            source = self._sources[ep.name]
+            interrupt.add_note(f"interrupted while {source.label} was imported")
+            interrupt.add_note(source.disable_hint)
             raise
         except BaseException as error:
             # stevedore lets some through, and an import that calls exit() would end the kernel.

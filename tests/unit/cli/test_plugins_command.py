@@ -111,6 +111,14 @@ def test_a_broken_plugin_can_be_disabled(astrid: Astrid, install: Any) -> None:
     assert "would not start" not in astrid("plugins", "list").stderr
 
 
+def test_an_import_that_is_interrupted_is_named(astrid: Astrid, install: Any) -> None:
+    install("endless", "raise KeyboardInterrupt")
+    ended = astrid("plugins", "list", "--json")
+    assert (ended.status, ended.stdout) == (130, "")
+    assert "while plugin 'endless' of astrid-endless 1.0 was imported" in ended.stderr
+    assert "astrid plugins disable endless" in ended.stderr
+
+
 def test_enabling_imports_nothing(astrid: Astrid, install: Any) -> None:
     install("broken", "raise SystemExit(9)")
     assert astrid("plugins", "enable", "broken").status == 0

@@ -97,8 +97,10 @@ def test_what_a_plugin_prints_while_it_is_imported_is_no_result(
 
 def test_a_keyboard_interrupt_during_an_import_is_not_swallowed(install: Any) -> None:
     install("acme", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         load("acme")
+    assert "plugin 'acme' of acme-acme" in caught.value.__notes__[0]
+    assert "astrid plugins disable acme" in caught.value.__notes__[1]
 
 
 def test_a_listed_plugin_that_is_not_installed_is_an_error() -> None:
