@@ -208,12 +208,23 @@ class SecretChange:
             self._store.set(self._scope, name, value.encode())
 
     def undo(self) -> None:
-        """Restore what was there before."""
+        """Restore what was there before; one that cannot be restored holds up no other.
+
+        Raises:
+            SecretError: Of the first that could not.
+        """
         if self._store is None:
             return
-        for name, value in self._before.items():
-            if value is None:
-                self._store.delete(self._scope, name)
+        problem: SecretError | None = None
+        for name, value in [*self._before.items()]:
+            try:
+                if value is None:
+                    self._store.delete(self._scope, name)
+                else:
+                    self._store.set(self._scope, name, value)
+            except SecretError as error:
+                problem = problem or error
             else:
-                self._store.set(self._scope, name, value)
-        self._before.clear()
+                del self._before[name]
+        if problem is not None:
+            raise problem
