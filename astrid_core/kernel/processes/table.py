@@ -99,7 +99,8 @@ class ProcessTable:
         self._lock = threading.Lock()
         self._live: dict[Child, int] = {}
         self._known: weakref.WeakSet[Child] = weakref.WeakSet()
-        self._starts: list[_Start] = []
+        self._starts: set[_Start] = set()
+        self._retaining: list[Principal] = []
         self._kept: dict[str, Kept] = {}
         self._watches = Watches()
         self._is_sweeping = False
@@ -114,21 +115,28 @@ class ProcessTable:
             return self._start(start)
         finally:
             with self._lock:
-                self._starts.remove(start)
+                self._starts.discard(start)
 
     def persist(self, launch: Launch) -> Kept:
         """As `Processes.persist`."""
         with self._lock:
-            mine = [kept for kept in self._kept.values() if _is_of(kept, None, launch.principal)]
-            if len(mine) >= MAX_RETAINED or len(self._kept) >= MAX_RETAINED_IN_ALL:
+            of = [kept.process.launch.principal for kept in self._kept.values()] + self._retaining
+            if of.count(launch.principal) >= MAX_RETAINED or len(of) >= MAX_RETAINED_IN_ALL:
                 raise QuotaExceededError(
                     "too many processes are remembered",
                     rule="process.retained",
                     code="process.registry-full",
                     hint="release those that have ended",
                 )
-        kept = Kept(self.start(launch))
+            self._retaining.append(launch.principal)
+        try:
+            kept = Kept(self.start(launch))
+        except BaseException:
+            with self._lock:
+                self._retaining.remove(launch.principal)
+            raise
         with self._lock:
+            self._retaining.remove(launch.principal)
             self._kept[kept.id] = kept
             starts, self._is_sweeping = not self._is_sweeping, True
         if starts:
@@ -245,7 +253,7 @@ class ProcessTable:
                 if len(same) >= MAX_PER_CAPSULE:
                     raise _too_many("process.per-capsule", MAX_PER_CAPSULE)
             start = _Start(launch)
-            self._starts.append(start)
+            self._starts.add(start)
             return start
 
     def _check_open(self) -> None:
@@ -308,6 +316,7 @@ class ProcessTable:
         self._records.add(pid)
         with self._lock:
             self._live[child] = pid
+            self._starts.discard(start)  # so that nobody counts it twice
             is_over = start.is_over
         if is_over:
             child.kill()

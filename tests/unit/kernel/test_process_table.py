@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from astrid_core.kernel.processes.ring import Ring
 from astrid_core.kernel.processes.table import ProcessTable
 from astrid_hookspecs.buses import Envelope
 from astrid_hookspecs.cancel import wait_any
-from astrid_hookspecs.errors import SandboxError
+from astrid_hookspecs.errors import QuotaExceededError, SandboxError
 from astrid_hookspecs.sandboxes import SandboxedCommand
 from astrid_hookspecs.values import CapsuleId, Principal
 from tests.support.doomed_processes import ADA, launch
@@ -138,6 +139,57 @@ def test_what_is_about_to_start_when_all_of_its_kind_end_is_ended(
     assert ended(began[0]) == KILLED
     if stop is not stop_by_closing:
         table.close()
+
+
+def test_a_process_that_has_just_started_counts_once(
+    table: ProcessTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    call = table._reactor.call
+
+    def late(job: Callable[[], object]) -> object:
+        result = call(job)
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(10)
+        return result
+
+    monkeypatch.setattr(table._reactor, "call", late)
+    asked = replace(launch(tmp_path, "sleep", "60"), max_background=2)
+    first = threading.Thread(target=lambda: table.start(asked))
+    first.start()
+    assert begun.wait(10)
+    try:
+        table.start(asked)
+    finally:
+        go_on.set()
+        first.join(10)
+    with pytest.raises(QuotaExceededError):
+        table.start(asked)
+
+
+def test_processes_that_are_kept_at_once_are_no_more_than_may_be(
+    table: ProcessTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_module, "MAX_RETAINED", 1)
+    arrived, go_on = threading.Event(), threading.Event()
+    begin = Child.begin
+
+    def late(child: Child, command: SandboxedCommand) -> int:
+        arrived.set()
+        go_on.wait(1)  # whether or not another one comes
+        return begin(child, command)
+
+    monkeypatch.setattr(Child, "begin", late)
+    asked = launch(tmp_path, "sleep", "60", tier="persistent")
+    first = threading.Thread(target=lambda: table.persist(asked))
+    first.start()
+    assert arrived.wait(10)
+    with pytest.raises(QuotaExceededError, match="remembered"):
+        table.persist(asked)
+    go_on.set()
+    first.join(10)
+    assert len(table.of(CapsuleId("c"), ADA)) == 1
 
 
 def test_a_cancel_request_of_nobody_ends_nothing(table: ProcessTable, tmp_path: Path) -> None:
