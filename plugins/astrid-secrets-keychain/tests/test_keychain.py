@@ -115,6 +115,20 @@ def test_a_keychain_that_hangs_stops_nobody(
     assert store.get("ada/notes", "KEY") is None
 
 
+def test_a_lock_that_cannot_be_taken_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keychain, "_backend", Hanging)
+    store = keychain.KeychainStore(tmp_path)
+    lock = tmp_path / "keychain.lock"
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(SecretError, match="cannot be locked"):
+        store.set("ada/notes", "KEY", b"x")
+    with pytest.raises(SecretError, match="cannot be locked"):
+        store.delete("ada/notes", "KEY")
+
+
 def test_what_was_given_up_before_its_turn_is_not_done_later() -> None:
     caller = BoundedCaller("keychain")
     began, gate = threading.Event(), threading.Event()

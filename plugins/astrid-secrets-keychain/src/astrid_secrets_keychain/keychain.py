@@ -10,9 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import builtins
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +79,7 @@ class KeychainStore:
         """As `SecretStore.set`."""
         check_place(scope, name)
         check_value(value)
-        with self._lock.held():
+        with self._locked():
             known = self._names(scope)
             if name not in known:  # first, so that no secret is there that nobody lists
                 self._change(scope, _INDEX, json.dumps(sorted({*known, name})))
@@ -87,7 +88,7 @@ class KeychainStore:
     def delete(self, scope: str, name: str) -> bool:
         """As `SecretStore.delete`."""
         check_place(scope, name)
-        with self._lock.held():
+        with self._locked():
             was_there = self._ask(scope, name) is not None
             if was_there:
                 self._change(scope, name, None)
@@ -101,6 +102,14 @@ class KeychainStore:
         """As `SecretStore.names`."""
         check_place(scope)
         return sorted(name for name in self._names(scope) if self._ask(scope, name) is not None)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with self._lock.held():
+                yield
+        except OSError as error:
+            raise SecretError(f"the keychain cannot be locked: {error.strerror}") from error
 
     def _names(self, scope: str) -> builtins.set[str]:
         text = self._ask(scope, _INDEX)
