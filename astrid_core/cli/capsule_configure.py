@@ -17,6 +17,7 @@ import typer
 from astrid_core.cli.attending import field_of, typed_answer
 from astrid_core.cli.capsule_answers import given_answers
 from astrid_core.cli.capsule_session import workspace
+from astrid_core.cli.context import import_plugins
 from astrid_core.cli.output import NeedsAnswerError, Output, current, describe, results_only
 from astrid_core.cli.prompts import Raw, ask
 from astrid_core.cli.signals import interruptible
@@ -69,6 +70,7 @@ async def _here(name: str, variables: list[str] | None, variable_file: Path | No
     from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
 
     with results_only():
+        import_plugins()
         async with Kernel.open(workspace=workspace()) as kernel:
             fields = [onboarding_field(question) for question in kernel.unanswered(name)]
             with interruptible():

@@ -20,6 +20,7 @@ from astrid_core.cli.call_questions import Consent
 from astrid_core.cli.capsule_answers import given_answers, keys_of, split_given
 from astrid_core.cli.capsule_project import ProjectArgument, checked, not_a_directory
 from astrid_core.cli.capsule_session import YesOption, open_home, plugin_registry, workspace
+from astrid_core.cli.context import import_plugins
 from astrid_core.cli.output import NeedsAnswerError, Output, current, describe, results_only
 from astrid_core.cli.signals import interruptible
 from astrid_core.domain.version import VERSION
@@ -86,6 +87,7 @@ async def _develop(project: Path, *, yes: bool, pairs: list[str], output: Output
     files.check_path()
     here = workspace()
     with results_only():
+        import_plugins()
         async with Kernel.open(workspace=here) as kernel:
             session = _DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
             daemon = Daemon(

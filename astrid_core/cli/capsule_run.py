@@ -17,6 +17,7 @@ from astrid_core.cli.consent_options import (
     WaitOption,
     consent_of,
 )
+from astrid_core.cli.context import import_plugins
 from astrid_core.cli.output import describe, results_only
 from astrid_core.cli.tool_call import (
     ToolCall,
@@ -77,6 +78,7 @@ async def _call(call: ToolCall, *, timeout_s: float | None, consent: Consent) ->
     from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
 
     with results_only():
+        import_plugins()
         async with Kernel.open(workspace=workspace()) as kernel:
             for problem in kernel.problems:
                 if call.name.startswith(f"{problem.capsule}."):

@@ -56,6 +56,24 @@ def allow_list() -> AllowList:
     return load_allow_list(allow_list_path(), bundled=bundled_allow_list())
 
 
+def import_plugins() -> None:
+    """Import the allowed plugins on this thread, the main one, before a kernel does on another.
+
+    Ctrl-C ends an import that hangs only here: nobody can interrupt another thread, and the
+    process would wait for it at its end.
+
+    Raises:
+        ConfigError, PluginError: As a kernel's start.
+    """
+    from astrid_core.cli.signals import interruptible  # noqa: PLC0415
+    from astrid_core.pluginhost.discovery import find_plugins, load_plugins  # noqa: PLC0415
+
+    allowed = allow_list()
+    found = find_plugins()
+    with interruptible():
+        load_plugins(found, names=allowed.chosen(plugin.source.name for plugin in found))
+
+
 class CliContext(NamedTuple):
     """`ctx.obj` of every command; a `CommandContext` of the hook contract.
 

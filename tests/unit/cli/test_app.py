@@ -532,6 +532,14 @@ def test_a_factory_that_exits_is_no_success(astrid: Astrid, install: Any) -> Non
     assert "'greeter' of astrid-greeter 1.0" in ended.json["error"]["message"]
 
 
+def test_plugins_are_imported_where_an_interrupt_can_end_it(astrid: Astrid, install: Any) -> None:
+    install(
+        "asking",
+        "import sys, threading\nsys.stderr.write(f'on {threading.current_thread().name}\\n')\n",
+    )
+    assert "on MainThread\n" in astrid("capsule", "run", "absent", "tool").stderr
+
+
 PRINTING_SINK = """
 from astrid_hookspecs import hookimpl
 from astrid_hookspecs.audit import AuditSinkRecord
