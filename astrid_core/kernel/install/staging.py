@@ -127,7 +127,8 @@ def clean_up(capsules: Path) -> list[str]:
     done: list[str] = []
     if not capsules.is_dir() or capsules.is_symlink():
         return done
-    names = sorted(entry.name for entry in capsules.iterdir())
+    # What `put_back` moved aside has a longer name: what it was to bring back has its turn first.
+    names = sorted((entry.name for entry in capsules.iterdir()), key=lambda n: (n.count("."), n))
     for name in names:
         if not name.startswith(OLD_PREFIX):
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +115,35 @@ def test_what_cannot_be_recorded_is_not_taken_back(workshop: Any) -> None:
         with pytest.raises(AuditError):
             staged.roll_back()
     assert load_installed(workshop.home, "notes").meta.version == "2.0.0"
+
+
+def test_a_kill_between_the_two_renames_of_a_roll_back_brings_the_version_before(
+    workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_RENAME_EXCHANGE", 1 << 30)  # no system knows this flag
+    first(workshop)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with upgrade(workshop) as staged:
+                staged.commit(staged.answers({}))
+                rename = Path.rename
+
+                def killed(self: Path, target: Path) -> Path:
+                    if target.name == "notes":
+                        os._exit(9)
+                    return rename(self, target)
+
+                monkeypatch.setattr(Path, "rename", killed)
+                staged.roll_back()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+    recover(workshop.home, lifecycle=workshop.hooks)
+    assert load_installed(workshop.home, "notes").meta.version == "1.0.0"
+    assert workshop.hooks.read() == {"format": "1", "kept": "x"}
+    assert workshop.leftovers() == []
 
 
 def test_a_kill_after_the_directory_is_back_is_finished_at_the_next_start(
