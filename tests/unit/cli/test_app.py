@@ -505,11 +505,12 @@ def test_exit_with_a_text_is_a_failure_that_is_said(
 
 @pytest.mark.parametrize("error", [BaseException("stop"), SystemExit(0), SystemExit("stop")])
 def test_what_is_no_exception_is_a_defect_too(
-    astrid: Astrid, command: Any, error: BaseException
+    astrid: Astrid, command: Any, home: Path, error: BaseException
 ) -> None:
     def fail() -> None:
         raise error
 
+    (home / "log").mkdir(parents=True)  # where the traceback goes
     command(fail)
     ended = astrid("try", "--json")
     assert ended.status == 1
