@@ -94,10 +94,8 @@ async def _develop(project: Path, *, yes: bool, pairs: list[str], output: Output
                 kernel, files, version=VERSION, session=NIL_SOURCE, ephemeral=False, workspace=here
             )
             watching = asyncio.create_task(_show_calls(kernel, output))
-            consent = Consent(values=dict(pair.split("=", 1) for pair in pairs if "=" in pair))
             try:
-                async with attending(kernel, DEFAULT_PRINCIPAL, consent):
-                    await _serve(daemon, session)
+                await _serve(daemon, session)
             finally:
                 watching.cancel()
 
@@ -131,6 +129,7 @@ class _DevSession:
         self._project = project
         self._yes = yes
         self._pairs = pairs
+        self._consent = Consent(values=dict(pair.split("=", 1) for pair in pairs if "=" in pair))
         self._output = output
         self._is_loaded = False
 
@@ -202,7 +201,9 @@ class _DevSession:
                 answers = agree(staged, for_env, yes=self._yes, output=output)
             values: Mapping[str, str] = {**answers.settings, **answers.secrets}
             with output.progress() as progress:
-                return await self._kernel.install(staged, answers=values, progress=progress)
+                # Only now: what a call asks later is asked where somebody has called.
+                async with attending(self._kernel, DEFAULT_PRINCIPAL, self._consent):
+                    return await self._kernel.install(staged, answers=values, progress=progress)
 
     async def _check(self) -> None:
         """Show what the builder finds wrong with the sources.

@@ -182,12 +182,12 @@ def test_refusal_names_place_and_kind_but_never_the_value(
 @pytest.mark.parametrize(
     ("hint", "words"),
     [
-        (date, "no JSON form"),
+        (date, "no JSON form; use str, int"),
         (bytes, "no JSON form"),
         (dict[int, str], "text keys"),
         (Node, "contains itself"),
         (Literal[b"x"], "a choice must be"),
-        (type[int], "no JSON form"),
+        (type[int], "no JSON form; use str, int"),
         (3, "no JSON form"),
     ],
 )

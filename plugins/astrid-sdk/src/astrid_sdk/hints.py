@@ -83,7 +83,7 @@ def shape_of(hint: object, *, seen: tuple[type, ...] = ()) -> Shape:
         return _generic(hint, origin, seen)
     if isinstance(hint, type):
         return _class(hint, seen)
-    raise DeclarationError(f"the type hint {hint!r} has no JSON form")
+    raise _without_form(repr(hint))
 
 
 def _is_scalar(hint: object) -> bool:
@@ -210,7 +210,7 @@ def _container(hint: object, origin: object, seen: tuple[type, ...]) -> Shape:
         if arguments[0] is not str:
             raise DeclarationError(f"{hint}: a JSON object has text keys, write dict[str, ...]")
         return _mapping(shape_of(arguments[1], seen=seen))
-    raise DeclarationError(f"the type hint {hint} has no JSON form")
+    raise _without_form(str(hint))
 
 
 def _class(hint: type, seen: tuple[type, ...]) -> Shape:
@@ -224,7 +224,14 @@ def _class(hint: type, seen: tuple[type, ...]) -> Shape:
         return _typed_dict(hint, (*seen, hint))
     if hint is tuple:
         return shape_of(list[Any], seen=seen)
-    raise DeclarationError(f"the type hint {hint.__name__} has no JSON form")
+    raise _without_form(hint.__name__)
+
+
+def _without_form(hint: str) -> DeclarationError:
+    return DeclarationError(
+        f"the type hint {hint} has no JSON form; use str, int, float, bool, list, dict, Literal, "
+        "an Enum, a dataclass or a TypedDict"
+    )
 
 
 def _choice(values: list[Any], members: Mapping[Any, Any]) -> Shape:
