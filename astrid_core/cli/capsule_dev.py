@@ -89,7 +89,7 @@ async def _develop(project: Path, *, yes: bool, pairs: list[str], output: Output
     with results_only():
         import_plugins()
         async with Kernel.open(workspace=here) as kernel:
-            session = _DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
+            session = DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
             daemon = Daemon(
                 kernel, files, version=VERSION, session=NIL_SOURCE, ephemeral=False, workspace=here
             )
@@ -100,7 +100,7 @@ async def _develop(project: Path, *, yes: bool, pairs: list[str], output: Output
                 watching.cancel()
 
 
-async def _serve(daemon: Daemon, session: _DevSession) -> None:
+async def _serve(daemon: Daemon, session: DevSession) -> None:
     """Do both until one ends: by an error, or because a client said `astrid stop`."""
     from astrid_core.daemon.idle import IdlePolicy  # noqa: PLC0415 - as above
 
@@ -119,7 +119,7 @@ async def _serve(daemon: Daemon, session: _DevSession) -> None:
                 task.exception()  # or the loop reports that nobody looked
 
 
-class _DevSession:
+class DevSession:
     """Rebuilds and reloads one project."""
 
     def __init__(
