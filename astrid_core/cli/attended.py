@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from astrid_core.cli.attending import TOPICS, Attendant, Reply
 from astrid_core.cli.call_questions import Consent
 from astrid_core.cli.output import current
+from astrid_core.kernel.endable_report import EndableReport
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 
@@ -56,7 +57,7 @@ def attend(
     """
     inbox: queue.SimpleQueue[Envelope | None] = queue.SimpleQueue()
     outcome: list[Callable[[], _T]] = []
-    report = EndableReport(progress)
+    report = EndableReport(progress, ending=KeyboardInterrupt)
     thread = threading.Thread(
         target=_run, args=(partial(work, report), outcome, inbox), name="attended", daemon=True
     )
@@ -83,27 +84,6 @@ def attend(
         if report.interrupted:
             raise KeyboardInterrupt from error
         raise
-
-
-class EndableReport:
-    """Passes reports of work on, and ends it at the next one after an interrupt.
-
-    Args:
-        progress: Where to pass them on to.
-
-    Attributes:
-        interrupted: Whether the next report raises `KeyboardInterrupt` in the work.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.interrupted = False
-
-    def __call__(self, step: str, fraction: float | None) -> None:
-        """As `Progress`."""
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self._progress(step, fraction)
 
 
 async def entered(block: AbstractContextManager[_T], report: EndableReport) -> _T:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from astrid_core.cli.attended import EndableReport, attending, entered
+from astrid_core.cli.attended import attending, entered
 from astrid_core.cli.call_questions import Consent
 from astrid_core.cli.capsule_answers import given_answers, keys_of, split_given
 from astrid_core.cli.capsule_project import ProjectArgument, checked, not_a_directory
@@ -25,6 +25,7 @@ from astrid_core.cli.output import NeedsAnswerError, Output, current, describe, 
 from astrid_core.cli.signals import interruptible
 from astrid_core.domain.version import VERSION
 from astrid_core.kernel.build import find_builder
+from astrid_core.kernel.endable_report import EndableReport
 from astrid_core.kernel.install.sources import Source
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import DEFAULT_PRINCIPAL, NIL_SOURCE
@@ -186,7 +187,7 @@ class DevSession:
         await self._check()
         with contextlib.ExitStack() as stack:
             with output.progress() as progress:
-                report = EndableReport(progress)
+                report = EndableReport(progress, ending=KeyboardInterrupt)
                 building = self._kernel.build(self._project, progress=report)
                 built = await entered(building, report)
                 stack.push(building.__exit__)

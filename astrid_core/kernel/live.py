@@ -21,6 +21,7 @@ from astrid_core.domain.manifest import EnvField
 from astrid_core.kernel.assembly import Parts
 from astrid_core.kernel.boot import BootProblem, announce, load_changes
 from astrid_core.kernel.configured_servers import everything, load_one
+from astrid_core.kernel.endable_report import EndableReport
 from astrid_core.kernel.install.installed import discover
 from astrid_core.kernel.install.installer import Staged
 from astrid_core.kernel.install.model import InstallResult
@@ -51,6 +52,7 @@ class LiveCapsules:
         self._workspace = workspace
         self._turn = asyncio.Lock()
         self._is_closed = False
+        self._report: EndableReport | None = None
 
     async def install(
         self,
@@ -59,10 +61,11 @@ class LiveCapsules:
         answers: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> InstallResult:
-        """As `Kernel.install`."""
+        """As `Kernel.install`; who is cancelled ends it at its next report."""
+        report = EndableReport(progress, ending=_cancelled)
 
         def change() -> InstallResult:
-            result = staged.commit(staged.answers(answers or {}), progress=progress)
+            result = staged.commit(staged.answers(answers or {}), progress=report)
             try:
                 self._load(result.capsule.id)
             except AstridError as error:
@@ -71,7 +74,7 @@ class LiveCapsules:
             announce(self._parts.bus)
             return result
 
-        return await self._in_turn(change)
+        return await self._in_turn(change, report=report)
 
     async def configure(self, name: str, given: Mapping[str, str]) -> tuple[EnvField, ...]:
         """As `Kernel.configure`."""
@@ -122,8 +125,13 @@ class LiveCapsules:
         return await self._in_turn(change)
 
     async def close(self) -> None:
-        """Begin no change any more, and wait for the one that is under way, for a bounded time."""
+        """Begin no change any more, and wait for the one that is under way, for a bounded time.
+
+        An installation that still reports, because it compiles, ends with that.
+        """
         self._is_closed = True
+        if self._report is not None:
+            self._report.interrupted = True
         try:
             await asyncio.wait_for(self._turn.acquire(), CLOSE_S)
         except TimeoutError:
@@ -131,15 +139,17 @@ class LiveCapsules:
         else:
             self._turn.release()
 
-    async def _in_turn(self, change: Callable[[], T]) -> T:
+    async def _in_turn(self, change: Callable[[], T], *, report: EndableReport | None = None) -> T:
         """Make one change on a thread, then drop what was compiled of what is gone."""
         async with self._turn:
             if self._is_closed:
                 raise CapsuleError("the kernel is closing", code="kernel.closed")
             before = self._loaded_components()
+            self._report = report
             try:
-                return await _to_its_end(change)
+                return await _to_its_end(change, report)
             finally:
+                self._report = None
                 gone = before - self._loaded_components()
                 if gone:
                     await asyncio.to_thread(self._forget, gone)
@@ -196,15 +206,22 @@ class LiveCapsules:
         return fresh
 
 
-async def _to_its_end(change: Callable[[], T]) -> T:
+def _cancelled() -> CapsuleError:
+    return CapsuleError("the installation was cancelled", code="capsule.cancelled")
+
+
+async def _to_its_end(change: Callable[[], T], report: EndableReport | None) -> T:
     """Make a change on a thread; who is cancelled waits for it all the same.
 
-    Nothing stops a thread, and what it works on must be neither removed nor changed by others.
+    Nothing stops a thread, and what it works on must be neither removed nor changed by others. One
+    that reports ends at its next report.
     """
     work = asyncio.ensure_future(asyncio.to_thread(change))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
+        if report is not None:
+            report.interrupted = True
         while not work.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({work})

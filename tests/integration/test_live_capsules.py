@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from astrid_core.kernel.audit.reader import Query, entries
 from astrid_core.kernel.home_lock import HomeLock
 from astrid_core.kernel.install import installer
 from astrid_core.kernel.install.installed import load_installed
+from astrid_core.kernel.live import LiveCapsules
 from astrid_hookspecs.buses import Attribution, Envelope
 from astrid_hookspecs.errors import (
     AstridError,
@@ -378,6 +380,52 @@ def test_an_installation_that_is_cancelled_is_whole_before_anybody_else_has_a_tu
         assert kernel.problems == []
         with pytest.raises(PolicyDeniedError, match="first"):
             await kernel.call_tool("ask")
+
+    run(after)
+
+
+@pytest.mark.parametrize("who", ["caller", "kernel"])
+def test_an_installation_that_still_compiles_ends_with_its_caller_or_the_kernel(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+    real = LiveCapsules.close
+    never_compiled = str(uuid.uuid4())
+
+    def progress(_step: str, _fraction: float | None) -> None:
+        arrived.set()
+        go_on.wait(20)
+
+    async def closing(live: LiveCapsules) -> None:
+        closed = asyncio.ensure_future(real(live))
+        await asyncio.sleep(0)
+        go_on.set()
+        await closed
+
+    monkeypatch.setattr(LiveCapsules, "close", closing)
+
+    async def install_slowly(kernel: Kernel) -> None:
+        text = manifest("c", body=tool("ask"))
+        source = write_capsule(tmp_path / "1", answering("deny", never_compiled), text)
+        with kernel.stage(source) as staged:
+            await kernel.install(staged, progress=progress)
+
+    async def work(kernel: Kernel) -> asyncio.Task[None]:
+        task = asyncio.create_task(install_slowly(kernel))
+        await eventually(arrived.is_set)
+        if who == "caller":
+            task.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        return task
+
+    run(work)
+
+    async def after(kernel: Kernel) -> None:
+        assert kernel.problems == []
+        assert kernel.capsules() == []
 
     run(after)
 

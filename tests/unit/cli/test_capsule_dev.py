@@ -13,8 +13,9 @@ from typing import Any, cast
 import pytest
 
 from astrid_core.cli import capsule_dev, capsule_install
-from astrid_core.cli.attended import EndableReport, entered
+from astrid_core.cli.attended import entered
 from astrid_core.cli.capsule_dev import call_line
+from astrid_core.kernel.endable_report import EndableReport
 from astrid_hookspecs.buses import Envelope
 from astrid_hookspecs.errors import CapsuleError
 from astrid_hookspecs.values import parse_principal
@@ -39,7 +40,7 @@ def test_a_cancelled_build_is_ended_and_put_away(heeds: bool) -> None:
             steps.append("put away")
 
     async def interrupt() -> None:
-        report = EndableReport(lambda _step, _fraction: None)
+        report = EndableReport(None, ending=KeyboardInterrupt)
         task = asyncio.create_task(entered(building(report), report))
         await asyncio.to_thread(begun.wait, 30)
         task.cancel()
