@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from astrid_core.cli.attending import TOPICS, Attendant, Reply
 from astrid_core.cli.call_questions import Consent
 from astrid_core.cli.output import current
-from astrid_core.kernel.endable_report import EndableReport
+from astrid_core.kernel.endable_report import EndableReport, to_its_end
 from astrid_hookspecs.errors import AstridError
 from astrid_hookspecs.values import NIL_SOURCE, Principal
 
@@ -95,10 +95,8 @@ async def entered(block: AbstractContextManager[_T], report: EndableReport) -> _
     """
     entering = asyncio.get_running_loop().run_in_executor(None, block.__enter__)
     try:
-        return await asyncio.shield(entering)
+        return await to_its_end(entering, report)
     except asyncio.CancelledError:
-        report.interrupted = True
-        await asyncio.wait([entering])
         if entering.exception() is None:
             block.__exit__(None, None, None)
         raise

@@ -16,9 +16,8 @@ import typer
 
 from astrid_core.cli.attending import field_of, typed_answer
 from astrid_core.cli.capsule_answers import given_answers
-from astrid_core.cli.capsule_session import workspace
-from astrid_core.cli.context import import_plugins
-from astrid_core.cli.output import NeedsAnswerError, Output, current, describe, results_only
+from astrid_core.cli.capsule_session import kernel_here
+from astrid_core.cli.output import NeedsAnswerError, Output, current, describe
 from astrid_core.cli.prompts import Raw, ask
 from astrid_core.cli.signals import interruptible
 from astrid_core.cli.terminal import Terminal, has_person
@@ -67,15 +66,11 @@ def configure(
 
 
 async def _here(name: str, variables: list[str] | None, variable_file: Path | None) -> list[str]:
-    from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
-
-    with results_only():
-        import_plugins()
-        async with Kernel.open(workspace=workspace()) as kernel:
-            fields = [onboarding_field(question) for question in kernel.unanswered(name)]
-            with interruptible():
-                answers = _answers(fields, variables, variable_file, output=current())
-            return [question.key for question in await kernel.configure(name, answers)]
+    async with kernel_here() as kernel:
+        fields = [onboarding_field(question) for question in kernel.unanswered(name)]
+        with interruptible():
+            answers = _answers(fields, variables, variable_file, output=current())
+        return [question.key for question in await kernel.configure(name, answers)]
 
 
 def questions_of(client: DaemonClient, name: str) -> list[OnboardingField]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -19,9 +20,14 @@ from astrid_core.cli.attended import attending, entered
 from astrid_core.cli.call_questions import Consent
 from astrid_core.cli.capsule_answers import given_answers, keys_of, split_given
 from astrid_core.cli.capsule_project import ProjectArgument, checked, not_a_directory
-from astrid_core.cli.capsule_session import YesOption, open_home, plugin_registry, workspace
-from astrid_core.cli.context import import_plugins
-from astrid_core.cli.output import NeedsAnswerError, Output, current, describe, results_only
+from astrid_core.cli.capsule_session import (
+    YesOption,
+    kernel_here,
+    open_home,
+    plugin_registry,
+    workspace,
+)
+from astrid_core.cli.output import NeedsAnswerError, Output, current, describe
 from astrid_core.cli.signals import interruptible
 from astrid_core.domain.version import VERSION
 from astrid_core.kernel.build import find_builder
@@ -33,6 +39,7 @@ from astrid_hookspecs.values import DEFAULT_PRINCIPAL, NIL_SOURCE
 if TYPE_CHECKING:
     from astrid_core.daemon.daemon import Daemon
     from astrid_core.kernel.kernel import Kernel
+    from astrid_core.pluginhost.registry import Registry
     from astrid_hookspecs.buses import Envelope
 
 POLL_S: Final = 0.3
@@ -82,23 +89,20 @@ async def _develop(project: Path, *, yes: bool, pairs: list[str], output: Output
     # Imported here, because they load everything.
     from astrid_core.daemon.daemon import Daemon  # noqa: PLC0415
     from astrid_core.daemon.run_files import RunFiles  # noqa: PLC0415
-    from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415
 
     files = RunFiles(open_home().run)
     files.check_path()
     here = workspace()
-    with results_only():
-        import_plugins()
-        async with Kernel.open(workspace=here) as kernel:
-            session = DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
-            daemon = Daemon(
-                kernel, files, version=VERSION, session=NIL_SOURCE, ephemeral=False, workspace=here
-            )
-            watching = asyncio.create_task(_show_calls(kernel, output))
-            try:
-                await _serve(daemon, session)
-            finally:
-                watching.cancel()
+    async with kernel_here() as kernel:
+        session = DevSession(kernel, project, yes=yes, pairs=pairs, output=output)
+        daemon = Daemon(
+            kernel, files, version=VERSION, session=NIL_SOURCE, ephemeral=False, workspace=here
+        )
+        watching = asyncio.create_task(_show_calls(kernel, output))
+        try:
+            await _serve(daemon, session)
+        finally:
+            watching.cancel()
 
 
 async def _serve(daemon: Daemon, session: DevSession) -> None:
@@ -133,6 +137,10 @@ class DevSession:
         self._consent = Consent(values=dict(pair.split("=", 1) for pair in pairs if "=" in pair))
         self._output = output
         self._is_loaded = False
+
+    @functools.cached_property
+    def _registry(self) -> Registry:
+        return plugin_registry()
 
     async def run(self) -> None:
         """Load now and after each change; ends only with its task, or when that is of no use.
@@ -212,7 +220,7 @@ class DevSession:
         Raises:
             CapsuleError: `capsule.check`: it found errors.
         """
-        builder = find_builder(plugin_registry(), self._project)
+        builder = find_builder(self._registry, self._project)
         if builder is not None:
             checked(await asyncio.to_thread(builder.check, self._project), output=self._output)
 

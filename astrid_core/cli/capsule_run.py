@@ -10,15 +10,14 @@ import typer
 from astrid_core.cli.attended import attending
 from astrid_core.cli.call_questions import Consent, ask_before
 from astrid_core.cli.capsule_configure import ask_first_here
-from astrid_core.cli.capsule_session import workspace
+from astrid_core.cli.capsule_session import kernel_here, workspace
 from astrid_core.cli.consent_options import (
     ApproveAllOption,
     ApproveOption,
     WaitOption,
     consent_of,
 )
-from astrid_core.cli.context import import_plugins
-from astrid_core.cli.output import describe, results_only
+from astrid_core.cli.output import describe
 from astrid_core.cli.tool_call import (
     ToolCall,
     acting_as,
@@ -75,20 +74,16 @@ def run_tool(
 
 
 async def _call(call: ToolCall, *, timeout_s: float | None, consent: Consent) -> ToolResult:
-    from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
-
-    with results_only():
-        import_plugins()
-        async with Kernel.open(workspace=workspace()) as kernel:
-            for problem in kernel.problems:
-                if call.name.startswith(f"{problem.capsule}."):
-                    raise problem.error
-            await ask_first_here(kernel, call.name.partition(".")[0])
-            async with attending(kernel, call.principal, consent):
-                try:
-                    return await kernel.call_tool(
-                        call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
-                    )
-                except ToolNotFoundError:
-                    explain_absence(call, ((one.capsule, one.error) for one in kernel.problems))
-                    raise
+    async with kernel_here() as kernel:
+        for problem in kernel.problems:
+            if call.name.startswith(f"{problem.capsule}."):
+                raise problem.error
+        await ask_first_here(kernel, call.name.partition(".")[0])
+        async with attending(kernel, call.principal, consent):
+            try:
+                return await kernel.call_tool(
+                    call.name, call.arguments, principal=call.principal, timeout_s=timeout_s
+                )
+            except ToolNotFoundError:
+                explain_absence(call, ((one.capsule, one.error) for one in kernel.problems))
+                raise

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from astrid_core.cli.context import allow_list, home_path, settings
+from astrid_core.cli.context import allow_list, home_path, import_plugins, settings
+from astrid_core.cli.output import results_only
 from astrid_core.kernel.home import Home
 from astrid_core.kernel.install.places import Place, find_workspace, workspace_place
 from astrid_hookspecs.errors import PluginLoadError
@@ -23,6 +24,7 @@ from astrid_hookspecs.errors import PluginLoadError
 if TYPE_CHECKING:
     from astrid_core.kernel.assembly import Parts
     from astrid_core.kernel.install.model import Tools
+    from astrid_core.kernel.kernel import Kernel
     from astrid_core.pluginhost.registry import Registry
     from astrid_hookspecs.engines import Engine
     from astrid_hookspecs.secrets import SecretStore
@@ -104,6 +106,21 @@ def workbench() -> Iterator[Workbench]:
         yield Workbench(parts, tools)
     finally:
         parts.release.close()
+
+
+@asynccontextmanager
+async def kernel_here() -> AsyncIterator[Kernel]:
+    """A kernel in this process for the workspace at hand, whose plugins print into no result.
+
+    Raises:
+        AstridError: As `import_plugins` and `Kernel.open`.
+    """
+    from astrid_core.kernel.kernel import Kernel  # noqa: PLC0415 - loads everything
+
+    with results_only():
+        import_plugins()
+        async with Kernel.open(workspace=workspace()) as kernel:
+            yield kernel
 
 
 def plugin_registry() -> Registry:

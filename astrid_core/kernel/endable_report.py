@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from astrid_hookspecs.engines import Progress
+
+T = TypeVar("T")
 
 
 class EndableReport:
@@ -31,3 +35,22 @@ class EndableReport:
             raise self._ending()
         if self._progress is not None:
             self._progress(step, fraction)
+
+
+async def to_its_end(work: asyncio.Future[T], report: EndableReport | None) -> T:
+    """Wait for work on a thread; who is cancelled waits for it all the same.
+
+    Nothing stops a thread, and what it works on must be neither removed nor changed by others. One
+    that reports ends at its next report.
+    """
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        if report is not None:
+            report.interrupted = True
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
+        if not work.cancelled():
+            work.exception()  # nobody else takes it
+        raise

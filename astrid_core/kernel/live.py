@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,7 +20,7 @@ from astrid_core.domain.manifest import EnvField
 from astrid_core.kernel.assembly import Parts
 from astrid_core.kernel.boot import BootProblem, announce, load_changes
 from astrid_core.kernel.configured_servers import everything, load_one
-from astrid_core.kernel.endable_report import EndableReport
+from astrid_core.kernel.endable_report import EndableReport, to_its_end
 from astrid_core.kernel.install.installed import discover
 from astrid_core.kernel.install.installer import Staged
 from astrid_core.kernel.install.model import InstallResult
@@ -147,7 +146,8 @@ class LiveCapsules:
             before = self._loaded_components()
             self._report = report
             try:
-                return await _to_its_end(change, report)
+                work = asyncio.ensure_future(asyncio.to_thread(change))
+                return await to_its_end(work, report)
             finally:
                 self._report = None
                 gone = before - self._loaded_components()
@@ -208,23 +208,3 @@ class LiveCapsules:
 
 def _cancelled() -> CapsuleError:
     return CapsuleError("the installation was cancelled", code="capsule.cancelled")
-
-
-async def _to_its_end(change: Callable[[], T], report: EndableReport | None) -> T:
-    """Make a change on a thread; who is cancelled waits for it all the same.
-
-    Nothing stops a thread, and what it works on must be neither removed nor changed by others. One
-    that reports ends at its next report.
-    """
-    work = asyncio.ensure_future(asyncio.to_thread(change))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        if report is not None:
-            report.interrupted = True
-        while not work.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({work})
-        if not work.cancelled():
-            work.exception()  # nobody else takes it
-        raise

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from astrid_core.pluginhost.discovery import prints_on_stderr
-from astrid_core.pluginhost.source import PluginSource, plugin_failure
+from astrid_core.pluginhost.source import PluginSource, asked_of
 from astrid_hookspecs.builders import BuildResult, CapsuleBuilder, Finding
 from astrid_hookspecs.engines import Progress
-from astrid_hookspecs.errors import AstridError, PluginContractError
+from astrid_hookspecs.errors import PluginContractError
 
 ResultT = TypeVar("ResultT")
 
@@ -51,22 +51,18 @@ class NamedBuilder:
         return self._all("scaffold", files, Path)
 
     def _asked(self, method: str, call: Callable[[], object], kind: type[ResultT]) -> ResultT:
-        try:
-            with prints_on_stderr():
-                answer = call()
-        except (AstridError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise plugin_failure(self._source, f"failed in {method!r}", error) from error
+        with asked_of(self._source, f"failed in {method!r}"), prints_on_stderr():
+            answer = call()
         if not isinstance(answer, kind):
             raise self._refusal(method, answer, kind)
         return answer
 
     def _all(self, method: str, items: list[object], kind: type[ResultT]) -> list[ResultT]:
-        good = [item for item in items if isinstance(item, kind)]
+        good: list[ResultT] = []
         for item in items:
             if not isinstance(item, kind):
                 raise self._refusal(method, item, kind)
+            good.append(item)
         return good
 
     def _refusal(self, method: str, answer: object, kind: type) -> PluginContractError:

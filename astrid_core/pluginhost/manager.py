@@ -189,9 +189,13 @@ def _installed_hookspecs() -> str:
     return version(HOOKSPECS_DISTRIBUTION)
 
 
+def _normalized(name: str) -> str:
+    """Build tools keep a name as its author wrote it (`Astrid_HookSpecs`); it is the same one."""
+    return _SEPARATORS.sub("-", name).lower()
+
+
 def _concerns_hookspecs(line: str) -> bool:
-    # Build tools keep a name as its author wrote it (`Astrid_HookSpecs`); it is the same one.
-    return _SEPARATORS.sub("-", line).lower().startswith(HOOKSPECS_DISTRIBUTION)
+    return _normalized(line).startswith(HOOKSPECS_DISTRIBUTION)
 
 
 def _admits(line: str, installed: str) -> bool:
@@ -201,7 +205,7 @@ def _admits(line: str, installed: str) -> bool:
     from packaging.requirements import Requirement  # noqa: PLC0415 - seldom needed
 
     requirement = Requirement(line)
-    if _SEPARATORS.sub("-", requirement.name).lower() != HOOKSPECS_DISTRIBUTION:
+    if _normalized(requirement.name) != HOOKSPECS_DISTRIBUTION:
         return True
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return True

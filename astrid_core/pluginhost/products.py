@@ -11,8 +11,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, Final
 
-from astrid_core.pluginhost.source import PluginSource, plugin_failure
-from astrid_hookspecs.errors import AstridError, PluginContractError
+from astrid_core.pluginhost.source import PluginSource, asked_of
+from astrid_hookspecs.errors import PluginContractError
 
 _SHOWN: Final = 4
 
@@ -40,7 +40,8 @@ def with_checked_factory(record: Any, protocol: type, *, kind: str, source: Plug
     @functools.wraps(factory)
     def checked(*arguments: Any) -> Any:
         what = f"the {kind} {record.name!r}"
-        made = _asked(factory, *arguments, source=source, what=f"could not make {what}")
+        with asked_of(source, f"could not make {what}"):
+            made = factory(*arguments)
         missing = [name for name in members(protocol) if not hasattr(made, name)]
         if missing:
             raise PluginContractError(
@@ -57,18 +58,8 @@ def with_checked_factory(record: Any, protocol: type, *, kind: str, source: Plug
 
         @functools.wraps(record.unavailable_reason)
         def reason() -> Any:
-            what = f"cannot say whether the {kind} {record.name!r} can be used"
-            return _asked(record.unavailable_reason, source=source, what=what)
+            with asked_of(source, f"cannot say whether the {kind} {record.name!r} can be used"):
+                return record.unavailable_reason()
 
         changes["unavailable_reason"] = reason
     return dataclasses.replace(record, **changes)
-
-
-def _asked(function: Callable[..., Any], *arguments: Any, source: PluginSource, what: str) -> Any:
-    """What a plugin's function answers; whatever it did not raise on purpose names the plugin."""
-    try:
-        return function(*arguments)
-    except (AstridError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # exit() in a plugin is no order to the kernel
-        raise plugin_failure(source, what, error) from error

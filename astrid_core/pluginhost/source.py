@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from astrid_hookspecs.errors import PluginContractError
+from astrid_hookspecs.errors import AstridError, PluginContractError
 
 CORE_DISTRIBUTION: Final = "astrid-core"
 CORE_PLUGIN: Final = "core"
@@ -72,6 +74,25 @@ def plugin_failure(source: PluginSource, what: str, error: BaseException) -> Plu
         hint=source.disable_hint,
         distribution=source.distribution,
     )
+
+
+@contextmanager
+def asked_of(source: PluginSource, what: str) -> Iterator[None]:
+    """Ask a plugin's object for something; whatever it did not raise on purpose names the plugin.
+
+    Args:
+        source: Whose object it is.
+        what: What it failed to do, for the message.
+
+    Raises:
+        PluginContractError: `plugin.failed`: also for `exit()`, which is no order to the kernel.
+    """
+    try:
+        yield
+    except (AstridError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise plugin_failure(source, what, error) from error
 
 
 def raised(error: BaseException) -> str:

@@ -32,6 +32,7 @@ from astrid_hookspecs.cancel import wait_any
 from astrid_hookspecs.sandboxes import (
     ProcessSandbox,
     ProcessSandboxRecord,
+    SandboxedCommand,
     SandboxLimits,
     SandboxRequest,
 )
@@ -462,13 +463,18 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
+def launched_by(source: str, command: SandboxedCommand) -> list[str]:
+    """The command, with its launcher run by a program that changes something in it first."""
+    *flags, launcher = command.argv
+    return [*flags, "-c", source, launcher]
+
+
 def test_who_is_killed_while_the_watcher_starts_leaves_nothing(tmp_path: Path) -> None:
     sandbox = sandbox_or_skip("landlock")
     request = SandboxRequest(("/bin/sleep", "30"), tmp_path, {"PATH": "/usr/bin:/bin"})
     command = sandbox.command(request)
-    *flags, launcher = command.argv
     process = subprocess.Popen(
-        [*flags, "-c", SLOW_WATCHER, launcher],
+        launched_by(SLOW_WATCHER, command),
         env=dict(command.environment),
         start_new_session=True,
         cwd="/",
@@ -502,9 +508,8 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 def test_nothing_runs_that_nobody_tidies_up_behind(sandbox: ProcessSandbox, tmp_path: Path) -> None:
     request = SandboxRequest(("/bin/echo", "it runs"), tmp_path, {"PATH": "/usr/bin:/bin"})
     command = sandbox.command(request)
-    *flags, launcher = command.argv
     done = subprocess.run(
-        [*flags, "-c", NO_SECOND_FORK, launcher],
+        launched_by(NO_SECOND_FORK, command),
         env=dict(command.environment),
         capture_output=True,
         text=True,

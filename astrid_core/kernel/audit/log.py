@@ -12,7 +12,8 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from loguru import logger
 
@@ -31,6 +32,8 @@ from astrid_hookspecs.errors import AuditError, ChainBrokenError
 
 SIGN_S: Final = 0.02
 """How long an entry may wait for the signature that it shares with those that come after it."""
+T = TypeVar("T")
+
 FLUSH_S: Final = 0.5
 CHECKPOINT_S: Final = 5.0
 MAX_OPEN_CHAINS: Final = 128
@@ -217,11 +220,13 @@ class AuditLog:
         return True
 
     @staticmethod
-    def _guarded(work: Callable[[], None]) -> None:
+    def _guarded(work: Callable[[], T]) -> T | None:
+        """What it returns; None, with its failure in the kernel's log, where it fails."""
         try:
-            work()
+            return work()
         except (AuditError, OSError) as error:
             logger.error("audit log: {}", error)
+            return None
 
     def _flush(self) -> None:
         for writer in self._writers.values():
@@ -255,15 +260,11 @@ class AuditLog:
             choice = self._retention.next_to_prune(oldest, now=time.time())
             if choice is None:
                 return
-            if not self._gives_way(choice[0].chain, choice[1]):
+            if not self._guarded(partial(self._prune_chain, choice[0].chain, choice[1])):
                 stuck.add(choice[0].chain)
 
-    def _gives_way(self, chain: ChainId, reason: str) -> bool:
-        try:
-            return self._open_writer(chain).prune(reason)
-        except (AuditError, OSError) as error:
-            logger.error("audit log: {}", error)
-            return False
+    def _prune_chain(self, chain: ChainId, reason: str) -> bool:
+        return self._open_writer(chain).prune(reason)
 
     def _oldest(self, chain: ChainId) -> list[OldSegment]:
         firsts = self._places.segments(chain)

@@ -8,12 +8,11 @@ Spec: kernel-and-security 9.4, D-61.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -68,13 +67,13 @@ class EncryptedFileStore:
         """As `SecretStore.set`."""
         check_place(scope, name)
         check_value(value)
-        with self._locked():
+        with self._lock.held_for("the store of secrets"):
             self._write(scope, {**self._read(scope), name: bytes(value)})
 
     def delete(self, scope: str, name: str) -> bool:
         """As `SecretStore.delete`."""
         check_place(scope, name)
-        with self._locked():
+        with self._lock.held_for("the store of secrets"):
             values = self._read(scope)
             if values.pop(name, None) is None:
                 return False
@@ -85,14 +84,6 @@ class EncryptedFileStore:
         """As `SecretStore.names`."""
         check_place(scope)
         return sorted(self._read(scope))
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            with self._lock.held():
-                yield
-        except OSError as error:
-            raise _failed("cannot be locked", error) from error
 
     def _path(self, scope: str) -> Path:
         name = hashlib.blake2b(scope.encode(), key=self._opened_key(), digest_size=16)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from astrid_hookspecs.errors import SecretError
+
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -40,6 +42,19 @@ class FileLock:
                 yield
             finally:
                 os.close(descriptor)
+
+    @contextlib.contextmanager
+    def held_for(self, what: str) -> Iterator[None]:
+        """Hold it, on behalf of what people know.
+
+        Raises:
+            SecretError: The file cannot be opened, or the work under the lock met the same.
+        """
+        try:
+            with self.held():
+                yield
+        except OSError as error:
+            raise SecretError(f"{what} cannot be locked: {error.strerror}") from error
 
 
 def write_private(path: Path, data: bytes) -> None:

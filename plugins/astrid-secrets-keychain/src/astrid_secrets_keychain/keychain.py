@@ -10,10 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import builtins
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +78,7 @@ class KeychainStore:
         """As `SecretStore.set`."""
         check_place(scope, name)
         check_value(value)
-        with self._locked():
+        with self._lock.held_for("the keychain"):
             known = self._names(scope)
             if name not in known:  # first, so that no secret is there that nobody lists
                 self._change(scope, _INDEX, json.dumps(sorted({*known, name})))
@@ -88,7 +87,7 @@ class KeychainStore:
     def delete(self, scope: str, name: str) -> bool:
         """As `SecretStore.delete`."""
         check_place(scope, name)
-        with self._locked():
+        with self._lock.held_for("the keychain"):
             was_there = self._ask(scope, name) is not None
             if was_there:
                 self._change(scope, name, None)
@@ -102,14 +101,6 @@ class KeychainStore:
         """As `SecretStore.names`."""
         check_place(scope)
         return sorted(name for name in self._names(scope) if self._ask(scope, name) is not None)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            with self._lock.held():
-                yield
-        except OSError as error:
-            raise SecretError(f"the keychain cannot be locked: {error.strerror}") from error
 
     def _names(self, scope: str) -> builtins.set[str]:
         text = self._ask(scope, _INDEX)
